@@ -1,0 +1,280 @@
+//! Class counts: how many samples each class has.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use crate::error::Error;
+
+/// The largest number of samples: the largest range of whole numbers that are exact as `f64`.
+const MAX_SAMPLES: u64 = 1 << 53;
+
+/// The number of samples n_k of every class, validated, with the classes of equal counts grouped.
+///
+/// The groups are the paper's (K, R)-imbalance (Liu 2024, Definition 4.1): distinct counts c_1 > ... > c_R, shared by
+/// m_1, ..., m_R classes. A clone shares the data and costs nothing.
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::ClassCounts;
+///
+/// let classes: ClassCounts = "500, 600x5, 20".parse()?;
+/// assert_eq!(classes.classes(), 7);
+/// assert_eq!(classes.samples(), 3520);
+/// let groups: Vec<_> = classes.groups().map(|group| (group.count, group.classes.len())).collect();
+/// assert_eq!(groups, [(600, 5), (500, 1), (20, 1)]);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassCounts {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
+    counts: Box<[u64]>,
+    samples: u64,
+    /// The classes by falling count, equal counts in the order given.
+    by_count: Box<[usize]>,
+    /// For each group, the end of its range in `by_count`.
+    ends: Box<[usize]>,
+}
+
+/// The classes that share one count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group<'a> {
+    /// The number of samples of each class of the group, c_r.
+    pub count: u64,
+    /// The m_r classes of the group, in rising order.
+    pub classes: &'a [usize],
+}
+
+impl Group<'_> {
+    /// The number of classes in the group, m_r.
+    #[must_use]
+    pub fn multiplicity(&self) -> usize {
+        self.classes.len()
+    }
+}
+
+impl ClassCounts {
+    /// Class counts in the order of the classes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoClasses`], [`Error::ZeroCount`], [`Error::TooManySamples`].
+    pub fn new(counts: impl Into<Vec<u64>>) -> Result<Self, Error> {
+        let counts: Vec<u64> = counts.into();
+        if counts.is_empty() {
+            return Err(Error::NoClasses);
+        }
+        let mut samples = 0_u64;
+        for (class, &count) in counts.iter().enumerate() {
+            if count == 0 {
+                return Err(Error::ZeroCount { class });
+            }
+            samples = samples
+                .checked_add(count)
+                .filter(|&samples| samples <= MAX_SAMPLES)
+                .ok_or(Error::TooManySamples { class })?;
+        }
+        let mut by_count: Vec<usize> = (0..counts.len()).collect();
+        // The stable sort is fast on few distinct keys and keeps the classes of a group in rising order.
+        by_count.sort_by_key(|&class| std::cmp::Reverse(counts[class]));
+        let mut ends: Vec<usize> =
+            (1..counts.len()).filter(|&i| counts[by_count[i - 1]] != counts[by_count[i]]).collect();
+        ends.push(counts.len());
+        Ok(Self { inner: Arc::new(Inner { counts: counts.into(), samples, by_count: by_count.into(), ends: ends.into() }) })
+    }
+
+    /// `classes` classes of `count` samples each.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClassCounts::new`].
+    pub fn balanced(classes: usize, count: u64) -> Result<Self, Error> {
+        Self::new(vec![count; classes])
+    }
+
+    /// Step imbalance (Buda et al. 2018): `majority` classes of `count` samples, then `minority` classes of
+    /// `count / ratio` samples, rounded to the nearest whole number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Domain`] unless `ratio >= 1` is finite; [`Error::ZeroCount`] where the ratio leaves no sample; as
+    /// [`ClassCounts::new`].
+    pub fn step(majority: usize, minority: usize, count: u64, ratio: f64) -> Result<Self, Error> {
+        check_ratio(ratio)?;
+        let mut counts = vec![count; majority];
+        counts.resize(majority + minority, whole((count as f64 / ratio).round()));
+        Self::new(counts)
+    }
+
+    /// Exponential long tail (Cui et al. 2019): n_k = ⌊`largest` · `ratio`^(-k/(K-1))⌋, k = 0 .. K-1, so that the first
+    /// class is `ratio` times as large as the last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Domain`] unless `ratio >= 1` is finite; [`Error::ZeroCount`] where the tail runs out of samples; as
+    /// [`ClassCounts::new`].
+    ///
+    /// # Example
+    ///
+    /// CIFAR-10-LT with imbalance ratio 100:
+    ///
+    /// ```
+    /// use neural_collapse::ClassCounts;
+    ///
+    /// let tail = ClassCounts::long_tail(10, 5000, 100.0)?;
+    /// assert_eq!(tail.counts(), [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]);
+    /// # Ok::<(), neural_collapse::Error>(())
+    /// ```
+    pub fn long_tail(classes: usize, largest: u64, ratio: f64) -> Result<Self, Error> {
+        check_ratio(ratio)?;
+        let last = classes.saturating_sub(1).max(1) as f64;
+        let counts: Vec<u64> =
+            (0..classes).map(|k| whole((largest as f64 * (1.0 / ratio).powf(k as f64 / last)).floor())).collect();
+        Self::new(counts)
+    }
+
+    /// The CIFAR-10 subset of Liu 2024, section 5: 500, 500, 400, 400, 300, 300, 200, 200, 100, 100 samples.
+    #[must_use]
+    pub fn paper_cifar10() -> Self {
+        Self::known(&[(500, 2), (400, 2), (300, 2), (200, 2), (100, 2)])
+    }
+
+    /// The EMNIST letters subset of Liu 2024, section 5: 1 class of 1500, 5 of 600 and 20 of 50 samples.
+    #[must_use]
+    pub fn paper_emnist_letters() -> Self {
+        Self::known(&[(1500, 1), (600, 5), (50, 20)])
+    }
+
+    /// A profile of this crate, valid by inspection: falling runs of (count, multiplicity).
+    fn known(runs: &[(u64, usize)]) -> Self {
+        let counts: Vec<u64> = runs.iter().flat_map(|&(count, classes)| std::iter::repeat_n(count, classes)).collect();
+        let ends = runs.iter().scan(0, |end, run| {
+            *end += run.1;
+            Some(*end)
+        });
+        Self {
+            inner: Arc::new(Inner {
+                samples: counts.iter().sum(),
+                by_count: (0..counts.len()).collect(),
+                ends: ends.collect(),
+                counts: counts.into(),
+            }),
+        }
+    }
+
+    /// Counts the labels 0 .. `classes` - 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LabelOutOfRange`]; [`Error::ZeroCount`] for a class without a label; as [`ClassCounts::new`].
+    pub fn from_labels(labels: impl IntoIterator<Item = usize>, classes: usize) -> Result<Self, Error> {
+        if classes == 0 {
+            return Err(Error::NoClasses);
+        }
+        let mut counts = vec![0_u64; classes];
+        for (index, label) in labels.into_iter().enumerate() {
+            *counts.get_mut(label).ok_or(Error::LabelOutOfRange { index, label, classes })? += 1;
+        }
+        Self::new(counts)
+    }
+
+    /// The number of classes K.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.inner.counts.len()
+    }
+
+    /// The number of samples N = n_1 + ... + n_K, at most 2^53.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.inner.samples
+    }
+
+    /// The number of samples n_k of every class, in the order of the classes.
+    #[must_use]
+    pub fn counts(&self) -> &[u64] {
+        &self.inner.counts
+    }
+
+    /// The groups of classes that share a count, by falling count.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = Group<'_>> + DoubleEndedIterator {
+        (0..self.inner.ends.len()).map(|r| self.group(r))
+    }
+
+    /// The group with the `r`-th largest count, from 0.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such group.
+    #[must_use]
+    pub fn group(&self, r: usize) -> Group<'_> {
+        let start = if r == 0 { 0 } else { self.inner.ends[r - 1] };
+        let classes = &self.inner.by_count[start..self.inner.ends[r]];
+        Group { count: self.inner.counts[classes[0]], classes }
+    }
+
+    /// The ratio of the largest to the smallest count, 1 when the classes are balanced.
+    #[must_use]
+    pub fn imbalance_ratio(&self) -> f64 {
+        let smallest = self.group(self.inner.ends.len() - 1).count;
+        self.group(0).count as f64 / smallest as f64
+    }
+}
+
+fn check_ratio(ratio: f64) -> Result<(), Error> {
+    if ratio >= 1.0 && ratio.is_finite() {
+        Ok(())
+    } else {
+        Err(Error::Domain { argument: "imbalance ratio", value: ratio, accepted: "finite numbers >= 1" })
+    }
+}
+
+/// A rounded count: the cast saturates, and `ClassCounts::new` refuses what has saturated.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(count: f64) -> u64 {
+    count as u64
+}
+
+/// The text form of class counts: `C` is a class of C samples, `CxM` stands for M such classes; entries are separated by
+/// commas, spaces or line ends.
+///
+/// # Errors
+///
+/// [`Error::MalformedCounts`] names the entry; as [`ClassCounts::new`].
+impl FromStr for ClassCounts {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut counts = Vec::new();
+        for (index, word) in text.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()).enumerate() {
+            let malformed = || Error::MalformedCounts { index, word: word.to_owned() };
+            let (count, classes) = word.split_once(['x', 'X']).unwrap_or((word, "1"));
+            let count: u64 = count.parse().map_err(|_| malformed())?;
+            let classes: usize = classes.parse().ok().filter(|&classes| classes > 0).ok_or_else(malformed)?;
+            counts.try_reserve(classes).map_err(|_| Error::TooLarge {
+                what: "class counts",
+                rows: classes,
+                cols: 1,
+            })?;
+            counts.resize(counts.len() + classes, count);
+        }
+        Self::new(counts)
+    }
+}
+
+/// The text form, equal neighbors written as `CxM`; it parses back to the same counts.
+impl fmt::Display for ClassCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, run) in self.counts().chunk_by(|a, b| a == b).enumerate() {
+            let separator = if i == 0 { "" } else { "," };
+            match run.len() {
+                1 => write!(f, "{separator}{}", run[0])?,
+                classes => write!(f, "{separator}{}x{classes}", run[0])?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! The one error type: what was given, where, and what would be accepted.
+
+use std::fmt;
+
+/// A block of the variables of a model: one weight matrix, the features or the bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// The weights of a linear layer by its position from 0: `Weights(0)` is the paper's W₁.
+    Weights(usize),
+    /// The features H.
+    Features,
+    /// The bias b.
+    Bias,
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weights(layer) => write!(f, "W_{}", layer + 1),
+            Self::Features => write!(f, "the features H"),
+            Self::Bias => write!(f, "the bias b"),
+        }
+    }
+}
+
+/// Everything that can be wrong with what a user gives to this crate.
+///
+/// The documentation of each variant is the predicate that raises it. Classes, samples and labels are counted from 0,
+/// as in every framework; layers are named W_1 .. W_L, as in the paper.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// There are no class counts at all.
+    NoClasses,
+    /// A class has no sample: `counts[class] == 0`.
+    ZeroCount {
+        /// The class, from 0.
+        class: usize,
+    },
+    /// `counts[0] + ... + counts[class] > 2^53`: the number of samples is no longer exact in an `f64`.
+    TooManySamples {
+        /// The first class at which the sum is too large, from 0.
+        class: usize,
+    },
+    /// A word of a list of class counts is neither `C` nor `CxM` with whole numbers `C >= 1`, `M >= 1`.
+    MalformedCounts {
+        /// The position of the word in the list, from 0.
+        index: usize,
+        /// The word.
+        word: String,
+    },
+    /// `labels[index] >= classes`.
+    LabelOutOfRange {
+        /// The position in the list of labels, from 0.
+        index: usize,
+        /// The label found there.
+        label: usize,
+        /// The number of classes: labels run from 0 to `classes - 1`.
+        classes: usize,
+    },
+    /// The list of layers is empty; the plain unconstrained features model has one.
+    NoLayers,
+    /// `layers[layer].width == 0`.
+    ZeroWidth {
+        /// The layer, from 0.
+        layer: usize,
+    },
+    /// A decay is not a positive finite number.
+    Decay {
+        /// What the decay regularizes.
+        block: Block,
+        /// The value given.
+        value: f64,
+    },
+    /// A number is outside the domain of the function it was given to.
+    Domain {
+        /// The name of the argument.
+        argument: &'static str,
+        /// The value given.
+        value: f64,
+        /// What is accepted.
+        accepted: &'static str,
+    },
+    /// A block of the variables does not have the shape that the model gives it.
+    Shape {
+        /// The block.
+        block: Block,
+        /// Rows and columns that the model requires.
+        expected: (usize, usize),
+        /// Rows and columns given.
+        found: (usize, usize),
+    },
+    /// The number of weight matrices differs from the number of layers of the model.
+    LayerCount {
+        /// Layers of the model.
+        expected: usize,
+        /// Weight matrices given.
+        found: usize,
+    },
+    /// A bias was given to a bias-free model, or none to a biased one.
+    BiasPresence {
+        /// Whether the model has a bias.
+        expected: bool,
+    },
+    /// An entry of a block is NaN or infinite.
+    NotFinite {
+        /// The block.
+        block: Block,
+        /// Row of the first such entry, from 0, in column-major order.
+        row: usize,
+        /// Column of that entry, from 0.
+        col: usize,
+        /// The entry.
+        value: f64,
+    },
+    /// An entry of a matrix given to a decomposition is NaN or infinite.
+    MatrixNotFinite {
+        /// Row of the first such entry, from 0, in column-major order.
+        row: usize,
+        /// Column of that entry, from 0.
+        col: usize,
+        /// The entry.
+        value: f64,
+    },
+    /// A dense matrix would need more memory than the machine can address or is willing to give.
+    TooLarge {
+        /// What the matrix is.
+        what: &'static str,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        cols: u64,
+    },
+    /// The iteration of a dense singular value decomposition did not converge.
+    SvdDidNotConverge,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoClasses => write!(f, "class counts: the list is empty, at least one class is needed"),
+            Self::ZeroCount { class } => {
+                write!(f, "class counts: class {class} (counted from 0) has 0 samples, at least 1 is needed")
+            }
+            Self::TooManySamples { class } => {
+                write!(f, "class counts: the sum passes 2^53 at class {class} (counted from 0), at most 2^53 is accepted")
+            }
+            Self::MalformedCounts { index, word } => write!(
+                f,
+                "class counts: entry {index} (counted from 0) is {word:?}, accepted are C (a class of C samples) \
+                 and CxM (M classes of C samples each) with whole numbers C, M >= 1"
+            ),
+            Self::LabelOutOfRange { index, label, classes } => write!(
+                f,
+                "labels: entry {index} (counted from 0) is {label}, accepted are 0 to {} for {classes} classes",
+                classes - 1
+            ),
+            Self::NoLayers => write!(f, "layers: the list is empty, at least one linear layer is needed"),
+            Self::ZeroWidth { layer } => {
+                write!(f, "layers: the width d_{} is 0, at least 1 is needed", layer + 1)
+            }
+            Self::Decay { block, value } => {
+                write!(f, "decay of {block}: {value:?} given, a positive finite number is needed")
+            }
+            Self::Domain { argument, value, accepted } => {
+                write!(f, "{argument}: {value:?} given, accepted: {accepted}")
+            }
+            Self::Shape { block, expected, found } => write!(
+                f,
+                "shape of {block}: {} x {} given, the model needs {} x {}",
+                found.0, found.1, expected.0, expected.1
+            ),
+            Self::LayerCount { expected, found } => {
+                write!(f, "weights: {found} matrices given, the model has {expected} layers")
+            }
+            Self::BiasPresence { expected: true } => write!(f, "the bias b: none given, the model has one"),
+            Self::BiasPresence { expected: false } => write!(f, "the bias b: one given, the model is bias-free"),
+            Self::NotFinite { block, row, col, value } => {
+                write!(f, "{block}: entry ({row}, {col}) (counted from 0) is {value:?}, finite numbers are needed")
+            }
+            Self::MatrixNotFinite { row, col, value } => {
+                write!(f, "matrix: entry ({row}, {col}) (counted from 0) is {value:?}, finite numbers are needed")
+            }
+            Self::TooLarge { what, rows, cols } => {
+                write!(f, "{what}: a dense {rows} x {cols} matrix does not fit in memory")
+            }
+            Self::SvdDidNotConverge => write!(f, "singular value decomposition: the iteration did not converge"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,151 @@
+//! The unconstrained features model: class counts, layers and decays, validated once.
+
+use crate::{
+    classes::ClassCounts,
+    error::{Block, Error},
+    wide::Wide,
+};
+
+/// One linear layer W_l: the width d_l of what it reads, and the decay λ_l of its weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Layer {
+    /// The number of columns of W_l, d_l. The width d_1 of the first layer is the feature dimension.
+    pub width: usize,
+    /// The regularization λ_l > 0 in λ_l/2 ‖W_l‖².
+    pub decay: f64,
+}
+
+impl Layer {
+    /// A layer that reads `width` numbers, with decay λ_l = `decay`. Checked when a [`Ufm`] is made of it.
+    #[must_use]
+    pub fn new(width: usize, decay: f64) -> Self {
+        Self { width, decay }
+    }
+}
+
+/// The L-extended unconstrained features model (Liu 2024, Definition 3.1).
+///
+/// ```text
+/// f(W_1 .. W_L, H, b) = 1/(2N) ‖W_L ··· W_1 H + b 1ᵀ - Y‖² + Σ_l λ_l/2 ‖W_l‖² + λ_H/2 ‖H‖²
+/// ```
+///
+/// with W_l of d_{l+1} × d_l (d_{L+1} = K), H of d_1 × N, b of K, and Y the K × N matrix of one-hot labels. L = 1 is the plain
+/// model (4.1) without and (4.2) with a bias; L > 1 is (4.3) with a bias and the model of Dang et al. 2023 without.
+/// The bias is not regularized.
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{ClassCounts, Layer, Ufm};
+///
+/// // 10 imbalanced classes, 512 features, weight decay 5e-3, feature decay 1e-4, with a bias.
+/// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(512, 5e-3)], 1e-4)?;
+/// let minimizer = ufm.minimizer();
+/// assert!((minimizer.objective() - 0.098_814_284_543_124).abs() < 1e-15);
+/// assert_eq!(minimizer.rank(), 9);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ufm {
+    classes: ClassCounts,
+    layers: Vec<Layer>,
+    feature_decay: f64,
+    bias: bool,
+}
+
+impl Ufm {
+    /// The model with a bias: (4.2) for one layer, (4.3) for more. `layers` are W_1 .. W_L in that order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoLayers`], [`Error::ZeroWidth`], [`Error::Decay`].
+    pub fn biased(classes: ClassCounts, layers: impl Into<Vec<Layer>>, feature_decay: f64) -> Result<Self, Error> {
+        Self::new(classes, layers.into(), feature_decay, true)
+    }
+
+    /// The model without a bias: (4.1) for one layer, that of Dang et al. 2023 for more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoLayers`], [`Error::ZeroWidth`], [`Error::Decay`].
+    pub fn bias_free(classes: ClassCounts, layers: impl Into<Vec<Layer>>, feature_decay: f64) -> Result<Self, Error> {
+        Self::new(classes, layers.into(), feature_decay, false)
+    }
+
+    fn new(classes: ClassCounts, layers: Vec<Layer>, feature_decay: f64, bias: bool) -> Result<Self, Error> {
+        if layers.is_empty() {
+            return Err(Error::NoLayers);
+        }
+        for (l, layer) in layers.iter().enumerate() {
+            if layer.width == 0 {
+                return Err(Error::ZeroWidth { layer: l });
+            }
+            check_decay(Block::Weights(l), layer.decay)?;
+        }
+        check_decay(Block::Features, feature_decay)?;
+        Ok(Self { classes, layers, feature_decay, bias })
+    }
+
+    /// The class counts.
+    #[must_use]
+    pub fn classes(&self) -> &ClassCounts {
+        &self.classes
+    }
+
+    /// The layers W_1 .. W_L.
+    #[must_use]
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The number of linear layers L.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The decay λ_H of the features.
+    #[must_use]
+    pub fn feature_decay(&self) -> f64 {
+        self.feature_decay
+    }
+
+    /// Whether the model has a bias.
+    #[must_use]
+    pub fn has_bias(&self) -> bool {
+        self.bias
+    }
+
+    /// The rows and columns of W_l, `l` from 0: d_{l+1} × d_l, with d_{L+1} = K.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such layer.
+    #[must_use]
+    pub fn weight_shape(&self, l: usize) -> (usize, usize) {
+        let rows = self.layers.get(l + 1).map_or(self.classes.classes(), |layer| layer.width);
+        (rows, self.layers[l].width)
+    }
+
+    /// The feature dimension d_1.
+    #[must_use]
+    pub fn feature_width(&self) -> usize {
+        self.layers[0].width
+    }
+
+    /// The largest rank that the prediction W_L ··· W_1 H can have: min(K, d_1, ..., d_L).
+    #[must_use]
+    pub fn rank_bound(&self) -> usize {
+        self.layers.iter().map(|layer| layer.width).fold(self.classes.classes(), usize::min)
+    }
+
+    /// The product of all decays, λ_H λ_1 ··· λ_L.
+    pub(crate) fn decay_product(&self) -> Wide {
+        self.layers.iter().fold(Wide::new(self.feature_decay), |product, layer| product.times(Wide::new(layer.decay)))
+    }
+}
+
+fn check_decay(block: Block, value: f64) -> Result<(), Error> {
+    // Written so that NaN fails.
+    if value > 0.0 && value.is_finite() { Ok(()) } else { Err(Error::Decay { block, value }) }
+}

@@ -1,0 +1,266 @@
+//! The variables of a model: weights, features and bias, and random starts.
+
+use faer::{Col, ColRef, Mat, MatRef};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::{
+    error::{Block, Error},
+    model::Ufm,
+};
+
+/// The variables of a [`Ufm`] or its gradient: W_1 .. W_L, H and b.
+///
+/// The columns of H are the samples sorted by class: first the n_0 samples of class 0, then the n_1 of class 1, and so
+/// on. Shapes and finiteness are checked once, when the parameters are made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameters {
+    pub(crate) weights: Vec<Mat<f64>>,
+    pub(crate) features: Mat<f64>,
+    pub(crate) bias: Option<Col<f64>>,
+}
+
+impl Parameters {
+    /// Parameters for `ufm`: `weights` are W_1 .. W_L in that order, W_l of d_{l+1} × d_l; `features` is H, d_1 × N;
+    /// `bias` is b, of length K, present exactly where the model has one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::NotFinite`].
+    pub fn new(
+        ufm: &Ufm,
+        weights: Vec<Mat<f64>>,
+        features: Mat<f64>,
+        bias: Option<Col<f64>>,
+    ) -> Result<Self, Error> {
+        let parameters = Self { weights, features, bias };
+        parameters.check_shapes(ufm)?;
+        parameters.check_finite()?;
+        Ok(parameters)
+    }
+
+    /// All zeros: a critical point of every model, and the global minimizer once every direction has collapsed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where the features do not fit in memory.
+    pub fn zeros(ufm: &Ufm) -> Result<Self, Error> {
+        Self::from_fn(ufm, |_| 0.0)
+    }
+
+    /// A Gaussian start whose scale has a meaning for every model: in the balanced variables √λ_l W_l and √λ_H H̄D, each
+    /// block is `scale` times the level √τ, τ = (λ_H λ_1 ··· λ_L n_max)^{1/(L+1)}.
+    ///
+    /// At a minimizer every block has the same singular values in these variables, none larger than √τ. A Gaussian
+    /// p × q matrix of standard deviation s has its largest singular value near s (√p + √q), so that
+    ///
+    /// ```text
+    /// entries of W_l  ~  N(0, v_l²),   v_l = scale · √(τ/λ_l) / (√d_l + √d_{l+1})
+    /// entries of H    ~  N(0, v_H²),   v_H = scale · √(τ/λ_H) / (√d_1 + √K)
+    /// b               =  0
+    /// ```
+    ///
+    /// For L = 1 any positive scale leads to the global minimum. For L ≥ 2 zero is a local minimizer: start at a scale
+    /// well above 1, since the parts of random matrices along the singular vectors of the target are smaller than
+    /// their largest singular values.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Domain`] unless `scale` is positive and finite; [`Error::TooLarge`] where the features do not fit in memory.
+    pub fn gaussian(ufm: &Ufm, scale: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
+        if !(scale > 0.0 && scale.is_finite()) {
+            return Err(Error::Domain { argument: "scale", value: scale, accepted: "positive finite numbers" });
+        }
+        let deviations = gaussian_deviations(ufm, scale);
+        Self::from_fn(ufm, |block| {
+            let deviation = match block {
+                Block::Weights(l) => deviations.weights[l],
+                Block::Features => deviations.features,
+                Block::Bias => return 0.0,
+            };
+            let normal: f64 = StandardNormal.sample(rng);
+            deviation * normal
+        })
+    }
+
+    /// A Gaussian start as frameworks draw it: entries of every W_l with standard deviation `weights`, entries of H with
+    /// standard deviation `features`, b = 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Domain`] unless both are finite and not negative; [`Error::TooLarge`] where the features do not fit in
+    /// memory.
+    pub fn normal(ufm: &Ufm, weights: f64, features: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
+        for (argument, value) in [("standard deviation of weights", weights), ("standard deviation of features", features)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::Domain { argument, value, accepted: "finite numbers >= 0" });
+            }
+        }
+        Self::from_fn(ufm, |block| {
+            let deviation = match block {
+                Block::Weights(_) => weights,
+                Block::Features => features,
+                Block::Bias => return 0.0,
+            };
+            let normal: f64 = StandardNormal.sample(rng);
+            deviation * normal
+        })
+    }
+
+    /// The weights W_1 .. W_L.
+    #[must_use]
+    pub fn weights(&self) -> &[Mat<f64>] {
+        &self.weights
+    }
+
+    /// The features H, d_1 × N, samples sorted by class.
+    #[must_use]
+    pub fn features(&self) -> MatRef<'_, f64> {
+        self.features.as_ref()
+    }
+
+    /// The bias b, where there is one.
+    #[must_use]
+    pub fn bias(&self) -> Option<ColRef<'_, f64>> {
+        self.bias.as_ref().map(Col::as_ref)
+    }
+
+    /// The weights, the features and the bias, to be changed and given to [`Parameters::new`] again.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<Mat<f64>>, Mat<f64>, Option<Col<f64>>) {
+        (self.weights, self.features, self.bias)
+    }
+
+    /// The product W_{L:1} = W_L ··· W_1, K × d_1.
+    #[must_use]
+    pub fn product(&self) -> Mat<f64> {
+        let mut product = self.weights[0].clone();
+        for weights in &self.weights[1..] {
+            product = weights * product;
+        }
+        product
+    }
+
+    /// Class means H̄, d_1 × K.
+    ///
+    /// # Errors
+    ///
+    /// As [`Parameters::new`], where the parameters belong to another model.
+    pub fn class_means(&self, ufm: &Ufm) -> Result<Mat<f64>, Error> {
+        self.check_shapes(ufm)?;
+        let mut means = Mat::zeros(self.features.nrows(), ufm.classes().classes());
+        let mut column = 0;
+        for (class, &count) in ufm.classes().counts().iter().enumerate() {
+            for _ in 0..count {
+                let mut mean = means.col_mut(class);
+                mean += self.features.col(column);
+                column += 1;
+            }
+            for entry in means.col_mut(class).iter_mut() {
+                *entry /= count as f64;
+            }
+        }
+        Ok(means)
+    }
+
+    /// Fills every block column by column, in the order W_1 .. W_L, H, b.
+    fn from_fn(ufm: &Ufm, mut entry: impl FnMut(Block) -> f64) -> Result<Self, Error> {
+        let mut weights = Vec::with_capacity(ufm.depth());
+        for l in 0..ufm.depth() {
+            let mut matrix = try_zeros("weights", ufm.weight_shape(l).0, ufm.weight_shape(l).1 as u64)?;
+            fill(&mut matrix, || entry(Block::Weights(l)));
+            weights.push(matrix);
+        }
+        let mut features = try_zeros("features H", ufm.feature_width(), ufm.classes().samples())?;
+        fill(&mut features, || entry(Block::Features));
+        let bias = ufm.has_bias().then(|| Col::from_fn(ufm.classes().classes(), |_| entry(Block::Bias)));
+        Ok(Self { weights, features, bias })
+    }
+
+    pub(crate) fn check_shapes(&self, ufm: &Ufm) -> Result<(), Error> {
+        if self.weights.len() != ufm.depth() {
+            return Err(Error::LayerCount { expected: ufm.depth(), found: self.weights.len() });
+        }
+        if self.bias.is_some() != ufm.has_bias() {
+            return Err(Error::BiasPresence { expected: ufm.has_bias() });
+        }
+        let check = |block, expected, found| {
+            if expected == found { Ok(()) } else { Err(Error::Shape { block, expected, found }) }
+        };
+        for (l, weights) in self.weights.iter().enumerate() {
+            check(Block::Weights(l), ufm.weight_shape(l), weights.shape())?;
+        }
+        // A number of samples beyond `usize` cannot be the number of columns of a matrix.
+        let samples = usize::try_from(ufm.classes().samples()).unwrap_or(usize::MAX);
+        check(Block::Features, (ufm.feature_width(), samples), self.features.shape())?;
+        match &self.bias {
+            Some(bias) => check(Block::Bias, (ufm.classes().classes(), 1), (bias.nrows(), 1)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_finite(&self) -> Result<(), Error> {
+        let check = |block, matrix: MatRef<'_, f64>| match first_not_finite(matrix) {
+            None => Ok(()),
+            Some((row, col, value)) => Err(Error::NotFinite { block, row, col, value }),
+        };
+        for (l, weights) in self.weights.iter().enumerate() {
+            check(Block::Weights(l), weights.as_ref())?;
+        }
+        check(Block::Features, self.features.as_ref())?;
+        match &self.bias {
+            Some(bias) => check(Block::Bias, bias.as_ref().as_mat()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The standard deviations of a Gaussian start.
+struct Deviations {
+    weights: Vec<f64>,
+    features: f64,
+}
+
+fn gaussian_deviations(ufm: &Ufm, scale: f64) -> Deviations {
+    let largest = crate::wide::Wide::new(ufm.classes().group(0).count as f64);
+    // √τ, the root of order 2(L + 1).
+    let level = ufm.decay_product().times(largest).root(2 * (ufm.depth() + 1)).to_f64();
+    let deviation = |decay: f64, (rows, cols): (usize, usize)| {
+        scale * level / decay.sqrt() / ((rows as f64).sqrt() + (cols as f64).sqrt())
+    };
+    Deviations {
+        weights: (0..ufm.depth()).map(|l| deviation(ufm.layers()[l].decay, ufm.weight_shape(l))).collect(),
+        features: deviation(ufm.feature_decay(), (ufm.feature_width(), ufm.classes().classes())),
+    }
+}
+
+fn fill(matrix: &mut Mat<f64>, mut entry: impl FnMut() -> f64) {
+    for column in matrix.col_iter_mut() {
+        for value in column.iter_mut() {
+            *value = entry();
+        }
+    }
+}
+
+/// A matrix of zeros, or an error where its size overflows or the allocator refuses it.
+pub(crate) fn try_zeros(what: &'static str, rows: usize, cols: u64) -> Result<Mat<f64>, Error> {
+    let too_large = || Error::TooLarge { what, rows, cols };
+    let columns = usize::try_from(cols).map_err(|_| too_large())?;
+    let mut matrix = Mat::new();
+    // faer rounds rows up to a multiple of its vector width: leave it that room before asking.
+    rows.checked_add(64)
+        .and_then(|rows| rows.checked_mul(columns))
+        .and_then(|entries| entries.checked_mul(size_of::<f64>()))
+        .filter(|&bytes| isize::try_from(bytes).is_ok())
+        .ok_or_else(too_large)?;
+    matrix.try_reserve(rows, columns).map_err(|_| too_large())?;
+    matrix.resize_with(rows, columns, |_, _| 0.0);
+    Ok(matrix)
+}
+
+/// Row, column and value of the first entry, in column-major order, that is NaN or infinite.
+pub(crate) fn first_not_finite(matrix: MatRef<'_, f64>) -> Option<(usize, usize, f64)> {
+    matrix.col_iter().enumerate().find_map(|(col, column)| {
+        column.iter().position(|value| !value.is_finite()).map(|row| (row, col, column[row]))
+    })
+}

@@ -1,0 +1,447 @@
+//! The global minimizers of the model (Liu 2024, Theorems 4.1 to 4.3; Dang et al. 2023 without bias and L > 1).
+//!
+//! ```text
+//! T = U diag(σ_1 ≥ ... ≥ σ_K) Vᵀ                     the target, see `spectrum`
+//! q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1))     one scalar problem a direction, see `shrinkage`
+//! z = σ (1-e)                                        prediction W_{L:1} H̄ D
+//! τ = λ_l w_l² = λ_H h² = (z² λ_H λ_1 ··· λ_L)^(1/(L+1))   the balanced level: w_l of W_l, h of H̄ D
+//! w = w_1 ··· w_L = z/h                              product W_{L:1}
+//! f* = Σ σ²/(2N) e ((L+1) - L e)
+//! ```
+
+use faer::{Col, ColRef, Mat, MatRef};
+use qd::Quad;
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::{
+    shrinkage::{Shrinkage, critical_q, smaller_root},
+    spectrum::{Level, Spectrum},
+};
+use crate::{
+    error::Error,
+    model::Ufm,
+    parameters::{Parameters, try_zeros},
+    wide::Wide,
+};
+
+/// What becomes of a direction, a singular value of the target, at the minimizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// Kept, shrunken by e < 1.
+    Kept,
+    /// Collapsed to zero: its q is beyond the threshold, or its target is zero.
+    Collapsed,
+    /// Cut off by a layer narrower than the number of directions worth keeping.
+    Cut,
+}
+
+/// A singular value of the target, as often as it occurs, and what the minimizer makes of it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Direction {
+    /// How many equal directions this entry stands for.
+    pub multiplicity: usize,
+    /// The group of classes of equal counts that these directions tell apart, from 0 by falling count; none for the directions
+    /// between groups and for the zero of the centered label matrix.
+    pub group: Option<usize>,
+    /// The singular value σ of the target.
+    pub target: f64,
+    /// The relative shrinkage e: in [0, 1/L] where the direction is kept, 1 where it is not.
+    pub shrinkage: f64,
+    /// The singular value z = σ (1-e) of the prediction W_{L:1} H̄ D.
+    pub prediction: f64,
+    /// The singular value w of the product W_{L:1}.
+    pub product: f64,
+    /// The singular value h of H̄ D, the class means weighted by √n_k (those of H are the same).
+    pub feature: f64,
+    /// The singular values w_1 .. w_L of W_1 .. W_L.
+    pub layers: Vec<f64>,
+    /// Why e is what it is.
+    pub fate: Fate,
+    /// The factor by which all L + 1 decays together would have to grow to reach the threshold where this direction collapses,
+    /// q_L/q: above 1 for a kept direction (the margin that is left), below 1 for a collapsed one, 0 for a zero target.
+    pub critical_scale: f64,
+}
+
+/// A reason why the minimizer is not unique up to the gauge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tie {
+    /// The direction at this index of [`Minimizer::directions`] is at the threshold q = q_L (L ≥ 2): keeping it, as the numbers here
+    /// do, and giving it up cost the same.
+    Threshold {
+        /// The index of the direction.
+        direction: usize,
+    },
+    /// A width cuts through equal singular values: the direction at this index is kept and the next one, of the same
+    /// target, is cut, but any choice among them costs the same.
+    Width {
+        /// The index of the last direction kept.
+        direction: usize,
+    },
+}
+
+/// What becomes of the classifier of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClassFate {
+    /// The class has a classifier and a class mean of its own.
+    Distinct,
+    /// Minority collapse: all classes of the group share one classifier row and one class mean, which are not zero.
+    Coincident,
+    /// The classifier row of W_{L:1} and the class mean are zero.
+    Vanished,
+    /// A width cuts through the directions of the group: which classes stay apart is a matter of choice.
+    Ambiguous,
+}
+
+/// The global minimizers of a [`Ufm`]: what all of them share, and any of them on demand.
+///
+/// The minimizer is unique up to the gauge (orthonormal Q_l with W_l → Q_{l+1} W_l Q_lᵀ, H → Q_1 H) unless [`Minimizer::ties`] says
+/// otherwise. Cost: O(R²) operations for R distinct class counts, and O(R L) numbers; nothing of size K × K is formed unless
+/// [`Minimizer::parameters`] are asked for.
+///
+/// # Example
+///
+/// Which minority classes collapse, and how far are the others from it?
+///
+/// ```
+/// use neural_collapse::{ClassCounts, Layer, Ufm, theory::minimizer::Fate};
+///
+/// // Bias-free and L = 1: a class collapses from n_k <= N² λ_1 λ_H on, here from 45 samples on.
+/// let ufm = Ufm::bias_free("1000x2,45,10".parse::<ClassCounts>()?, [Layer::new(64, 1e-3)], 0.012)?;
+/// let minimizer = ufm.minimizer();
+/// let fates: Vec<_> = minimizer.directions().iter().map(|direction| direction.fate).collect();
+/// assert_eq!(fates, [Fate::Kept, Fate::Collapsed, Fate::Collapsed]);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Minimizer {
+    ufm: Ufm,
+    spectrum: Spectrum,
+    directions: Vec<Direction>,
+    ties: Vec<Tie>,
+    objective: f64,
+    rank: usize,
+}
+
+/// q is computed with at most this many epsilons of relative error (see [`ScalarProblem::q`]): a tie within them is a tie.
+const Q_ERROR: f64 = 8.0 * f64::EPSILON;
+
+/// The scalar problems of a model, up to the singular value.
+struct ScalarProblem {
+    /// N^(L+1) λ_H λ_1 ··· λ_L.
+    scaled_decays: Wide,
+    /// λ_H λ_1 ··· λ_L.
+    decays: Wide,
+    depth: usize,
+    threshold: f64,
+}
+
+impl ScalarProblem {
+    fn new(ufm: &Ufm) -> Self {
+        let (decays, depth) = (ufm.decay_product(), ufm.depth());
+        let samples = Wide::new(ufm.classes().samples() as f64).power(depth + 1);
+        Self { scaled_decays: samples.times(decays), decays, depth, threshold: critical_q(depth) }
+    }
+
+    /// q = (N^(L+1) λ_H λ_1 ··· λ_L / σ^(2L))^(1/(L+1)).
+    ///
+    /// At most 3 (L+1) rounding errors (half an epsilon each) under the root, which divides them by L+1, and 4 in it; an
+    /// error of σ² of one epsilon counts less than twice.
+    fn q(&self, square: f64) -> f64 {
+        self.scaled_decays.over(Wide::new(square).power(self.depth)).root(self.depth + 1).to_f64()
+    }
+
+    fn shrinkage(&self, q: f64) -> Shrinkage {
+        if self.depth > 1 && (q / self.threshold - 1.0).abs() <= Q_ERROR {
+            Shrinkage::Both(1.0 / self.depth as f64)
+        } else if q < self.threshold {
+            Shrinkage::Partial(smaller_root(q, self.depth))
+        } else {
+            Shrinkage::Complete
+        }
+    }
+
+    /// √τ = (z² λ_H λ_1 ··· λ_L)^(1/(2(L+1))).
+    fn root_of_level(&self, prediction: f64) -> Wide {
+        let z = Wide::new(prediction);
+        z.times(z).times(self.decays).root(2 * (self.depth + 1))
+    }
+}
+
+impl Ufm {
+    /// The global minimizers, in closed form.
+    #[must_use]
+    pub fn minimizer(&self) -> Minimizer {
+        let spectrum =
+            if self.has_bias() { Spectrum::centered(self.classes()) } else { Spectrum::uncentered(self.classes()) };
+        Minimizer::new(self.clone(), spectrum)
+    }
+}
+
+impl Minimizer {
+    fn new(ufm: Ufm, spectrum: Spectrum) -> Self {
+        let problem = ScalarProblem::new(&ufm);
+        let mut directions = Vec::with_capacity(spectrum.levels().len() + 1);
+        let mut ties = Vec::new();
+        // Σ σ² e ((L+1) - L e), to twice the precision: there can be many directions.
+        let mut cost = Quad::ZERO;
+        let mut room = ufm.rank_bound();
+        let mut rank = 0;
+        for (level, square) in spectrum.levels().zip(spectrum.squares()) {
+            let q = if square > 0.0 { problem.q(square) } else { f64::INFINITY };
+            let critical_scale = problem.threshold / q;
+            let shrinkage = if square > 0.0 { problem.shrinkage(q) } else { Shrinkage::Complete };
+            let lost = |multiplicity, fate| Direction {
+                multiplicity,
+                group: level.group,
+                target: level.value,
+                shrinkage: 1.0,
+                prediction: 0.0,
+                product: 0.0,
+                feature: 0.0,
+                layers: vec![0.0; ufm.depth()],
+                fate,
+                critical_scale,
+            };
+            let (Shrinkage::Partial(e) | Shrinkage::Both(e)) = shrinkage else {
+                directions.push(lost(level.multiplicity, Fate::Collapsed));
+                cost += Quad::from(square) * Quad::from(level.multiplicity as f64);
+                continue;
+            };
+            let kept = level.multiplicity.min(room);
+            let cut = level.multiplicity - kept;
+            room -= kept;
+            rank += kept;
+            if kept > 0 {
+                if matches!(shrinkage, Shrinkage::Both(_)) {
+                    ties.push(Tie::Threshold { direction: directions.len() });
+                }
+                if cut > 0 {
+                    ties.push(Tie::Width { direction: directions.len() });
+                }
+                directions.push(Self::kept(&ufm, &problem, Level { multiplicity: kept, ..level }, e, critical_scale));
+                let depth = ufm.depth() as f64;
+                cost += Quad::from(square) * Quad::from(kept as f64 * e * ((depth + 1.0) - depth * e));
+            }
+            if cut > 0 {
+                directions.push(lost(cut, Fate::Cut));
+                cost += Quad::from(square) * Quad::from(cut as f64);
+            }
+        }
+        let objective = (cost / Quad::from(2.0 * ufm.classes().samples() as f64)).0;
+        Self { ufm, spectrum, directions, ties, objective, rank }
+    }
+
+    fn kept(ufm: &Ufm, problem: &ScalarProblem, level: Level, e: f64, critical_scale: f64) -> Direction {
+        let Level { value: target, multiplicity, group } = level;
+        let prediction = target * (1.0 - e);
+        let level = problem.root_of_level(prediction);
+        // √τ over √λ: roots before the quotient, whose square could leave the range of f64.
+        let over_root = |decay: f64| level.over(Wide::new(decay.sqrt())).to_f64();
+        let feature = over_root(ufm.feature_decay());
+        Direction {
+            multiplicity,
+            group,
+            target,
+            shrinkage: e,
+            prediction,
+            product: Wide::new(prediction).times(Wide::new(ufm.feature_decay().sqrt())).over(level).to_f64(),
+            feature,
+            layers: ufm.layers().iter().map(|layer| over_root(layer.decay)).collect(),
+            fate: Fate::Kept,
+            critical_scale,
+        }
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn ufm(&self) -> &Ufm {
+        &self.ufm
+    }
+
+    /// The spectrum of the target.
+    #[must_use]
+    pub fn spectrum(&self) -> &Spectrum {
+        &self.spectrum
+    }
+
+    /// The global minimum f*.
+    #[must_use]
+    pub fn objective(&self) -> f64 {
+        self.objective
+    }
+
+    /// The number of directions kept: the rank of the prediction, of every layer and of the class means.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// What becomes of the singular values of the target, by falling target; multiplicities add up to K.
+    #[must_use]
+    pub fn directions(&self) -> &[Direction] {
+        &self.directions
+    }
+
+    /// The optimal bias n/N, where the model has one: class frequencies.
+    #[must_use]
+    pub fn bias(&self) -> Option<Col<f64>> {
+        let classes = self.ufm.classes();
+        let frequency = |k| classes.counts()[k] as f64 / classes.samples() as f64;
+        self.ufm.has_bias().then(|| Col::from_fn(classes.classes(), frequency))
+    }
+
+    /// Whether the minimizer is unique up to the gauge.
+    #[must_use]
+    pub fn is_unique(&self) -> bool {
+        self.ties.is_empty()
+    }
+
+    /// Why the minimizer is not unique up to the gauge; empty where it is. Thresholds are compared to within the rounding of
+    /// q, 8 epsilons.
+    #[must_use]
+    pub fn ties(&self) -> &[Tie] {
+        &self.ties
+    }
+
+    /// The feature decay from which on the direction at this index collapses, the decays of the layers being as they are:
+    ///
+    /// ```text
+    /// λ_H = (q_L/N)^(L+1) σ^(2L) / (λ_1 ··· λ_L)
+    /// ```
+    ///
+    /// Zero for a zero target.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such direction.
+    #[must_use]
+    pub fn critical_feature_decay(&self, direction: usize) -> f64 {
+        self.critical_decay(direction, self.ufm.feature_decay())
+    }
+
+    /// The decay of layer `layer` (from 0) from which on the direction at this index collapses, all other decays being as they are.
+    /// Zero for a zero target.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such direction or layer.
+    #[must_use]
+    pub fn critical_layer_decay(&self, direction: usize, layer: usize) -> f64 {
+        self.critical_decay(direction, self.ufm.layers()[layer].decay)
+    }
+
+    /// λ (q_L/q)^(L+1): q^(L+1) is proportional to every single decay.
+    fn critical_decay(&self, direction: usize, decay: f64) -> f64 {
+        let scale = self.directions[direction].critical_scale;
+        if scale > 0.0 { Wide::new(scale).power(self.ufm.depth() + 1).times(Wide::new(decay)).to_f64() } else { 0.0 }
+    }
+
+    /// What becomes of the classes of every group of [`ClassCounts::groups`](crate::ClassCounts::groups), in that order.
+    ///
+    /// Bias-free, a class lives or dies with its own direction. With a bias, the √c_r directions tell the classes of a group
+    /// apart, and every one of the directions between the groups reaches all classes.
+    #[must_use]
+    pub fn class_fates(&self) -> Vec<ClassFate> {
+        let mut kept = vec![0; self.ufm.classes().groups().len()];
+        for direction in self.directions.iter().filter(|direction| direction.fate == Fate::Kept) {
+            if let Some(group) = direction.group {
+                kept[group] += direction.multiplicity;
+            }
+        }
+        // Of the directions kept, those that are no contrast within a group reach every class.
+        let reaches_all = self.ufm.has_bias() && self.rank > kept.iter().sum::<usize>();
+        let contrasts = |multiplicity: usize| multiplicity - usize::from(self.ufm.has_bias());
+        let fate = |(group, &kept): (crate::classes::Group<'_>, &usize)| match contrasts(group.multiplicity()) {
+            0 if reaches_all => ClassFate::Distinct,
+            0 => ClassFate::Vanished,
+            all if kept == all => ClassFate::Distinct,
+            _ if kept > 0 => ClassFate::Ambiguous,
+            _ if reaches_all => ClassFate::Coincident,
+            _ => ClassFate::Vanished,
+        };
+        self.ufm.classes().groups().zip(&kept).map(fate).collect()
+    }
+
+    /// A minimizer in the canonical gauge, every Q_l the first columns of the identity:
+    ///
+    /// ```text
+    /// W_L = U diag(w_L) Q_Lᵀ,   W_l = Q_{l+1} diag(w_l) Q_lᵀ,   H̄ = Q_1 diag(h) Vᵀ D⁻¹,   b = n/N
+    /// ```
+    ///
+    /// Cost: O(K rank + d_1 N) numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where the matrices do not fit in memory.
+    pub fn parameters(&self) -> Result<Parameters, Error> {
+        self.assemble(|width, rank| {
+            let mut frame = try_zeros("gauge", width, rank as u64)?;
+            frame.diagonal_mut().column_vector_mut().fill(1.0);
+            Ok(frame)
+        })
+    }
+
+    /// A minimizer in a random gauge: every Q_l uniform (Haar) among the matrices of orthonormal columns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Minimizer::parameters`].
+    pub fn random_parameters(&self, rng: &mut (impl Rng + ?Sized)) -> Result<Parameters, Error> {
+        self.assemble(|width, rank| {
+            let mut gaussian = try_zeros("gauge", width, rank as u64)?;
+            for column in gaussian.col_iter_mut() {
+                column.iter_mut().for_each(|entry| *entry = StandardNormal.sample(rng));
+            }
+            let qr = gaussian.qr();
+            let mut frame = qr.compute_thin_Q();
+            // Q is uniform where the diagonal of R is positive (Mezzadri 2007): give the signs of R to Q.
+            for (i, column) in frame.col_iter_mut().enumerate() {
+                if qr.R()[(i, i)] < 0.0 {
+                    column.iter_mut().for_each(|entry| *entry = -*entry);
+                }
+            }
+            Ok(frame)
+        })
+    }
+
+    fn assemble(&self, mut gauge: impl FnMut(usize, usize) -> Result<Mat<f64>, Error>) -> Result<Parameters, Error> {
+        let (classes, layers) = (self.ufm.classes(), self.ufm.layers());
+        // Kept directions come first: their singular vectors are the first `rank`.
+        let values = |of: &dyn Fn(&Direction) -> f64| {
+            let kept = self.directions.iter().filter(|direction| direction.fate == Fate::Kept);
+            let all: Vec<f64> = kept.flat_map(|direction| std::iter::repeat_n(of(direction), direction.multiplicity)).collect();
+            Col::from_iter(all)
+        };
+        // U first, then Q_L .. Q_1: each layer needs the two frames at its sides.
+        let mut above = self.spectrum.left_vectors(self.rank)?;
+        let mut weights = Vec::with_capacity(layers.len());
+        for (l, layer) in layers.iter().enumerate().rev() {
+            let below = gauge(layer.width, self.rank)?;
+            weights.push(scaled_product(above.as_ref(), values(&|direction| direction.layers[l]).as_ref(), below.transpose()));
+            above = below;
+        }
+        weights.reverse();
+        let right = self.spectrum.right_vectors(self.rank)?;
+        let weighted_means = scaled_product(above.as_ref(), values(&|direction| direction.feature).as_ref(), right.transpose());
+        let mut features = try_zeros("features H", self.ufm.feature_width(), classes.samples())?;
+        let mut column = 0;
+        for (class, &count) in classes.counts().iter().enumerate() {
+            let mean = weighted_means.col(class) / (count as f64).sqrt();
+            for _ in 0..count {
+                features.col_mut(column).copy_from(&mean);
+                column += 1;
+            }
+        }
+        Parameters::new(&self.ufm, weights, features, self.bias())
+    }
+}
+
+/// A diag(values) B.
+fn scaled_product(left: MatRef<'_, f64>, values: ColRef<'_, f64>, right: MatRef<'_, f64>) -> Mat<f64> {
+    left * values.as_diagonal() * right
+}

@@ -1,0 +1,7 @@
+//! The closed forms: where the last layers must end.
+
+pub mod minimizer;
+mod secular;
+pub mod shrinkage;
+pub mod spectrum;
+pub mod thresholding;

@@ -1,0 +1,92 @@
+//! Singular-value thresholding of a matrix and the nuclear norm as a product of two factors: what the plain model (L = 1)
+//! does to any target.
+
+use faer::{Mat, MatRef};
+
+use super::spectrum::{Svd, dense_svd};
+use crate::error::Error;
+
+/// Soft-thresholding of singular values:
+///
+/// ```text
+/// D_τ(A) = U diag(max(σ - τ, 0)) Vᵀ  =  argmin_X  1/2 ‖X - A‖² + τ ‖X‖_*
+/// ```
+///
+/// The result is the thin decomposition of D_τ(A), of as many columns as σ exceed τ; [`Svd::matrix`] multiplies it out. The
+/// minimizer is unique. Cost: one dense decomposition.
+///
+/// # Errors
+///
+/// [`Error::Domain`] unless τ is finite and not negative; as [`dense_svd`].
+///
+/// # Example
+///
+/// ```
+/// use faer::mat;
+/// use neural_collapse::theory::thresholding::soft_threshold;
+///
+/// let thresholded = soft_threshold(mat![[3.0, 0.0], [0.0, -1.0]].as_ref(), 1.0)?;
+/// assert_eq!(thresholded.values.nrows(), 1);
+/// let expected = mat![[2.0, 0.0], [0.0, 0.0]];
+/// assert!((thresholded.matrix() - expected).norm_max() < 1e-15);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+///
+/// # References
+///
+/// Cai, Candès, Shen 2010, Theorem 2.1.
+pub fn soft_threshold(matrix: MatRef<'_, f64>, threshold: f64) -> Result<Svd, Error> {
+    if !(threshold >= 0.0 && threshold.is_finite()) {
+        return Err(Error::Domain { argument: "threshold", value: threshold, accepted: "finite numbers >= 0" });
+    }
+    let svd = dense_svd(matrix)?;
+    let rank = svd.values.iter().take_while(|&&value| value > threshold).count();
+    Ok(Svd {
+        left: svd.left.subcols(0, rank).to_owned(),
+        values: faer::Col::from_fn(rank, |i| svd.values[i] - threshold),
+        right: svd.right.subcols(0, rank).to_owned(),
+    })
+}
+
+impl Svd {
+    /// U diag(σ) Vᵀ.
+    #[must_use]
+    pub fn matrix(&self) -> Mat<f64> {
+        &self.left * self.values.as_diagonal() * self.right.transpose()
+    }
+
+    /// The nuclear norm ‖A‖_* = Σ σ.
+    #[must_use]
+    pub fn nuclear_norm(&self) -> f64 {
+        self.values.iter().sum()
+    }
+
+    /// Factors W and H of A = W H that make the regularization least:
+    ///
+    /// ```text
+    /// min over W H = A of  λ_W/2 ‖W‖² + λ_H/2 ‖H‖²  =  √(λ_W λ_H) ‖A‖_*
+    /// W = (λ_H/λ_W)^(1/4) U diag(√σ),      H = (λ_W/λ_H)^(1/4) diag(√σ) Vᵀ
+    /// ```
+    ///
+    /// Unique up to W Rᵀ and R H with R of orthonormal columns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Domain`] unless both decays are positive and finite.
+    ///
+    /// # References
+    ///
+    /// Liu 2024, Lemma A.1; Zhu et al. 2021, Lemma 2.3.
+    pub fn factors(&self, weight_decay: f64, feature_decay: f64) -> Result<(Mat<f64>, Mat<f64>), Error> {
+        for (argument, value) in [("weight decay", weight_decay), ("feature decay", feature_decay)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::Domain { argument, value, accepted: "positive finite numbers" });
+            }
+        }
+        // Roots before the quotient, which could leave the range.
+        let ratio = (feature_decay.sqrt() / weight_decay.sqrt()).sqrt();
+        let weights = faer::Col::from_fn(self.values.nrows(), |i| ratio * self.values[i].sqrt());
+        let features = faer::Col::from_fn(self.values.nrows(), |i| self.values[i].sqrt() / ratio);
+        Ok((&self.left * weights.as_diagonal(), features.as_diagonal() * self.right.transpose()))
+    }
+}

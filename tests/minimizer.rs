@@ -1,0 +1,339 @@
+//! The closed forms against a table of 50 digits and more, against the objective, and against each other.
+
+use faer::{Mat, MatRef};
+use neural_collapse::{
+    ClassCounts, Error, Layer, Parameters, Ufm,
+    theory::{
+        minimizer::{ClassFate, Fate, Minimizer, Tie},
+        shrinkage::shrinkage_threshold,
+        spectrum::{centered_label_matrix, dense_svd},
+    },
+};
+use proptest::prelude::*;
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+
+fn ufm(counts: &str, widths: &[usize], layer_decays: &[f64], feature_decay: f64, bias: bool) -> Ufm {
+    let layers: Vec<Layer> = widths.iter().zip(layer_decays).map(|(&width, &decay)| Layer::new(width, decay)).collect();
+    let make = if bias { Ufm::biased } else { Ufm::bias_free };
+    make(counts.parse().unwrap(), layers, feature_decay).unwrap()
+}
+
+fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str, separator: char) -> Vec<T> {
+    text.split(separator).map(|word| word.parse().unwrap()).collect()
+}
+
+/// A model of up to 12 classes, four layers, and decays for which some directions are kept and some collapse.
+fn models() -> impl Strategy<Value = Ufm> {
+    let counts = prop_oneof![
+        prop::collection::vec(1_u64..4, 1..12),
+        prop::collection::vec(1_u64..60, 1..12),
+    ];
+    let layers = prop::collection::vec((1_usize..14, -3.0..3.0_f64), 1..5);
+    (counts, layers, -2.0..0.3_f64, any::<bool>()).prop_map(|(counts, layers, log_q, bias)| {
+        let classes = ClassCounts::new(counts).unwrap();
+        // The first q is 10^log_q: λ_H makes up for whatever the layers have drawn.
+        let depth = layers.len() as f64;
+        let layers: Vec<Layer> = layers.iter().map(|&(width, log)| Layer::new(width, 10_f64.powf(log))).collect();
+        let product: f64 = layers.iter().map(|layer| layer.decay).product();
+        let largest = classes.group(0).count as f64;
+        let c = 10_f64.powf(log_q) * largest.powf(depth / (depth + 1.0)) / classes.samples() as f64;
+        let make = if bias { Ufm::biased } else { Ufm::bias_free };
+        make(classes, layers, c.powf(depth + 1.0) / product).unwrap()
+    })
+}
+
+/// √Σ λ_l ‖W_l‖² + λ_H ‖H‖² + ‖b‖²: what rounding of the gradient is measured against.
+fn scale(ufm: &Ufm, parameters: &Parameters) -> f64 {
+    let layers = ufm.layers().iter().zip(parameters.weights());
+    let weights: f64 = layers.map(|(layer, weights)| layer.decay * weights.squared_norm_l2()).sum();
+    (weights + ufm.feature_decay() * parameters.features().squared_norm_l2()).sqrt()
+}
+
+/// The norm of the gradient in the balanced variables √λ_l W_l, √λ_H H, b.
+fn gradient_norm(ufm: &Ufm, gradient: &Parameters) -> f64 {
+    let layers = ufm.layers().iter().zip(gradient.weights());
+    let weights: f64 = layers.map(|(layer, weights)| weights.squared_norm_l2() / layer.decay).sum();
+    let bias: f64 = gradient.bias().map_or(0.0, |bias| bias.squared_norm_l2());
+    (weights + gradient.features().squared_norm_l2() / ufm.feature_decay() + bias).sqrt()
+}
+
+fn expanded(minimizer: &Minimizer, value: impl Fn(&neural_collapse::theory::minimizer::Direction) -> f64) -> Vec<f64> {
+    let mut values: Vec<f64> = Vec::new();
+    for direction in minimizer.directions() {
+        values.resize(values.len() + direction.multiplicity, value(direction));
+    }
+    values
+}
+
+#[test]
+fn every_number_agrees_with_the_reference() {
+    let mut worst = 0.0_f64;
+    let mut check = |ours: f64, reference: f64, what: &str| {
+        if reference == 0.0 {
+            return assert!(ours == 0.0, "{what}: {ours:e} instead of 0");
+        }
+        let error = (ours / reference - 1.0).abs();
+        // Some 8 roundings of half an epsilon in q; e and z magnify them by at most 1.5, and every later step divides errors
+        // by L+1 or adds two roundings.
+        assert!(error <= 8.0 * f64::EPSILON, "{what}: {ours:e} instead of {reference:e}, off by {error:e}");
+        worst = worst.max(error);
+    };
+    for line in include_str!("reference/minima.csv").lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let (widths, layer_decays): (Vec<usize>, Vec<f64>) = (numbers(fields[1], ' '), numbers(fields[2], ' '));
+        let feature_decay = fields[3].parse().unwrap();
+        let minimizer = ufm(fields[0], &widths, &layer_decays, feature_decay, fields[4] == "true").minimizer();
+        check(minimizer.objective(), fields[5].parse().unwrap(), line);
+        let directions: Vec<&str> = fields[6].split(' ').collect();
+        assert_eq!(minimizer.directions().len(), directions.len(), "{line}");
+        for (direction, reference) in minimizer.directions().iter().zip(directions) {
+            let (values, multiplicity) = reference.split_once('x').unwrap();
+            assert_eq!(direction.multiplicity, multiplicity.parse::<usize>().unwrap(), "{line}");
+            let reference: Vec<f64> = numbers(values, ':');
+            let ours = [direction.target, direction.prediction, direction.product, direction.feature];
+            for (&ours, &reference) in ours.iter().chain(&direction.layers).zip(&reference) {
+                check(ours, reference, line);
+            }
+            assert_eq!(direction.fate == Fate::Kept, reference[1] > 0.0);
+        }
+    }
+    println!("worst relative error: {worst:.1e}");
+}
+
+#[test]
+fn counts_of_one_class_have_a_minimizer() {
+    let biased = ufm("9", &[3, 3], &[1e-2, 1e-2], 1e-2, true).minimizer();
+    assert_eq!((biased.objective(), biased.rank(), biased.is_unique()), (0.0, 0, true));
+    assert_eq!(biased.parameters().unwrap().bias().unwrap()[0], 1.0);
+    assert_eq!(biased.class_fates(), [ClassFate::Vanished]);
+    let bias_free = ufm("9", &[3, 3], &[1e-2, 1e-2], 1e-2, false).minimizer();
+    assert_eq!((bias_free.rank(), bias_free.class_fates()), (1, vec![ClassFate::Distinct]));
+}
+
+#[test]
+fn both_ties_are_told() {
+    // L = 2 at q = q_2: put the critical decay that the crate reports back into the model.
+    let before = ufm("50x2 20 10", &[8, 8], &[1e-2, 1e-2], 1e-3, false);
+    for direction in 0..3 {
+        let decay = before.minimizer().critical_feature_decay(direction);
+        let at = ufm("50x2 20 10", &[8, 8], &[1e-2, 1e-2], decay, false).minimizer();
+        assert_eq!(at.ties(), [Tie::Threshold { direction }]);
+        assert_eq!(at.directions()[direction].shrinkage, 0.5);
+        // Both sides of the tie.
+        let below = ufm("50x2 20 10", &[8, 8], &[1e-2, 1e-2], decay * (1.0 - 1e-13), false).minimizer();
+        let above = ufm("50x2 20 10", &[8, 8], &[1e-2, 1e-2], decay * (1.0 + 1e-13), false).minimizer();
+        assert_eq!(below.directions()[direction].fate, Fate::Kept);
+        assert_eq!(above.directions()[direction].fate, Fate::Collapsed);
+        assert!(below.is_unique() && above.is_unique());
+        let layer_decay = before.minimizer().critical_layer_decay(direction, 1);
+        let at = ufm("50x2 20 10", &[8, 8], &[1e-2, layer_decay], 1e-3, false).minimizer();
+        assert_eq!(at.ties(), [Tie::Threshold { direction }]);
+    }
+    // A width that cuts through the two classes of 50, and one that cuts between different counts.
+    let cut = ufm("50x2 20 10", &[1], &[1e-3], 1e-3, false).minimizer();
+    assert_eq!(cut.ties(), [Tie::Width { direction: 0 }]);
+    assert_eq!(cut.class_fates(), [ClassFate::Ambiguous, ClassFate::Vanished, ClassFate::Vanished]);
+    assert!(ufm("50x2 20 10", &[2], &[1e-3], 1e-3, false).minimizer().is_unique());
+    // L = 1 at q = 1: the direction shrinks to zero continuously, there is no tie.
+    let plain = ufm("50 20", &[8], &[1e-2], 1e-3, false);
+    let decay = plain.minimizer().critical_feature_decay(1);
+    assert!(ufm("50 20", &[8], &[1e-2], decay, false).minimizer().is_unique());
+}
+
+#[test]
+fn bias_free_classes_collapse_at_the_known_count() {
+    // L = 1: n_k <= N² λ_1 λ_H. N = 100, so that λ_1 λ_H = 20e-4 is critical for 20 samples.
+    for (product, fates) in [(19e-4, [Fate::Kept, Fate::Kept]), (21e-4, [Fate::Kept, Fate::Collapsed])] {
+        let minimizer = ufm("80 20", &[4], &[1e-2], product / 1e-2, false).minimizer();
+        assert_eq!(minimizer.directions().iter().map(|direction| direction.fate).collect::<Vec<_>>(), fates);
+    }
+}
+
+#[test]
+fn minority_collapse_with_a_bias_makes_classifiers_coincide() {
+    let model = ufm("1500 600x5 50x20", &[64], &[5e-3], 5e-4, true);
+    let minimizer = model.minimizer();
+    assert_eq!(minimizer.class_fates(), [ClassFate::Distinct, ClassFate::Distinct, ClassFate::Coincident]);
+    let parameters = minimizer.parameters().unwrap();
+    let (product, means) = (parameters.product(), parameters.class_means(&model).unwrap());
+    for class in 7..26 {
+        // Equal entries of the singular vectors give equal sums, to rounding of 6 terms.
+        let rounding = 16.0 * f64::EPSILON * product.norm_l2();
+        assert!((product.row(6) - product.row(class)).norm_l2() <= rounding);
+        assert!((means.col(6) - means.col(class)).norm_l2() <= rounding);
+    }
+    assert!((product.row(1) - product.row(2)).norm_l2() > 0.1);
+}
+
+#[test]
+fn balanced_classes_give_the_simplex_and_the_orthogonal_frame() {
+    for (depth, bias) in [(1, true), (3, true), (1, false), (3, false)] {
+        let model = ufm("30x6", &vec![9; depth], &vec![5e-3; depth], 1e-3, bias);
+        let parameters = model.minimizer().random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(7)).unwrap();
+        let means = parameters.class_means(&model).unwrap();
+        for gram in [means.transpose() * &means, parameters.product() * parameters.product().transpose()] {
+            let norm = gram[(0, 0)];
+            assert!(norm > 0.1);
+            for i in 0..6 {
+                for j in 0..6 {
+                    // Simplex equiangular tight frame: cosines -1/(K-1); orthogonal frame: 0.
+                    let cosine = if i == j { 1.0 } else if bias { -1.0 / 5.0 } else { 0.0 };
+                    assert!((gram[(i, j)] / norm - cosine).abs() <= 64.0 * f64::EPSILON, "{depth} {bias} {i} {j}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_million_classes_have_a_minimizer_but_no_dense_parameters() {
+    let classes = ClassCounts::long_tail(1_000_000, 1_000, 1000.0).unwrap();
+    let model = Ufm::biased(classes, [Layer::new(2_000_000, 1e-9)], 1e-9).unwrap();
+    let minimizer = model.minimizer();
+    assert_eq!(expanded(&minimizer, |direction| direction.target).len(), 1_000_000);
+    assert!(minimizer.objective() > 0.0 && minimizer.objective() < 0.5);
+    assert!(matches!(minimizer.parameters(), Err(Error::TooLarge { .. })));
+}
+
+#[test]
+fn critical_scales_grow_every_decay_to_the_threshold() {
+    let model = ufm("5000 2997 1796 1077", &[16, 16], &[1e-3, 2e-3], 1e-4, true);
+    for direction in &model.minimizer().directions()[..3] {
+        let s = direction.critical_scale;
+        let grown = ufm("5000 2997 1796 1077", &[16, 16], &[1e-3 * s, 2e-3 * s], 1e-4 * s, true).minimizer();
+        let twin = grown.directions().iter().find(|other| other.target == direction.target).unwrap();
+        // q grows by s; three products of decays round on the way.
+        assert!((twin.critical_scale - 1.0).abs() <= 16.0 * f64::EPSILON);
+    }
+    assert!(shrinkage_threshold(2).unwrap() > 0.39);
+}
+
+proptest! {
+    /// f(Parameters) = f*, gradient = 0, in the canonical and in a random gauge.
+    #[test]
+    fn parameters_attain_the_minimum(model in models(), seed: u64) {
+        let minimizer = model.minimizer();
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        for parameters in [minimizer.parameters().unwrap(), minimizer.random_parameters(&mut rng).unwrap()] {
+            let (objective, gradient) = model.objective_and_gradient(&parameters).unwrap();
+            // Products of L+1 matrices of up to 14 columns, each summing 14 terms: some 14 (L+2) roundings of terms of the
+            // size of the labels (their part of f is at most 1/2) and of the penalties (at most f*).
+            let rounding = 14.0 * (model.depth() + 2) as f64 * f64::EPSILON;
+            prop_assert!((objective - minimizer.objective()).abs() <= rounding * (0.5 + minimizer.objective()));
+            prop_assert!(objective == model.objective(&parameters).unwrap());
+            // The gradient of each block is a difference of two equal terms of size √(λ) ‖block‖ in balanced variables; the
+            // residual they are made of is itself a difference, magnified by at most ‖Y‖/‖residual‖ <= 1/min(e).
+            let smallest = minimizer.directions().iter().map(|direction| direction.shrinkage).fold(1.0, f64::min);
+            let magnified = rounding / smallest * (1.0 + scale(&model, &parameters));
+            prop_assert!(gradient_norm(&model, &gradient) <= magnified, "{} {}", gradient_norm(&model, &gradient), magnified);
+        }
+    }
+
+    /// Layers are balanced, features collapsed, and singular values are those promised.
+    #[test]
+    fn layers_are_balanced_and_collapsed(model in models(), seed: u64) {
+        let minimizer = model.minimizer();
+        let parameters = minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
+        let means = parameters.class_means(&model).unwrap();
+        let root_counts: Vec<f64> = model.classes().counts().iter().map(|&count| (count as f64).sqrt()).collect();
+        let weighted = Mat::from_fn(means.nrows(), means.ncols(), |i, k| means[(i, k)] * root_counts[k]);
+        let rounding = 64.0 * f64::EPSILON;
+        let close = |matrix: MatRef<'_, f64>, values: Vec<f64>| {
+            let svd = dense_svd(matrix).unwrap();
+            let measured = svd.values.iter().copied().chain(std::iter::repeat(0.0));
+            measured.zip(&values).all(|(measured, &value)| (measured - value).abs() <= rounding * values[0])
+        };
+        prop_assert!(close(weighted.as_ref(), expanded(&minimizer, |direction| direction.feature)));
+        prop_assert!(close(parameters.product().as_ref(), expanded(&minimizer, |direction| direction.product)));
+        for (l, weights) in parameters.weights().iter().enumerate() {
+            prop_assert!(close(weights.as_ref(), expanded(&minimizer, |direction| direction.layers[l])));
+        }
+        // λ_l W_l W_lᵀ = λ_{l+1} W_{l+1}ᵀ W_{l+1} and λ_1 W_1ᵀ W_1 = λ_H H Hᵀ.
+        let penalty = minimizer.directions().first().map_or(0.0, |d| model.feature_decay() * d.feature * d.feature);
+        let first = &parameters.weights()[0];
+        let gap = model.layers()[0].decay * first.transpose() * first
+            - model.feature_decay() * &weighted * weighted.transpose();
+        prop_assert!(gap.norm_l2() <= 14.0 * rounding * penalty);
+        for l in 1..model.depth() {
+            let (below, above) = (&parameters.weights()[l - 1], &parameters.weights()[l]);
+            let gap = model.layers()[l - 1].decay * below * below.transpose()
+                - model.layers()[l].decay * above.transpose() * above;
+            prop_assert!(gap.norm_l2() <= 14.0 * rounding * penalty);
+        }
+        // NC1: every feature is its class mean.
+        let mut column = 0;
+        for (class, &count) in model.classes().counts().iter().enumerate() {
+            for _ in 0..count {
+                let deviation = (parameters.features().col(column) - means.col(class)).norm_l2();
+                // A mean of n_k equal numbers rounds n_k times.
+                prop_assert!(deviation <= count as f64 * f64::EPSILON * means.col(class).norm_l2());
+                column += 1;
+            }
+        }
+    }
+
+    /// No random point goes below f*.
+    #[test]
+    fn no_random_point_goes_below_the_minimum(model in models(), seed: u64, scale in 0.01..3.0_f64) {
+        let minimum = model.minimizer().objective();
+        let parameters = Parameters::gaussian(&model, scale, &mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
+        prop_assert!(model.objective(&parameters).unwrap() >= minimum);
+        // Nor does a point near the minimizer.
+        let (mut weights, features, bias) = model.minimizer().parameters().unwrap().into_parts();
+        for (matrix, noise) in weights.iter_mut().zip(parameters.weights()) {
+            *matrix += 0.01 * noise;
+        }
+        let near = Parameters::new(&model, weights, features, bias).unwrap();
+        prop_assert!(model.objective(&near).unwrap() >= minimum * (1.0 - 1e-13));
+    }
+
+    /// Permuting the classes permutes the answer: all numbers are the same.
+    #[test]
+    fn permuting_classes_permutes_the_answer(model in models(), shift in 0_usize..12) {
+        let mut counts = model.classes().counts().to_vec();
+        let shift = shift % counts.len();
+        counts.rotate_left(shift);
+        let make = if model.has_bias() { Ufm::biased } else { Ufm::bias_free };
+        let rotated = make(ClassCounts::new(counts).unwrap(), model.layers(), model.feature_decay()).unwrap();
+        let (ours, theirs) = (model.minimizer(), rotated.minimizer());
+        prop_assert_eq!(ours.directions(), theirs.directions());
+        prop_assert_eq!(ours.objective(), theirs.objective());
+        // Prediction between classes: row and column k of one are row and column k - shift of the other.
+        let prediction = |minimizer: &Minimizer| {
+            let parameters = minimizer.parameters().unwrap();
+            parameters.product() * parameters.class_means(minimizer.ufm()).unwrap()
+        };
+        if ours.is_unique() {
+            let (a, b) = (prediction(&ours), prediction(&theirs));
+            let k = a.nrows();
+            for i in 0..k {
+                for j in 0..k {
+                    prop_assert!((a[((i + shift) % k, (j + shift) % k)] - b[(i, j)]).abs() <= 64.0 * f64::EPSILON);
+                }
+            }
+        }
+    }
+
+    /// The target, decomposed densely, and thresholded direction by direction, is the prediction Z (Theorems 4.1 and 4.2).
+    #[test]
+    fn the_prediction_is_the_thresholded_target(counts in prop::collection::vec(1_u64..60, 1..12), log_q in -2.0..0.3_f64) {
+        let classes = ClassCounts::new(counts).unwrap();
+        let decay = 10_f64.powf(log_q) * (classes.group(0).count as f64).sqrt() / classes.samples() as f64;
+        let model = Ufm::biased(classes, [Layer::new(12, 0.1 * decay)], 10.0 * decay).unwrap();
+        let minimizer = model.minimizer();
+        let target = centered_label_matrix(model.classes()).unwrap();
+        let threshold = model.classes().samples() as f64 * (model.layers()[0].decay * model.feature_decay()).sqrt();
+        let thresholded = neural_collapse::theory::thresholding::soft_threshold(target.as_ref(), threshold).unwrap();
+        let parameters = minimizer.parameters().unwrap();
+        let means = parameters.class_means(&model).unwrap();
+        let prediction = parameters.product() * means;
+        let matrix = thresholded.matrix();
+        for i in 0..matrix.nrows() {
+            for k in 0..matrix.ncols() {
+                let root = (model.classes().counts()[k] as f64).sqrt();
+                // A dense decomposition of a 12 x 12 matrix: some K epsilons of the largest singular value.
+                prop_assert!((prediction[(i, k)] * root - matrix[(i, k)]).abs() <= 64.0 * f64::EPSILON * target.norm_l2());
+            }
+        }
+    }
+}
