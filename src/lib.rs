@@ -1,7 +1,10 @@
 //! Closed-form global minimizers of unconstrained features models, and the descent that checks them.
 
 pub mod classes;
+mod cores;
+pub mod descent;
 mod error;
+pub mod metrics;
 mod model;
 mod objective;
 mod parameters;

@@ -143,6 +143,13 @@ impl Ufm {
     pub(crate) fn decay_product(&self) -> Wide {
         self.layers.iter().fold(Wide::new(self.feature_decay), |product, layer| product.times(Wide::new(layer.decay)))
     }
+
+    /// √τ, τ = (λ_H λ_1 ··· λ_L n_max)^(1/(L+1)): the singular value in every block, in balanced variables, of a direction of the largest
+    /// class that does not shrink.
+    pub(crate) fn balanced_level_root(&self) -> f64 {
+        let largest = Wide::new(self.classes.group(0).count as f64);
+        self.decay_product().times(largest).root(2 * (self.depth() + 1)).to_f64()
+    }
 }
 
 fn check_decay(block: Block, value: f64) -> Result<(), Error> {

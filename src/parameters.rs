@@ -1,10 +1,13 @@
 //! The variables of a model: weights, features and bias, and random starts.
 
-use faer::{Col, ColRef, Mat, MatRef};
+use std::ops::Range;
+
+use faer::{Col, ColRef, Mat, MatMut, MatRef};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
+    classes::ClassCounts,
     error::{Block, Error},
     model::Ufm,
 };
@@ -148,19 +151,19 @@ impl Parameters {
     /// As [`Parameters::new`], where the parameters belong to another model.
     pub fn class_means(&self, ufm: &Ufm) -> Result<Mat<f64>, Error> {
         self.check_shapes(ufm)?;
-        let mut means = Mat::zeros(self.features.nrows(), ufm.classes().classes());
-        let mut column = 0;
-        for (class, &count) in ufm.classes().counts().iter().enumerate() {
-            for _ in 0..count {
-                let mut mean = means.col_mut(class);
-                mean += self.features.col(column);
-                column += 1;
-            }
-            for entry in means.col_mut(class).iter_mut() {
-                *entry /= count as f64;
-            }
-        }
-        Ok(means)
+        Ok(class_means(ufm.classes(), self.features.as_ref()))
+    }
+
+    /// The blocks W_1 .. W_L, H and, where there is one, b.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = MatRef<'_, f64>> {
+        let weights = self.weights.iter().map(Mat::as_ref);
+        weights.chain([self.features.as_ref()]).chain(self.bias.as_ref().map(|bias| bias.as_mat()))
+    }
+
+    /// The blocks W_1 .. W_L, H and, where there is one, b.
+    pub(crate) fn blocks_mut(&mut self) -> impl Iterator<Item = MatMut<'_, f64>> {
+        let weights = self.weights.iter_mut().map(Mat::as_mut);
+        weights.chain([self.features.as_mut()]).chain(self.bias.as_mut().map(|bias| bias.as_mat_mut()))
     }
 
     /// Fills every block column by column, in the order W_1 .. W_L, H, b.
@@ -215,6 +218,31 @@ impl Parameters {
     }
 }
 
+/// Classes and the ranges of their columns among features sorted by class.
+#[allow(clippy::cast_possible_truncation)]
+pub(crate) fn class_ranges(classes: &ClassCounts) -> impl Iterator<Item = Range<usize>> {
+    classes.counts().iter().scan(0, |end, &count| {
+        let start = *end;
+        *end += count as usize;
+        Some(start..*end)
+    })
+}
+
+/// The class means of features sorted by class, d_1 × K: exact where all features of a class are equal.
+pub(crate) fn class_means(classes: &ClassCounts, features: MatRef<'_, f64>) -> Mat<f64> {
+    let mut means = Mat::zeros(features.nrows(), classes.classes());
+    for (mut mean, columns) in means.col_iter_mut().zip(class_ranges(classes)) {
+        let (first, size) = (features.col(columns.start), columns.len() as f64);
+        for column in columns {
+            mean += features.col(column) - first;
+        }
+        for (entry, first) in mean.iter_mut().zip(first.iter()) {
+            *entry = first + *entry / size;
+        }
+    }
+    means
+}
+
 /// The standard deviations of a Gaussian start.
 struct Deviations {
     weights: Vec<f64>,
@@ -222,9 +250,7 @@ struct Deviations {
 }
 
 fn gaussian_deviations(ufm: &Ufm, scale: f64) -> Deviations {
-    let largest = crate::wide::Wide::new(ufm.classes().group(0).count as f64);
-    // √τ, the root of order 2(L + 1).
-    let level = ufm.decay_product().times(largest).root(2 * (ufm.depth() + 1)).to_f64();
+    let level = ufm.balanced_level_root();
     let deviation = |decay: f64, (rows, cols): (usize, usize)| {
         scale * level / decay.sqrt() / ((rows as f64).sqrt() + (cols as f64).sqrt())
     };

@@ -21,6 +21,7 @@ use faer::{
 use super::secular::{self, Root};
 use crate::{
     classes::ClassCounts,
+    cores::{all_cores, map_range},
     error::Error,
     parameters::{first_not_finite, try_zeros},
 };
@@ -106,7 +107,7 @@ impl Spectrum {
     pub fn centered(classes: &ClassCounts) -> Self {
         let poles: Vec<f64> = classes.groups().map(|group| group.count as f64).collect();
         let weights: Vec<f64> = classes.groups().map(|group| group.count as f64 * group.multiplicity() as f64).collect();
-        let roots = map_range(poles.len() - 1, |upper| {
+        let roots = map_range(poles.len() - 1, 8, |upper| {
             let root = secular::root(&poles, &weights, upper);
             let norm = secular::slope(&poles, &weights, root.origin, root.offset).sqrt();
             (poles[root.origin] + root.offset, Vectors::Secular { root, norm })
@@ -235,17 +236,6 @@ impl Solved {
     }
 }
 
-/// `f(0), ..., f(n - 1)`, on all cores.
-fn map_range<T: Send>(n: usize, f: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
-    #[cfg(feature = "rayon")]
-    {
-        use rayon::prelude::*;
-        (0..n).into_par_iter().with_min_len(8).map(f).collect()
-    }
-    #[cfg(not(feature = "rayon"))]
-    (0..n).map(f).collect()
-}
-
 /// The singular values of the centered label matrix by the explicit formulas for up to three distinct counts, by falling
 /// value; `None` for more.
 ///
@@ -349,13 +339,4 @@ pub fn dense_svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
     svd(matrix, values.as_mut(), Some(left.as_mut()), Some(right.as_mut()), par, stack, Default::default())
         .map_err(|_| Error::SvdDidNotConverge)?;
     Ok(Svd { left, values: values.column_vector().to_owned(), right })
-}
-
-/// Work for all threads of the pool in use, in a fixed number of parts: faer sums them in an order that depends on their
-/// number, and results must not depend on the number of threads.
-fn all_cores() -> Par {
-    #[cfg(feature = "rayon")]
-    return Par::rayon(8);
-    #[cfg(not(feature = "rayon"))]
-    Par::Seq
 }

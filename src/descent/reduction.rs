@@ -1,0 +1,213 @@
+//! The exact orthogonal reduction: N columns of features become K + min(d_1, N - K).
+//!
+//! Let Q be an orthogonal N × N matrix with Y Q = [D 0]. The objective is the same at (H Q, Y Q, 1ᵀQ) as at (H, Y, 1ᵀ), and its gradient
+//! turns with it. A method whose steps depend on inner products alone therefore has the same trajectory from
+//!
+//! ```text
+//! G = [H̄ D, T],   H - H̄ Y = T Pᵀ,   P of orthonormal columns
+//! ```
+//!
+//! with √n_k e_k as the label of column k, and zero as the label of every column of T, and at any time H = H̄ Y + T Pᵀ. The within-class
+//! scatter is T Tᵀ/N.
+
+use faer::{
+    Col, Conj, Mat, MatMut, MatRef,
+    dyn_stack::{MemBuffer, MemStack},
+    linalg::{
+        householder::{
+            apply_block_householder_sequence_on_the_left_in_place_scratch as apply_scratch,
+            apply_block_householder_sequence_on_the_left_in_place_with_conj as apply_reflections,
+        },
+        qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, recommended_block_size},
+    },
+    prelude::ReborrowMut,
+};
+
+use super::kernel::Column;
+use crate::{
+    classes::ClassCounts,
+    cores::all_cores,
+    error::Error,
+    parameters::{class_means, class_ranges, try_zeros},
+};
+
+/// How to get from reduced features back to those of all samples.
+#[derive(Debug)]
+pub(crate) struct Reduction {
+    classes: ClassCounts,
+    basis: Basis,
+}
+
+/// P: the space that the deviations from the class means live in.
+#[derive(Debug)]
+enum Basis {
+    /// Every feature is its class mean, and stays so.
+    Collapsed,
+    /// N - K ≤ d_1: Helmert's contrasts within every class.
+    Contrasts,
+    /// N - K > d_1: the first d_1 columns of the orthogonal factor of (H - H̄ Y)ᵀ, as Householder reflections.
+    Factor { reflections: Mat<f64>, coefficients: Mat<f64> },
+}
+
+/// The label columns of reduced features.
+pub(crate) fn reduced_columns(classes: &ClassCounts, columns: usize) -> Vec<Column> {
+    let means = classes.counts().iter().enumerate();
+    let means = means.map(|(class, &count)| Column { class, weight: (count as f64).sqrt() });
+    let deviations = std::iter::repeat(Column { class: 0, weight: 0.0 });
+    means.chain(deviations).take(columns).collect()
+}
+
+impl Reduction {
+    /// The reduced features G, d_1 × (K + min(d_1, N - K)), of H, or d_1 × K where all features are their class means.
+    ///
+    /// Cost: 2 N d_1² operations where N - K > d_1, N d_1 elsewhere.
+    pub(crate) fn new(classes: &ClassCounts, features: MatRef<'_, f64>) -> Result<(Self, Mat<f64>), Error> {
+        let (width, k) = (features.nrows(), classes.classes());
+        let means = class_means(classes, features);
+        let mut rest = try_zeros("deviations", width, features.ncols() as u64)?;
+        for (class, columns) in class_ranges(classes).enumerate() {
+            for column in columns {
+                rest.col_mut(column).copy_from(features.col(column) - means.col(class));
+            }
+        }
+        let (basis, rest) = if rest.norm_max() == 0.0 {
+            (Basis::Collapsed, Mat::zeros(width, 0))
+        } else if features.ncols() - k <= width {
+            let mut contrasts = try_zeros("contrasts", width, (features.ncols() - k) as u64)?;
+            contrast(classes, rest.as_ref(), contrasts.as_mut());
+            (Basis::Contrasts, contrasts)
+        } else {
+            factor(rest.transpose().to_owned())
+        };
+        let mut reduced = try_zeros("reduced features", width, (k + rest.ncols()) as u64)?;
+        for (class, &count) in classes.counts().iter().enumerate() {
+            reduced.col_mut(class).copy_from((count as f64).sqrt() * means.col(class));
+        }
+        reduced.subcols_mut(k, rest.ncols()).copy_from(&rest);
+        Ok((Self { classes: classes.clone(), basis }, reduced))
+    }
+
+    /// The features H of all samples, d_1 × N.
+    pub(crate) fn expand(&self, reduced: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
+        let (width, k) = (reduced.nrows(), self.classes.classes());
+        let rest = reduced.subcols(k, reduced.ncols() - k);
+        let mut features = try_zeros("features H", width, self.classes.samples())?;
+        match &self.basis {
+            Basis::Collapsed => {}
+            Basis::Contrasts => uncontrast(&self.classes, rest, features.as_mut()),
+            Basis::Factor { reflections, coefficients } => {
+                // (T Pᵀ)ᵀ = Q [Tᵀ; 0].
+                let mut transposed = try_zeros("features H", features.ncols(), width as u64)?;
+                transposed.subrows_mut(0, rest.ncols()).copy_from(rest.transpose());
+                let scratch = apply_scratch::<f64>(transposed.nrows(), coefficients.nrows(), width);
+                let mut buffer = MemBuffer::new(scratch);
+                let (q, c) = (reflections.as_ref(), coefficients.as_ref());
+                apply_reflections(q, c, Conj::No, transposed.as_mut(), all_cores(), MemStack::new(&mut buffer));
+                features.copy_from(transposed.transpose());
+            }
+        }
+        for (class, columns) in class_ranges(&self.classes).enumerate() {
+            let mean = reduced.col(class) / (columns.len() as f64).sqrt();
+            for column in columns {
+                let mut sample = features.col_mut(column);
+                sample += &mean;
+            }
+        }
+        Ok(features)
+    }
+}
+
+/// The factors Q and T = Rᵀ of deviations Eᵀ = Q R, N × d_1.
+fn factor(mut deviations: Mat<f64>) -> (Basis, Mat<f64>) {
+    let (rows, cols) = deviations.shape();
+    let block = recommended_block_size::<f64>(rows, cols);
+    let mut coefficients = Mat::zeros(block, cols);
+    let params = Default::default();
+    let mut buffer = MemBuffer::new(qr_in_place_scratch::<f64>(rows, cols, block, all_cores(), params));
+    let stack = MemStack::new(&mut buffer);
+    qr_in_place(deviations.as_mut(), coefficients.as_mut(), all_cores(), stack, params);
+    let transposed = Mat::from_fn(cols, cols, |i, j| if j <= i { deviations[(j, i)] } else { 0.0 });
+    (Basis::Factor { reflections: deviations, coefficients }, transposed)
+}
+
+/// The n_k - 1 Helmert contrasts of every class: (x_1 + ... + x_i - i x_{i+1}) / √(i (i+1)).
+fn contrast(classes: &ClassCounts, features: MatRef<'_, f64>, mut contrasts: MatMut<'_, f64>) {
+    let mut to = 0;
+    for columns in class_ranges(classes) {
+        let start = columns.start;
+        let mut sum = features.col(start).to_owned();
+        for i in 1..columns.len() {
+            let (ones, next) = (i as f64, features.col(start + i));
+            let norm = (ones * (ones + 1.0)).sqrt();
+            contrasts.rb_mut().col_mut(to).copy_from((&sum - ones * next) / norm);
+            sum += next;
+            to += 1;
+        }
+    }
+}
+
+/// The transpose of [`contrast`], which is its inverse on deviations from class means.
+fn uncontrast(classes: &ClassCounts, contrasts: MatRef<'_, f64>, mut features: MatMut<'_, f64>) {
+    let mut from = 0;
+    for columns in class_ranges(classes) {
+        // From the last contrast to the first: contrast i has weight 1/√(i (i+1)) on every column before i, and -i of it on column i.
+        let mut later = Col::<f64>::zeros(features.nrows());
+        for i in (1..columns.len()).rev() {
+            let ones = i as f64;
+            let contrast = contrasts.col(from + i - 1) / (ones * (ones + 1.0)).sqrt();
+            features.rb_mut().col_mut(columns.start + i).copy_from(&later - ones * &contrast);
+            later += contrast;
+        }
+        features.rb_mut().col_mut(columns.start).copy_from(&later);
+        from += columns.len() - 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use faer::Mat;
+    use proptest::prelude::*;
+    use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+    use rand_distr::{Distribution, StandardNormal};
+
+    use super::Reduction;
+    use crate::classes::ClassCounts;
+
+    proptest! {
+        #[test]
+        fn expanding_undoes_reducing(
+            counts in prop::collection::vec(1_u64..40, 1..6),
+            width in 1_usize..60,
+            deficient in 0_usize..3,
+            seed: u64,
+        ) {
+            let classes = ClassCounts::new(counts).unwrap();
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+            let samples = classes.samples() as usize;
+            let mut features = Mat::from_fn(width, samples, |_, _| StandardNormal.sample(&mut rng));
+            // Features that do not span all dimensions: zero rows, and rows that repeat others.
+            for row in 0..deficient.min(width - 1) {
+                for column in 0..samples {
+                    features[(row, column)] = if row == 0 { 0.0 } else { features[(width - 1, column)] };
+                }
+            }
+            let (reduction, reduced) = Reduction::new(&classes, features.as_ref()).unwrap();
+            let columns = classes.classes() + width.min(samples - classes.classes());
+            prop_assert!(reduced.ncols() == columns);
+            // Orthogonal transformations of matrices of up to 200 columns; faer drops columns below 16 N epsilons of the largest.
+            let rounding = 16.0 * (samples + width) as f64 * f64::EPSILON * features.norm_l2();
+            prop_assert!((reduced.norm_l2() - features.norm_l2()).abs() <= rounding);
+            let back = reduction.expand(reduced.as_ref()).unwrap();
+            prop_assert!((back - features).norm_l2() <= rounding);
+        }
+    }
+
+    #[test]
+    fn collapsed_features_are_as_many_as_classes() {
+        let classes = ClassCounts::new([70, 30, 1]).unwrap();
+        let features = Mat::from_fn(4, 101, |i, j| 0.1 + (i + usize::from(j >= 70) + usize::from(j >= 100)) as f64 / 3.0);
+        let (reduction, reduced) = Reduction::new(&classes, features.as_ref()).unwrap();
+        assert_eq!(reduced.ncols(), 3);
+        assert!((reduction.expand(reduced.as_ref()).unwrap() - &features).norm_max() <= 4.0 * f64::EPSILON);
+    }
+}

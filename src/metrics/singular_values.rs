@@ -1,0 +1,95 @@
+//! The singular values of the layers and of the weighted class means at any point, beside those of the minimizer.
+
+use faer::Mat;
+
+use crate::{
+    error::Error,
+    model::Ufm,
+    parameters::Parameters,
+    theory::{
+        minimizer::{Direction, Minimizer},
+        spectrum::dense_svd,
+    },
+};
+
+/// Singular values by falling value.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SingularValues {
+    /// Those of W_1 .. W_L, min(d_l, d_{l+1}) each.
+    pub layers: Vec<Vec<f64>>,
+    /// Those of the product W_{L:1}, min(K, d_1).
+    pub product: Vec<f64>,
+    /// Those of the weighted class means H̄ D, min(K, d_1).
+    pub features: Vec<f64>,
+}
+
+/// The singular values at a point. Cost: one dense decomposition a block.
+///
+/// # Errors
+///
+/// As [`Parameters::new`], where the parameters belong to another model; [`Error::MatrixNotFinite`] where a product of the blocks
+/// leaves the range of `f64`; [`Error::SvdDidNotConverge`].
+pub fn singular_values(ufm: &Ufm, parameters: &Parameters) -> Result<SingularValues, Error> {
+    let features = values(&weighted_class_means(ufm, parameters)?)?;
+    let layers = parameters.weights().iter().map(values).collect::<Result<_, _>>()?;
+    Ok(SingularValues { layers, product: values(&parameters.product())?, features })
+}
+
+/// The largest error of the singular values of any layer, of the product and of the weighted class means, each relative to the
+/// largest singular value that the theory promises for that block.
+///
+/// Where every direction has collapsed the promise is zero, and the error is that of the balanced variables √λ_l W_l, √λ_H H̄ D: relative
+/// to the level of a direction that does not shrink. The product then has no scale and is left out.
+///
+/// # Errors
+///
+/// As [`singular_values`].
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::singular_values::singular_value_error};
+///
+/// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?;
+/// let minimizer = ufm.minimizer();
+/// assert!(singular_value_error(&minimizer, &minimizer.parameters()?)? < 1e-14);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+pub fn singular_value_error(minimizer: &Minimizer, parameters: &Parameters) -> Result<f64, Error> {
+    let ufm = minimizer.ufm();
+    let measured = singular_values(ufm, parameters)?;
+    let error = |measured: &[f64], promised: &dyn Fn(&Direction) -> f64, decay: f64| {
+        let promised = expand(minimizer, promised);
+        let scale = if promised[0] > 0.0 { promised[0] } else { ufm.balanced_level_root() / decay.sqrt() };
+        let differences = promised.iter().enumerate().map(|(i, &value)| (measured.get(i).unwrap_or(&0.0) - value).abs());
+        differences.fold(0.0, f64::max) / scale
+    };
+    let mut worst = error(&measured.features, &|direction| direction.feature, ufm.feature_decay());
+    for (l, layer) in measured.layers.iter().enumerate() {
+        worst = worst.max(error(layer, &|direction| direction.layers[l], ufm.layers()[l].decay));
+    }
+    if minimizer.rank() > 0 {
+        worst = worst.max(error(&measured.product, &|direction| direction.product, 1.0));
+    }
+    Ok(worst)
+}
+
+/// H̄ D, d_1 × K.
+pub(super) fn weighted_class_means(ufm: &Ufm, parameters: &Parameters) -> Result<Mat<f64>, Error> {
+    let mut means = parameters.class_means(ufm)?;
+    for (mean, &count) in means.col_iter_mut().zip(ufm.classes().counts()) {
+        mean.iter_mut().for_each(|entry| *entry *= (count as f64).sqrt());
+    }
+    Ok(means)
+}
+
+/// One number for every singular value of the target, by falling target; equal targets by falling value.
+fn expand(minimizer: &Minimizer, value: &dyn Fn(&Direction) -> f64) -> Vec<f64> {
+    let directions = minimizer.directions().iter();
+    directions.flat_map(|direction| std::iter::repeat_n(value(direction), direction.multiplicity)).collect()
+}
+
+fn values(matrix: &Mat<f64>) -> Result<Vec<f64>, Error> {
+    Ok(dense_svd(matrix.as_ref())?.values.iter().copied().collect())
+}
