@@ -83,7 +83,9 @@ impl ClassCounts {
         let mut ends: Vec<usize> =
             (1..counts.len()).filter(|&i| counts[by_count[i - 1]] != counts[by_count[i]]).collect();
         ends.push(counts.len());
-        Ok(Self { inner: Arc::new(Inner { counts: counts.into(), samples, by_count: by_count.into(), ends: ends.into() }) })
+        Ok(Self {
+            inner: Arc::new(Inner { counts: counts.into(), samples, by_count: by_count.into(), ends: ends.into() }),
+        })
     }
 
     /// `classes` classes of `count` samples each.
@@ -200,6 +202,7 @@ impl ClassCounts {
     }
 
     /// The groups of classes that share a count, by falling count.
+    #[must_use]
     pub fn groups(&self) -> impl ExactSizeIterator<Item = Group<'_>> + DoubleEndedIterator {
         (0..self.inner.ends.len()).map(|r| self.group(r))
     }

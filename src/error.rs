@@ -143,7 +143,10 @@ impl fmt::Display for Error {
                 write!(f, "class counts: class {class} (counted from 0) has 0 samples, at least 1 is needed")
             }
             Self::TooManySamples { class } => {
-                write!(f, "class counts: the sum passes 2^53 at class {class} (counted from 0), at most 2^53 is accepted")
+                write!(
+                    f,
+                    "class counts: the sum passes 2^53 at class {class} (counted from 0), at most 2^53 is accepted"
+                )
             }
             Self::MalformedCounts { index, word } => write!(
                 f,

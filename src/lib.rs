@@ -1,6 +1,95 @@
-//! Closed-form global minimizers of unconstrained features models, and the descent that checks them.
+//! Give it class counts and weight decays, and it tells you, in closed form, where the last layers of a classifier trained with squared loss
+//! must end; then it goes there by gradient descent so that you can see the two agree.
+//!
+//! # The model
+//!
+//! The L-extended unconstrained features model (Liu 2024, Definition 3.1) takes the features of a network's last hidden layer as free
+//! variables, and minimizes over them, over the L linear layers that follow and over a bias
+//!
+//! ```text
+//! f(W_1 .. W_L, H, b) = 1/(2N) ‖W_L ··· W_1 H + b 1ᵀ - Y‖² + Σ_l λ_l/2 ‖W_l‖² + λ_H/2 ‖H‖²
+//! ```
+//!
+//! # Example
+//!
+//! Which classes of an imbalanced data set collapse at this decay, and does a descent that knows nothing of the theory agree?
+//!
+//! ```
+//! use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, theory::minimizer::ClassFate};
+//! use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+//!
+//! // One class of 150 samples, 5 of 60 and 20 of 5; 64 features, one linear layer and a bias.
+//! let ufm = Ufm::biased("150,60x5,5x20".parse::<ClassCounts>()?, [Layer::new(64, 5e-3)], 5e-3)?;
+//!
+//! let minimizer = ufm.minimizer();
+//! assert_eq!(minimizer.rank(), 6); // 19 of the 25 directions are gone:
+//! assert_eq!(minimizer.class_fates()[2], ClassFate::Coincident); // the 20 small classes share one classifier
+//!
+//! let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
+//! let run = Descent::default().minimize(&ufm, start)?;
+//! assert!((run.objective / minimizer.objective() - 1.0).abs() < 1e-10);
+//! # Ok::<(), neural_collapse::Error>(())
+//! ```
+//!
+//! # Where things are
+//!
+//! Data flows from counts to a model, from the model to its minimizer and to a descent, and from both to measurements:
+//!
+//! | what | where |
+//! |---|---|
+//! | class counts n_k, profiles | [`ClassCounts`] |
+//! | the model: layers, decays, bias; its objective and gradient | [`Ufm`] |
+//! | weights, features and bias; random starts | [`Parameters`] |
+//! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::minimizer`] |
+//! | the spectrum of the target, structured or dense | [`theory::spectrum`] |
+//! | Lemma A.2 | [`theory::shrinkage`] |
+//! | singular-value thresholding, Lemma A.1 | [`theory::thresholding`] |
+//! | gradient descent, heavy ball, Nesterov with restarts | [`descent`] |
+//! | what kind of point a descent has reached | [`metrics::landscape`] |
+//!
+//! `theory` and `descent` do not know of each other: each is the other's judge.
+//!
+//! # Symbols
+//!
+//! | symbol | shape | name in this crate | meaning |
+//! |---|---|---|---|
+//! | K, N | | [`ClassCounts::classes`], [`ClassCounts::samples`] | number of classes, of samples |
+//! | n_k | K | [`ClassCounts::counts`] | samples of class k |
+//! | L | | [`Ufm::depth`] | linear layers after the features |
+//! | d_1 .. d_L | | [`Layer::width`] | widths: d_1 is the feature dimension |
+//! | λ_1 .. λ_L, λ_H | | [`Layer::decay`], [`Ufm::feature_decay`] | regularization of W_l and of H |
+//! | W_l | d_{l+1} × d_l | [`Parameters::weights`] | linear layers; W_{L:1} = W_L ··· W_1 is [`Parameters::product`] |
+//! | H, H̄ | d_1 × N, d_1 × K | [`Parameters::features`], [`Parameters::class_means`] | features, and their class means |
+//! | b | K | [`Parameters::bias`] | bias; n/N at every minimizer |
+//! | Y | K × N | | one-hot labels |
+//! | D | K × K | | diag(√n_1, ..., √n_K) |
+//! | T = U diag(σ) Vᵀ | K × K | [`theory::spectrum::Spectrum`] | the target: (I - n 1ᵀ/N) D with a bias, D without |
+//! | σ, e, z | | [`Direction`](theory::minimizer::Direction): `target`, `shrinkage`, `prediction` | z = σ (1-e), singular value of W_{L:1} H̄ D |
+//! | w, w_l, h | | `product`, `layers`, `feature` | singular values of W_{L:1}, of W_l, of H̄ D |
+//! | q | | [`theory::shrinkage`] | N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1)), which decides over e |
+//! | f, f* | | [`Ufm::objective`], [`Minimizer::objective`](theory::minimizer::Minimizer::objective) | the objective, and its global minimum |
+//!
+//! # Which decay did I train with?
+//!
+//! If training minimizes α/(2N) ‖residual‖² + μ/2 ‖W‖² + μ_H/2 ‖H‖², the λ of this crate are μ/α and μ_H/α: α = 2/K for a mean over all K N elements (PyTorch's
+//! `MSELoss`), 2 for a sum over classes and a mean over samples, 1 for half of that. A `weight_decay` μ of an optimizer adds μ W to the gradient, and is μ/2 ‖W‖².
+//! A feature penalty averaged over samples, μ_H/(2N) ‖H‖², gives λ_H = μ_H/(α N).
+//!
+//! # Threads
+//!
+//! The default feature `rayon` runs descent and large decompositions on all threads of the rayon pool that they are called in. Results are bitwise the same for any number
+//! of threads, and from run to run.
+//!
+//! # References
+//!
+//! - Liu 2024, *The Exploration of Neural Collapse under Imbalanced Data*, arXiv 2411.17278: the theorems and lemmas cited by number.
+//! - Dang, Tran, Osher, Tran-The, Ho, Nguyen 2023, *Neural Collapse in Deep Linear Networks*, ICML: the bias-free model with L layers.
+//! - Zhu et al. 2021, NeurIPS; Zhou et al. 2022, ICML; Tirer, Bruna 2022, ICML; Fang et al. 2021, PNAS: the model and its landscape, minority collapse.
+//! - Cai, Candès, Shen 2010, SIAM J. Optim.: singular-value thresholding.
 
-pub mod classes;
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod classes;
 mod cores;
 pub mod descent;
 mod error;

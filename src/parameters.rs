@@ -30,12 +30,7 @@ impl Parameters {
     /// # Errors
     ///
     /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::NotFinite`].
-    pub fn new(
-        ufm: &Ufm,
-        weights: Vec<Mat<f64>>,
-        features: Mat<f64>,
-        bias: Option<Col<f64>>,
-    ) -> Result<Self, Error> {
+    pub fn new(ufm: &Ufm, weights: Vec<Mat<f64>>, features: Mat<f64>, bias: Option<Col<f64>>) -> Result<Self, Error> {
         let parameters = Self { weights, features, bias };
         parameters.check_shapes(ufm)?;
         parameters.check_finite()?;
@@ -94,7 +89,9 @@ impl Parameters {
     /// [`Error::Domain`] unless both are finite and not negative; [`Error::TooLarge`] where the features do not fit in
     /// memory.
     pub fn normal(ufm: &Ufm, weights: f64, features: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
-        for (argument, value) in [("standard deviation of weights", weights), ("standard deviation of features", features)] {
+        for (argument, value) in
+            [("standard deviation of weights", weights), ("standard deviation of features", features)]
+        {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::Domain { argument, value, accepted: "finite numbers >= 0" });
             }
@@ -157,13 +154,13 @@ impl Parameters {
     /// The blocks W_1 .. W_L, H and, where there is one, b.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = MatRef<'_, f64>> {
         let weights = self.weights.iter().map(Mat::as_ref);
-        weights.chain([self.features.as_ref()]).chain(self.bias.as_ref().map(|bias| bias.as_mat()))
+        weights.chain([self.features.as_ref()]).chain(self.bias.as_ref().map(Col::as_mat))
     }
 
     /// The blocks W_1 .. W_L, H and, where there is one, b.
     pub(crate) fn blocks_mut(&mut self) -> impl Iterator<Item = MatMut<'_, f64>> {
         let weights = self.weights.iter_mut().map(Mat::as_mut);
-        weights.chain([self.features.as_mut()]).chain(self.bias.as_mut().map(|bias| bias.as_mat_mut()))
+        weights.chain([self.features.as_mut()]).chain(self.bias.as_mut().map(Col::as_mat_mut))
     }
 
     /// Fills every block column by column, in the order W_1 .. W_L, H, b.
@@ -286,7 +283,8 @@ pub(crate) fn try_zeros(what: &'static str, rows: usize, cols: u64) -> Result<Ma
 
 /// Row, column and value of the first entry, in column-major order, that is NaN or infinite.
 pub(crate) fn first_not_finite(matrix: MatRef<'_, f64>) -> Option<(usize, usize, f64)> {
-    matrix.col_iter().enumerate().find_map(|(col, column)| {
-        column.iter().position(|value| !value.is_finite()).map(|row| (row, col, column[row]))
-    })
+    matrix
+        .col_iter()
+        .enumerate()
+        .find_map(|(col, column)| column.iter().position(|value| !value.is_finite()).map(|row| (row, col, column[row])))
 }

@@ -6,7 +6,7 @@ use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Ufm,
     descent::{Descent, Method, StepSize, Stop, Variables},
     metrics::{
-        landscape::{Ending, ending, missing_directions},
+        landscape::{Ending, ending},
         singular_values::singular_value_error,
     },
 };
@@ -24,7 +24,7 @@ fn model(counts: Vec<u64>, depth: usize, width: usize, q: f64, bias: bool) -> Uf
     let classes = ClassCounts::new(counts).unwrap();
     let l = depth as f64;
     let c = q * (classes.group(0).count as f64).powf(l / (l + 1.0)) / classes.samples() as f64;
-    let layers: Vec<Layer> = (0..depth).map(|l| Layer::new(width, c * 3_f64.powi(l as i32))).collect();
+    let layers: Vec<Layer> = (0..depth).map(|l| Layer::new(width, c * 3_f64.powf(l as f64))).collect();
     let feature_decay = c.powf(l + 1.0) / layers.iter().map(|layer| layer.decay).product::<f64>();
     let make = if bias { Ufm::biased } else { Ufm::bias_free };
     make(classes, layers, feature_decay).unwrap()
@@ -196,7 +196,8 @@ fn critical_points_are_told_from_minima() {
 fn a_saddle_between_the_minima_is_told_by_what_it_misses() {
     // The minimizer of the same model of width 1, in a corner of the wide one: critical, with one direction of three.
     let wide = model(vec![20, 10, 10, 10], 1, 8, 0.05, true);
-    let narrow = Ufm::biased(wide.classes().clone(), [Layer::new(1, wide.layers()[0].decay)], wide.feature_decay()).unwrap();
+    let narrow =
+        Ufm::biased(wide.classes().clone(), [Layer::new(1, wide.layers()[0].decay)], wide.feature_decay()).unwrap();
     let corner = narrow.minimizer().parameters().unwrap();
     let (mut weights, mut features, bias) = Parameters::zeros(&wide).unwrap().into_parts();
     weights[0].col_mut(0).copy_from(corner.weights()[0].col(0));
@@ -255,7 +256,8 @@ fn observers_see_every_step_and_can_stop() {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    let model = Ufm::biased(ClassCounts::paper_emnist_letters(), [Layer::new(48, 5e-4), Layer::new(40, 5e-4)], 1e-5).unwrap();
+    let model =
+        Ufm::biased(ClassCounts::paper_emnist_letters(), [Layer::new(48, 5e-4), Layer::new(40, 5e-4)], 1e-5).unwrap();
     let start = Parameters::gaussian(&model, 1.0, &mut rng(0)).unwrap();
     for reduced in [true, false] {
         let with = |threads| {

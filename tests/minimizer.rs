@@ -24,10 +24,7 @@ fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str, separator: ch
 
 /// A model of up to 12 classes, four layers, and decays for which some directions are kept and some collapse.
 fn models() -> impl Strategy<Value = Ufm> {
-    let counts = prop_oneof![
-        prop::collection::vec(1_u64..4, 1..12),
-        prop::collection::vec(1_u64..60, 1..12),
-    ];
+    let counts = prop_oneof![prop::collection::vec(1_u64..4, 1..12), prop::collection::vec(1_u64..60, 1..12),];
     let layers = prop::collection::vec((1_usize..14, -3.0..3.0_f64), 1..5);
     (counts, layers, -2.0..0.3_f64, any::<bool>()).prop_map(|(counts, layers, log_q, bias)| {
         let classes = ClassCounts::new(counts).unwrap();
@@ -177,7 +174,13 @@ fn balanced_classes_give_the_simplex_and_the_orthogonal_frame() {
             for i in 0..6 {
                 for j in 0..6 {
                     // Simplex equiangular tight frame: cosines -1/(K-1); orthogonal frame: 0.
-                    let cosine = if i == j { 1.0 } else if bias { -1.0 / 5.0 } else { 0.0 };
+                    let cosine = if i == j {
+                        1.0
+                    } else if bias {
+                        -1.0 / 5.0
+                    } else {
+                        0.0
+                    };
                     assert!((gram[(i, j)] / norm - cosine).abs() <= 64.0 * f64::EPSILON, "{depth} {bias} {i} {j}");
                 }
             }

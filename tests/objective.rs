@@ -20,7 +20,8 @@ fn moved(model: &Ufm, x: &Parameters, t: f64, d: &Parameters) -> Parameters {
 }
 
 fn inner_product(a: &Parameters, b: &Parameters) -> f64 {
-    let matrices = |a: &Mat<f64>, b: &Mat<f64>| a.col_iter().zip(b.col_iter()).map(|(a, b)| a.transpose() * b).sum::<f64>();
+    let matrices =
+        |a: &Mat<f64>, b: &Mat<f64>| a.col_iter().zip(b.col_iter()).map(|(a, b)| a.transpose() * b).sum::<f64>();
     let weights: f64 = a.weights().iter().zip(b.weights()).map(|(a, b)| matrices(a, b)).sum();
     let bias = a.bias().zip(b.bias()).map_or(0.0, |(a, b)| a.transpose() * b);
     weights + matrices(&a.features().to_owned(), &b.features().to_owned()) + bias
@@ -68,7 +69,10 @@ proptest! {
 fn models_that_cannot_be_are_refused() {
     let counts = || ClassCounts::new([3, 2]).unwrap();
     assert_eq!(Ufm::biased(counts(), [], 0.1), Err(Error::NoLayers));
-    assert_eq!(Ufm::biased(counts(), [Layer::new(2, 0.1), Layer::new(0, 0.1)], 0.1), Err(Error::ZeroWidth { layer: 1 }));
+    assert_eq!(
+        Ufm::biased(counts(), [Layer::new(2, 0.1), Layer::new(0, 0.1)], 0.1),
+        Err(Error::ZeroWidth { layer: 1 })
+    );
     for value in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let layer = Ufm::biased(counts(), [Layer::new(2, 0.1), Layer::new(2, value)], 0.1).unwrap_err();
         assert!(matches!(layer, Error::Decay { block: Block::Weights(1), .. }));

@@ -109,7 +109,9 @@ fn arguments_outside_the_domain_are_named() {
 fn subnormal_numbers_and_absurd_depths_have_answers() {
     assert_eq!(shrinkage(5e-324, 3), Ok(Shrinkage::Partial(5e-324)));
     for layers in [2, 100, 1_000_000] {
-        let Ok(ScalarMinimizer::Positive(x)) = scalar_minimizer(5e-324, layers) else { panic!("a root is the minimizer") };
+        let Ok(ScalarMinimizer::Positive(x)) = scalar_minimizer(5e-324, layers) else {
+            panic!("a root is the minimizer")
+        };
         // (x^L + 1)² β = L x^(L-1) in logarithms of x, whose terms are below 2000 and round a few times each; the last
         // correction may be missing, so that an error of x of 1e-12 counts up to L+1 times.
         let (l, log) = (layers as f64, x.ln());
@@ -122,15 +124,16 @@ fn subnormal_numbers_and_absurd_depths_have_answers() {
 proptest! {
     /// No point of a grid around the minimizer, nor zero, has a smaller value of g.
     #[test]
-    fn no_point_beats_the_scalar_minimizer(layers in 1_usize..30, fraction in 1e-6..1.3_f64, other in 0.0..20.0_f64) {
-        let beta = fraction * scalar_threshold(layers).unwrap();
-        let g = |x: f64| 1.0 / (x.powi(layers as i32) + 1.0) + beta * x;
-        let x = match scalar_minimizer(beta, layers).unwrap() {
+    fn no_point_beats_the_scalar_minimizer(layers in 1_u16..30, fraction in 1e-6..1.3_f64, other in 0.0..20.0_f64) {
+        let depth = usize::from(layers);
+        let beta = fraction * scalar_threshold(depth).unwrap();
+        let g = |x: f64| 1.0 / (x.powi(layers.into()) + 1.0) + beta * x;
+        let x = match scalar_minimizer(beta, depth).unwrap() {
             ScalarMinimizer::Zero => 0.0,
             ScalarMinimizer::Positive(x) | ScalarMinimizer::Both(x) => x,
         };
         // powi rounds at most L times; g is a sum of two positive terms.
-        let rounding = (layers + 4) as f64 * f64::EPSILON * g(x);
+        let rounding = f64::from(layers + 4) * f64::EPSILON * g(x);
         prop_assert!(g(x) <= g(other) + rounding);
         prop_assert!(g(x) <= g(x * (1.0 + other / 20.0)) + rounding);
         prop_assert!(g(x) <= 1.0 + rounding);

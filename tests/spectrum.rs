@@ -11,7 +11,8 @@ use proptest::prelude::*;
 /// Class counts with and without repetitions, over nine orders of magnitude.
 fn class_counts(most: usize) -> impl Strategy<Value = ClassCounts> {
     let small = prop::collection::vec(1_u64..6, 1..most);
-    let spread = prop::collection::vec((0_u32..10, 1_u64..10).prop_map(|(power, digit)| digit * 10_u64.pow(power)), 1..most);
+    let spread =
+        prop::collection::vec((0_u32..10, 1_u64..10).prop_map(|(power, digit)| digit * 10_u64.pow(power)), 1..most);
     let near = prop::collection::vec(1_000_000_000_u64..1_000_000_004, 1..most);
     prop_oneof![small, spread, near].prop_map(|counts| ClassCounts::new(counts).unwrap())
 }
@@ -91,8 +92,8 @@ fn dense_decompositions_do_not_depend_on_the_number_of_threads() {
 
 proptest! {
     #[test]
-    fn explicit_roots_agree_with_the_secular_equation(counts in prop::collection::vec((1_u64..5, 1_u64..3_000_000), 1..4)) {
-        let counts: Vec<u64> = counts.iter().flat_map(|&(m, c)| std::iter::repeat_n(c, m as usize)).collect();
+    fn explicit_roots_agree_with_the_secular_equation(counts in prop::collection::vec((1_usize..5, 1_u64..3_000_000), 1..4)) {
+        let counts: Vec<u64> = counts.iter().flat_map(|&(m, c)| std::iter::repeat_n(c, m)).collect();
         let classes = ClassCounts::new(counts).unwrap();
         let explicit = explicit_singular_values(&classes).unwrap();
         for (value, explicit) in Spectrum::centered(&classes).singular_values().iter().zip(explicit) {

@@ -11,7 +11,11 @@
 //! The columns are split into a number of parts that depends on their number alone, each part is summed in order on one core, and
 //! the parts are added up in order: results are bitwise the same for any number of threads.
 
-use faer::{Accum, Col, Mat, MatMut, MatRef, Par, linalg::matmul::matmul, prelude::{Reborrow, ReborrowMut}};
+use faer::{
+    Accum, Col, Mat, MatMut, MatRef, Par,
+    linalg::matmul::matmul,
+    prelude::{Reborrow, ReborrowMut},
+};
 
 use crate::{
     cores::{all_cores, for_each},

@@ -410,7 +410,8 @@ impl<'a> Walk<'a> {
             self.growth = 1.02;
         };
         self.momentum.stepped(self.beta * along - taken * gradient_square);
-        if !automatic && !(objective <= self.objective) && self.best.as_ref().is_none_or(|best| self.objective < best.0) {
+        if !automatic && !(objective <= self.objective) && self.best.as_ref().is_none_or(|best| self.objective < best.0)
+        {
             self.best = Some((self.objective, self.point.clone()));
         }
         difference(&mut self.displacement, &self.next, &self.point);
@@ -427,9 +428,7 @@ impl<'a> Walk<'a> {
     }
 
     fn gap(&self) -> Option<f64> {
-        self.descent.optimum.map(|(optimum, _)| {
-            (self.objective - optimum) / if optimum > 0.0 { optimum } else { 0.5 }
-        })
+        self.descent.optimum.map(|(optimum, _)| (self.objective - optimum) / if optimum > 0.0 { optimum } else { 0.5 })
     }
 
     fn finish(mut self, stop: Stop, trajectory: Vec<Record>, reduction: Option<&Reduction>) -> Result<Run, Error> {

@@ -122,7 +122,7 @@ fn factor(mut deviations: Mat<f64>) -> (Basis, Mat<f64>) {
     let (rows, cols) = deviations.shape();
     let block = recommended_block_size::<f64>(rows, cols);
     let mut coefficients = Mat::zeros(block, cols);
-    let params = Default::default();
+    let params = faer::Spec::default();
     let mut buffer = MemBuffer::new(qr_in_place_scratch::<f64>(rows, cols, block, all_cores(), params));
     let stack = MemStack::new(&mut buffer);
     qr_in_place(deviations.as_mut(), coefficients.as_mut(), all_cores(), stack, params);
@@ -183,7 +183,7 @@ mod tests {
         ) {
             let classes = ClassCounts::new(counts).unwrap();
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-            let samples = classes.samples() as usize;
+            let samples = usize::try_from(classes.samples()).unwrap();
             let mut features = Mat::from_fn(width, samples, |_, _| StandardNormal.sample(&mut rng));
             // Features that do not span all dimensions: zero rows, and rows that repeat others.
             for row in 0..deficient.min(width - 1) {
@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn collapsed_features_are_as_many_as_classes() {
         let classes = ClassCounts::new([70, 30, 1]).unwrap();
-        let features = Mat::from_fn(4, 101, |i, j| 0.1 + (i + usize::from(j >= 70) + usize::from(j >= 100)) as f64 / 3.0);
+        let features =
+            Mat::from_fn(4, 101, |i, j| 0.1 + (i + usize::from(j >= 70) + usize::from(j >= 100)) as f64 / 3.0);
         let (reduction, reduced) = Reduction::new(&classes, features.as_ref()).unwrap();
         assert_eq!(reduced.ncols(), 3);
         assert!((reduction.expand(reduced.as_ref()).unwrap() - &features).norm_max() <= 4.0 * f64::EPSILON);

@@ -56,8 +56,9 @@ impl Scales {
         let blocks = to.blocks_mut().zip(from.blocks()).zip(displacement.blocks()).zip(gradient.blocks()).zip(&self.0);
         for ((((to, from), displacement), gradient), scale) in blocks {
             let step = step * scale;
-            zip!(to, from, displacement, gradient)
-                .for_each(|unzip!(to, from, displacement, gradient)| *to = *from + momentum * *displacement - step * *gradient);
+            zip!(to, from, displacement, gradient).for_each(|unzip!(to, from, displacement, gradient)| {
+                *to = *from + momentum * *displacement - step * *gradient;
+            });
         }
     }
 }

@@ -86,7 +86,8 @@ pub fn missing_directions(minimizer: &Minimizer, parameters: &Parameters) -> Res
     let directions = minimizer.directions();
     // A width can cut a level in two entries: its vectors are those of both.
     let whole_level = |i: usize| {
-        let rest = |next: &&Direction| next.fate == Fate::Cut && next.group.is_some() && next.group == directions[i].group;
+        let rest =
+            |next: &&Direction| next.fate == Fate::Cut && next.group.is_some() && next.group == directions[i].group;
         let next = directions.get(i + 1).filter(rest);
         directions[i].multiplicity + next.map_or(0, |next| next.multiplicity)
     };

@@ -62,7 +62,8 @@ pub fn singular_value_error(minimizer: &Minimizer, parameters: &Parameters) -> R
     let error = |measured: &[f64], promised: &dyn Fn(&Direction) -> f64, decay: f64| {
         let promised = expand(minimizer, promised);
         let scale = if promised[0] > 0.0 { promised[0] } else { ufm.balanced_level_root() / decay.sqrt() };
-        let differences = promised.iter().enumerate().map(|(i, &value)| (measured.get(i).unwrap_or(&0.0) - value).abs());
+        let differences =
+            promised.iter().enumerate().map(|(i, &value)| (measured.get(i).unwrap_or(&0.0) - value).abs());
         differences.fold(0.0, f64::max) / scale
     };
     let mut worst = error(&measured.features, &|direction| direction.feature, ufm.feature_decay());

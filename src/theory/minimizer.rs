@@ -414,7 +414,8 @@ impl Minimizer {
         // Kept directions come first: their singular vectors are the first `rank`.
         let values = |of: &dyn Fn(&Direction) -> f64| {
             let kept = self.directions.iter().filter(|direction| direction.fate == Fate::Kept);
-            let all: Vec<f64> = kept.flat_map(|direction| std::iter::repeat_n(of(direction), direction.multiplicity)).collect();
+            let all: Vec<f64> =
+                kept.flat_map(|direction| std::iter::repeat_n(of(direction), direction.multiplicity)).collect();
             Col::from_iter(all)
         };
         // U first, then Q_L .. Q_1: each layer needs the two frames at its sides.
@@ -422,12 +423,17 @@ impl Minimizer {
         let mut weights = Vec::with_capacity(layers.len());
         for (l, layer) in layers.iter().enumerate().rev() {
             let below = gauge(layer.width, self.rank)?;
-            weights.push(scaled_product(above.as_ref(), values(&|direction| direction.layers[l]).as_ref(), below.transpose()));
+            weights.push(scaled_product(
+                above.as_ref(),
+                values(&|direction| direction.layers[l]).as_ref(),
+                below.transpose(),
+            ));
             above = below;
         }
         weights.reverse();
         let right = self.spectrum.right_vectors(self.rank)?;
-        let weighted_means = scaled_product(above.as_ref(), values(&|direction| direction.feature).as_ref(), right.transpose());
+        let weighted_means =
+            scaled_product(above.as_ref(), values(&|direction| direction.feature).as_ref(), right.transpose());
         let mut features = try_zeros("features H", self.ufm.feature_width(), classes.samples())?;
         let mut column = 0;
         for (class, &count) in classes.counts().iter().enumerate() {

@@ -61,7 +61,10 @@ pub(super) fn root(poles: &[f64], weights: &[f64], upper: usize) -> Root {
             break;
         }
     }
-    Root { origin, offset: offset - compensated_value(poles, weights, origin, offset) / slope(poles, weights, origin, offset) }
+    Root {
+        origin,
+        offset: offset - compensated_value(poles, weights, origin, offset) / slope(poles, weights, origin, offset),
+    }
 }
 
 /// Σ_r w_r / (c_r - x)², the slope of the secular equation at a root.

@@ -224,8 +224,8 @@ fn largest_root(beta: f64, layers: usize) -> f64 {
     let x = (-log).exp();
     // β (1 + x^L) · x (1 + x^-L) / L - 1 = 1/(the ratio under the logarithm above) - 1, every factor moderate.
     let power = power(Quad::from(x), layers);
-    let ratio = (Quad::from(beta) * (Quad::ONE + power))
-        * (Quad::from(x) * (Quad::ONE + Quad::ONE / power) / Quad::from(l));
+    let ratio =
+        (Quad::from(beta) * (Quad::ONE + power)) * (Quad::from(x) * (Quad::ONE + Quad::ONE / power) / Quad::from(l));
     let correction = (ratio - Quad::ONE).0 / slope(1.0 / power.0);
     // x^L overflows only for β below 1e-300 and L in the hundreds: the iterate itself is then all there is.
     if correction.is_finite() { x - x * correction } else { x }

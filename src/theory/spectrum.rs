@@ -106,7 +106,8 @@ impl Spectrum {
     #[must_use]
     pub fn centered(classes: &ClassCounts) -> Self {
         let poles: Vec<f64> = classes.groups().map(|group| group.count as f64).collect();
-        let weights: Vec<f64> = classes.groups().map(|group| group.count as f64 * group.multiplicity() as f64).collect();
+        let weights: Vec<f64> =
+            classes.groups().map(|group| group.count as f64 * group.multiplicity() as f64).collect();
         let roots = map_range(poles.len() - 1, 8, |upper| {
             let root = secular::root(&poles, &weights, upper);
             let norm = secular::slope(&poles, &weights, root.origin, root.offset).sqrt();
@@ -127,13 +128,15 @@ impl Spectrum {
     /// The spectrum of D = diag(√n_1, ..., √n_K), the target of the bias-free model.
     #[must_use]
     pub fn uncentered(classes: &ClassCounts) -> Self {
-        let levels = classes.groups().enumerate().map(|(r, group)| {
-            Solved::new(group.count as f64, group.multiplicity(), Vectors::Units { group: r })
-        });
+        let levels = classes
+            .groups()
+            .enumerate()
+            .map(|(r, group)| Solved::new(group.count as f64, group.multiplicity(), Vectors::Units { group: r }));
         Self { classes: classes.clone(), levels: levels.collect() }
     }
 
     /// The distinct singular values and their multiplicities, by falling value.
+    #[must_use]
     pub fn levels(&self) -> impl ExactSizeIterator<Item = Level> + DoubleEndedIterator {
         self.levels.iter().map(|solved| solved.level)
     }
@@ -332,11 +335,12 @@ pub fn dense_svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
     let mut values = Diag::zeros(side);
     let thin = ComputeSvdVectors::Thin;
     let par = if side < PARALLEL_SIDE { Par::Seq } else { all_cores() };
-    let scratch = svd_scratch::<f64>(rows, cols, thin, thin, par, Default::default());
+    let params = faer::Spec::default();
+    let scratch = svd_scratch::<f64>(rows, cols, thin, thin, par, params);
     let too_large = |_| Error::TooLarge { what: "workspace of a decomposition of a matrix", rows, cols: cols as u64 };
     let mut buffer = MemBuffer::try_new(scratch).map_err(too_large)?;
     let stack = MemStack::new(&mut buffer);
-    svd(matrix, values.as_mut(), Some(left.as_mut()), Some(right.as_mut()), par, stack, Default::default())
+    svd(matrix, values.as_mut(), Some(left.as_mut()), Some(right.as_mut()), par, stack, params)
         .map_err(|_| Error::SvdDidNotConverge)?;
     Ok(Svd { left, values: values.column_vector().to_owned(), right })
 }

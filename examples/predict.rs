@@ -1,0 +1,232 @@
+//! Where must the last layers end? The closed form alone, as a table for people or as JSON for scripts.
+//!
+//!     cargo run --release --example predict -- --counts 500x2,400x2,300x2,200x2,100x2 \
+//!         --widths 512 --layer-decay 5e-3 --feature-decay 1e-4
+
+use std::{
+    fmt::Write as _,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use neural_collapse::{
+    ClassCounts, Layer, Ufm,
+    theory::minimizer::{ClassFate, Fate, Minimizer, Tie},
+};
+use serde_json::json;
+
+/// Rows of the table beyond which people stop reading.
+const MOST_ROWS: usize = 60;
+
+/// Every direction has a number for every layer: a slip of the finger must not ask for all memory.
+const MOST_LAYERS: usize = 10_000;
+
+/// Predicts where the last layers of a classifier trained with squared loss must end.
+///
+/// The objective is 1/(2N) |W_L...W_1 H + b 1' - Y|^2 + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2: half the squared error, summed over classes
+/// and averaged over samples. A training loss that is scaled differently has its decays scaled by the inverse.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+#[command(after_help = "Example: CIFAR-10 as in the paper, two linear layers, and which classes are about to collapse:
+  predict --counts 500x2,400x2,300x2,200x2,100x2 --layers 2 --widths 512 --layer-decay 5e-4 --feature-decay 1e-5")]
+struct Flags {
+    /// Samples of every class, for example 500,600x5,20: a class of 500, five of 600 and one of 20
+    #[arg(long, required_unless_present = "counts_file", conflicts_with = "counts_file")]
+    counts: Option<String>,
+    /// File with the samples of every class, separated by commas, spaces or line ends; - is standard input
+    #[arg(long, value_name = "PATH")]
+    counts_file: Option<PathBuf>,
+    /// Widths d_1,...,d_L: what each linear layer reads, the feature dimension first; one value serves all layers
+    #[arg(long, value_delimiter = ',', required = true)]
+    widths: Vec<usize>,
+    /// Decays lambda_1,...,lambda_L of the linear layers; one value serves all layers
+    #[arg(long, value_delimiter = ',', required = true)]
+    layer_decay: Vec<f64>,
+    /// Number of linear layers L, where widths and decays are single values [default: as many as there are values]
+    #[arg(long)]
+    layers: Option<usize>,
+    /// Decay lambda_H of the features
+    #[arg(long)]
+    feature_decay: f64,
+    /// No bias
+    #[arg(long)]
+    no_bias: bool,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let text = match model(&flags) {
+        Ok(ufm) if flags.json => format!("{}\n", as_json(&ufm.minimizer())),
+        Ok(ufm) => as_table(&ufm.minimizer()),
+        Err(message) => {
+            eprintln!("error: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // A reader that has seen enough, as in `predict | head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: standard output: {error}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => ExitCode::SUCCESS,
+    }
+}
+
+fn model(flags: &Flags) -> Result<Ufm, String> {
+    let text = match (&flags.counts, &flags.counts_file) {
+        (Some(counts), _) => counts.clone(),
+        (None, Some(path)) => read(path)?,
+        (None, None) => return Err("one of --counts and --counts-file is needed".into()),
+    };
+    let classes: ClassCounts = text.parse().map_err(|error| format!("{error}"))?;
+    let depth = depth(flags)?;
+    let at = |values: usize, l: usize| if values == 1 { 0 } else { l };
+    let layer = |l: usize| {
+        Layer::new(flags.widths[at(flags.widths.len(), l)], flags.layer_decay[at(flags.layer_decay.len(), l)])
+    };
+    let layers: Vec<Layer> = (0..depth).map(layer).collect();
+    let make = if flags.no_bias { Ufm::bias_free } else { Ufm::biased };
+    make(classes, layers, flags.feature_decay).map_err(|error| error.to_string())
+}
+
+/// The number of layers: all lists of more than one value, and `--layers`, must agree.
+fn depth(flags: &Flags) -> Result<usize, String> {
+    let depth = flags.layers.unwrap_or(flags.widths.len().max(flags.layer_decay.len()));
+    if !(1..=MOST_LAYERS).contains(&depth) {
+        return Err(format!("--layers: {depth} given, 1 to {MOST_LAYERS} are accepted"));
+    }
+    for (name, values) in [("--widths", flags.widths.len()), ("--layer-decay", flags.layer_decay.len())] {
+        if values != 1 && values != depth {
+            return Err(format!("{name}: {values} values given for {depth} layers, 1 or {depth} are accepted"));
+        }
+    }
+    Ok(depth)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let result = if path == Path::new("-") {
+        io::stdin().read_to_string(&mut text).map(drop)
+    } else {
+        std::fs::read_to_string(path).map(|read| text = read)
+    };
+    result.map(|()| text).map_err(|error| format!("--counts-file {}: {error}", path.display()))
+}
+
+fn as_json(minimizer: &Minimizer) -> serde_json::Value {
+    let ufm = minimizer.ufm();
+    let directions = minimizer.directions().iter().map(|direction| {
+        json!({
+            "multiplicity": direction.multiplicity,
+            "target": direction.target,
+            "shrinkage": direction.shrinkage,
+            "prediction": direction.prediction,
+            "product": direction.product,
+            "feature": direction.feature,
+            "layers": direction.layers,
+        })
+    });
+    json!({
+        "classes": ufm.classes().classes(),
+        "samples": ufm.classes().samples(),
+        "layers": ufm.depth(),
+        "bias": ufm.has_bias(),
+        "objective": minimizer.objective(),
+        "rank": minimizer.rank(),
+        "unique": minimizer.is_unique(),
+        "directions": directions.collect::<Vec<_>>(),
+    })
+}
+
+fn as_table(minimizer: &Minimizer) -> String {
+    let ufm = minimizer.ufm();
+    let (classes, decays) = (ufm.classes(), ufm.layers().iter().map(|layer| layer.decay.to_string()));
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").unwrap_or_default();
+    let plural = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    line(format_args!(
+        "{}, {} samples, imbalance ratio {:.4}, {}, {}",
+        plural(classes.classes(), "class", "classes"),
+        classes.samples(),
+        classes.imbalance_ratio(),
+        plural(ufm.depth(), "linear layer", "linear layers"),
+        if ufm.has_bias() { "with bias" } else { "no bias" },
+    ));
+    line(format_args!("decays: layers {}, features {}", decays.collect::<Vec<_>>().join(", "), ufm.feature_decay()));
+    line(format_args!(""));
+    line(format_args!("minimum    {:.15e}", minimizer.objective()));
+    line(format_args!("rank       {}", minimizer.rank()));
+    line(format_args!("minimizer  {}", uniqueness(minimizer)));
+    line(format_args!(""));
+    let headings = ["target", "shrinkage", "prediction", "product", "feature", "first layer", "margin"];
+    line(format_args!("{:>7}  {}  fate", "times", headings.map(|heading| format!("{heading:>12}")).join("")));
+    for direction in minimizer.directions().iter().take(MOST_ROWS) {
+        let numbers = [
+            direction.target,
+            direction.shrinkage,
+            direction.prediction,
+            direction.product,
+            direction.feature,
+            direction.layers[0],
+            direction.critical_scale,
+        ];
+        let fate = match direction.fate {
+            Fate::Kept => "kept",
+            Fate::Cut => "cut by the width",
+            _ if direction.target == 0.0 => "zero target",
+            _ => "collapsed",
+        };
+        line(format_args!(
+            "{:>7}  {}  {fate}",
+            direction.multiplicity,
+            numbers.map(|x| format!("{:>12}", short(x))).join("")
+        ));
+    }
+    let hidden = minimizer.directions().len().saturating_sub(MOST_ROWS);
+    if hidden > 0 {
+        line(format_args!("    ... {hidden} more, all of them with --json"));
+    }
+    line(format_args!(""));
+    line(format_args!(
+        "margin: the factor on all decays at which the direction collapses; equal directions share a row"
+    ));
+    line(format_args!(""));
+    let fates = minimizer.class_fates();
+    for (group, fate) in classes.groups().zip(fates).take(MOST_ROWS) {
+        let fate = match fate {
+            ClassFate::Distinct => "each has a classifier of its own",
+            ClassFate::Coincident => "share one classifier (minority collapse)",
+            ClassFate::Vanished => "classifiers and class means are zero (minority collapse)",
+            _ => "the width decides arbitrarily which have a classifier of their own",
+        };
+        let many = plural(group.multiplicity(), "class", "classes");
+        line(format_args!("{:>12} of {:<12} {fate}", many, group.count));
+    }
+    text
+}
+
+fn uniqueness(minimizer: &Minimizer) -> String {
+    if minimizer.is_unique() {
+        return "unique up to the gauge".into();
+    }
+    let target = |direction: &usize| short(minimizer.directions()[*direction].target);
+    let reason = |tie: &Tie| match tie {
+        Tie::Threshold { direction } => format!("target {} is at its threshold", target(direction)),
+        Tie::Width { direction } => format!("the width cuts through equal targets {}", target(direction)),
+        _ => "a tie".into(),
+    };
+    format!("not unique: {}", minimizer.ties().iter().map(reason).collect::<Vec<_>>().join("; "))
+}
+
+/// Six digits, with an exponent only where there is need of one.
+fn short(x: f64) -> String {
+    if x == 0.0 || (1e-3..1e5).contains(&x) { format!("{x:.6}").chars().take(8).collect() } else { format!("{x:.4e}") }
+}

@@ -1,0 +1,150 @@
+//! The program `predict` as a person and as a script would call it.
+
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use neural_collapse::{ClassCounts, Layer, Ufm};
+use serde_json::Value;
+
+/// `cargo test` puts the example programs beside the folder of the test programs.
+fn predict(arguments: &str) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let program: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples").join("predict");
+    assert!(program.exists(), "{} is missing: run `cargo test`, which builds the examples", program.display());
+    let mut command = Command::new(program);
+    command.args(arguments.split_whitespace());
+    command
+}
+
+fn run(arguments: &str) -> Output {
+    predict(arguments).output().unwrap()
+}
+
+fn json(arguments: &str) -> Value {
+    let output = run(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn json_numbers_are_the_library_s_to_the_last_digit() {
+    let object = json("--counts 500x2,400,20 --widths 64,32 --layer-decay 1e-3,2e-3 --feature-decay 1e-4 --json");
+    let layers = [Layer::new(64, 1e-3), Layer::new(32, 2e-3)];
+    let minimizer = Ufm::biased(ClassCounts::new([500, 500, 400, 20]).unwrap(), layers, 1e-4).unwrap().minimizer();
+    let keys: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["classes", "samples", "layers", "bias", "objective", "rank", "unique", "directions"]);
+    assert_eq!((&object["classes"], &object["samples"], &object["layers"]), (&4.into(), &1420.into(), &2.into()));
+    assert_eq!(
+        (&object["bias"], &object["unique"], &object["rank"]),
+        (&true.into(), &true.into(), &minimizer.rank().into())
+    );
+    assert_eq!(object["objective"].as_f64(), Some(minimizer.objective()));
+    let directions = object["directions"].as_array().unwrap();
+    assert_eq!(directions.len(), minimizer.directions().len());
+    let mut last = f64::INFINITY;
+    for (direction, expected) in directions.iter().zip(minimizer.directions()) {
+        let number = |key: &str| direction[key].as_f64().unwrap();
+        assert!(number("target") <= last);
+        last = number("target");
+        assert_eq!(direction["multiplicity"], expected.multiplicity);
+        assert_eq!(number("target"), expected.target);
+        assert_eq!(number("shrinkage"), expected.shrinkage);
+        assert_eq!(number("prediction"), expected.prediction);
+        assert_eq!(number("product"), expected.product);
+        assert_eq!(number("feature"), expected.feature);
+        let layers: Vec<f64> = direction["layers"].as_array().unwrap().iter().map(|w| w.as_f64().unwrap()).collect();
+        assert_eq!(layers, expected.layers);
+    }
+    // The zero direction is listed, and is collapsed.
+    assert_eq!((last, directions.last().unwrap()["shrinkage"].as_f64()), (0.0, Some(1.0)));
+}
+
+#[test]
+fn single_values_serve_all_layers() {
+    let object = json("--counts 9,5 --widths 8 --layer-decay 1e-3 --layers 3 --feature-decay 1e-4 --no-bias --json");
+    assert_eq!((&object["layers"], &object["bias"]), (&3.into(), &false.into()));
+    assert_eq!(object["directions"][0]["layers"].as_array().unwrap().len(), 3);
+    let longer = json("--counts 9,5 --widths 8,7 --layer-decay 1e-3 --feature-decay 1e-4 --json");
+    assert_eq!(longer["layers"], 2);
+}
+
+#[test]
+fn counts_come_from_files_and_from_standard_input() {
+    let expected = json("--counts 9x3,5 --widths 8 --layer-decay 1e-3 --feature-decay 1e-4 --json");
+    let path = std::env::temp_dir().join(format!("neural-collapse-counts-{}", std::process::id()));
+    std::fs::write(&path, "9\n9, 9\n5\n").unwrap();
+    let rest = "--widths 8 --layer-decay 1e-3 --feature-decay 1e-4 --json";
+    let from_file = json(&format!("--counts-file {} {rest}", path.display()));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(from_file, expected);
+
+    let mut child =
+        predict(&format!("--counts-file - {rest}")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"9x3 5").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), expected);
+}
+
+#[test]
+fn a_million_classes_are_predicted_too() {
+    let object = json("--counts 1x999999,1000 --widths 2000000 --layer-decay 1e-9 --feature-decay 1e-9 --json");
+    let multiplicities = object["directions"].as_array().unwrap().iter().map(|d| d["multiplicity"].as_u64().unwrap());
+    assert_eq!(multiplicities.sum::<u64>(), 1_000_000);
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let good = "--widths 8 --layer-decay 1e-3 --feature-decay 1e-4";
+    for (arguments, explanation) in [
+        (format!("--counts 5,x {good}"), "entry 1"),
+        (format!("--counts 5,0 {good}"), "class 1"),
+        (format!("--counts , {good}"), "empty"),
+        (format!("--counts 5x9007199254740993 {good}"), "memory"),
+        (format!("--counts-file /no/such/file {good}"), "/no/such/file"),
+        (format!("--counts-file / {good}"), "directory"),
+        (good.to_owned(), "--counts"),
+        (format!("--counts 5 --counts-file - {good}"), "cannot be used"),
+        ("--counts 5,4 --widths 0 --layer-decay 1e-3 --feature-decay 1e-4".into(), "d_1"),
+        ("--counts 5,4 --widths x --layer-decay 1e-3 --feature-decay 1e-4".into(), "--widths"),
+        ("--counts 5,4 --widths 8 --layer-decay 0 --feature-decay 1e-4".into(), "W_1"),
+        ("--counts 5,4 --widths 8 --layer-decay nan --feature-decay 1e-4".into(), "NaN"),
+        ("--counts 5,4 --widths 8 --layer-decay 1e-3 --feature-decay inf".into(), "inf"),
+        ("--counts 5,4 --widths 8 --layer-decay 1e-3 --feature-decay=-1".into(), "-1.0"),
+        (format!("--counts 5,4 --layers 0 {good}"), "--layers: 0"),
+        (format!("--counts 5,4 --layers 99999999999 {good}"), "--layers"),
+        ("--counts 5,4 --widths 8,9,10 --layer-decay 1e-3,1e-3 --feature-decay 1e-4".into(), "--layer-decay: 2 values"),
+        ("--counts 5,4 --widths 8,9 --layers 3 --layer-decay 1e-3 --feature-decay 1e-4".into(), "--widths: 2 values"),
+    ] {
+        let output = run(&arguments);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {message}");
+        assert!(message.contains(explanation) && message.starts_with("error"), "{arguments}: {message}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_table_tells_of_minority_collapse_and_ties() {
+    let table = |arguments| String::from_utf8(run(arguments).stdout).unwrap();
+    let collapse = table("--counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4");
+    assert!(collapse.contains("20 classes of 50           share one classifier (minority collapse)"), "{collapse}");
+    assert!(collapse.contains("unique up to the gauge"));
+    let cut = table("--counts 50x2,20 --widths 1 --layer-decay 1e-3 --feature-decay 1e-3 --no-bias");
+    assert!(cut.contains("the width cuts through equal targets"), "{cut}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    // 100,000 directions are more than a pipe holds.
+    let counts: Vec<String> = (1..=3000).map(|count| count.to_string()).collect();
+    let arguments = "--counts-file - --widths 8 --layer-decay 1e-3 --feature-decay 1e-4 --json";
+    let mut child =
+        predict(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(counts.join(" ").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
