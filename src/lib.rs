@@ -41,6 +41,7 @@
 //! | the model: layers, decays, bias; its objective and gradient | [`Ufm`] |
 //! | weights, features and bias; random starts | [`Parameters`] |
 //! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::minimizer`] |
+//! | norms and angles between classes, minority collapse | [`theory::geometry`] |
 //! | the spectrum of the target, structured or dense | [`theory::spectrum`] |
 //! | Lemma A.2 | [`theory::shrinkage`] |
 //! | singular-value thresholding, Lemma A.1 | [`theory::thresholding`] |

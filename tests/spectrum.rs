@@ -4,7 +4,7 @@
 use faer::{Mat, MatRef};
 use neural_collapse::{
     ClassCounts, Error,
-    theory::spectrum::{Spectrum, centered_label_matrix, dense_svd, explicit_singular_values},
+    theory::spectrum::{Spectrum, centered_label_matrix, dense_svd, explicit_singular_values, interlacing_bounds},
 };
 use proptest::prelude::*;
 
@@ -104,17 +104,33 @@ proptest! {
 
     #[test]
     fn singular_values_interlace_the_counts(classes in class_counts(40)) {
-        let mut counts = classes.counts().to_vec();
-        counts.sort_by_key(|&count| std::cmp::Reverse(count));
         let values = Spectrum::centered(&classes).singular_values();
-        prop_assert_eq!(values.len(), counts.len());
-        for k in 0..counts.len() {
-            // Theorem 4.4: n_(k) >= σ_k² >= n_(k+1), and σ_K = 0; σ rounds once.
-            prop_assert!(values[k] <= (counts[k] as f64).sqrt() * (1.0 + f64::EPSILON));
-            let below = counts.get(k + 1).map_or(0.0, |&count| (count as f64).sqrt());
-            prop_assert!(values[k] >= below * (1.0 - f64::EPSILON));
+        let bounds = interlacing_bounds(&classes);
+        prop_assert_eq!((values.len(), bounds.len()), (classes.classes(), classes.classes()));
+        for (value, (low, high)) in values.iter().zip(bounds) {
+            // Theorem 4.4; both sides round once.
+            prop_assert!(*value <= high * (1.0 + f64::EPSILON) && *value >= low * (1.0 - f64::EPSILON));
         }
-        prop_assert_eq!(values[counts.len() - 1], 0.0);
+        prop_assert_eq!(values[values.len() - 1], 0.0);
+    }
+
+    /// One at a time, all at once, and applied without being formed: the same vectors.
+    #[test]
+    fn vectors_are_the_same_however_they_are_asked_for(classes in class_counts(30), centered: bool) {
+        let size = classes.classes();
+        let spectrum = if centered { Spectrum::centered(&classes) } else { Spectrum::uncentered(&classes) };
+        let (left, right) = (spectrum.left_vectors(size).unwrap(), spectrum.right_vectors(size).unwrap());
+        for k in 0..size {
+            prop_assert!(left.col(k) == spectrum.left_vector(k).as_ref());
+            prop_assert!(right.col(k) == spectrum.right_vector(k).as_ref());
+        }
+        let x = Mat::from_fn(size, 3, |i, j| ((i * 7 + j * 3) % 11) as f64 - 5.0);
+        // Sums of K products of numbers of at most 5 and vectors of norm 1.
+        let rounding = 4.0 * size as f64 * f64::EPSILON * x.norm_l2();
+        prop_assert!((spectrum.left_times(x.as_ref()) - &left * &x).norm_l2() <= rounding);
+        prop_assert!((spectrum.right_times(x.as_ref()) - &right * &x).norm_l2() <= rounding);
+        prop_assert!((spectrum.left_transposed_times(x.as_ref()) - left.transpose() * &x).norm_l2() <= rounding);
+        prop_assert!((spectrum.right_transposed_times(x.as_ref()) - right.transpose() * &x).norm_l2() <= rounding);
     }
 
     #[test]

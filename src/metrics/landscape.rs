@@ -7,7 +7,7 @@ use crate::{
     descent::{Run, Stop},
     error::Error,
     parameters::Parameters,
-    theory::minimizer::{Direction, Fate, Minimizer},
+    theory::minimizer::{Fate, Minimizer},
 };
 
 /// A direction of the minimizer that a point does not have.
@@ -84,11 +84,10 @@ const FOUND: f64 = 0.999;
 pub fn missing_directions(minimizer: &Minimizer, parameters: &Parameters) -> Result<Vec<Missing>, Error> {
     let means = weighted_class_means(minimizer.ufm(), parameters)?;
     let directions = minimizer.directions();
-    // A width can cut a level in two entries: its vectors are those of both.
+    // A width can cut a level in two directions: its vectors are those of both.
+    let levels = minimizer.levels();
     let whole_level = |i: usize| {
-        let rest =
-            |next: &&Direction| next.fate == Fate::Cut && next.group.is_some() && next.group == directions[i].group;
-        let next = directions.get(i + 1).filter(rest);
+        let next = directions.get(i + 1).filter(|_| levels[i + 1] == levels[i]);
         directions[i].multiplicity + next.map_or(0, |next| next.multiplicity)
     };
     let kept = || directions.iter().enumerate().filter(|(_, direction)| direction.fate == Fate::Kept);

@@ -122,6 +122,8 @@ pub struct Minimizer {
     ufm: Ufm,
     spectrum: Spectrum,
     directions: Vec<Direction>,
+    /// For each direction, the index of its level in the spectrum.
+    levels: Vec<usize>,
     ties: Vec<Tie>,
     objective: f64,
     rank: usize,
@@ -186,12 +188,13 @@ impl Minimizer {
     fn new(ufm: Ufm, spectrum: Spectrum) -> Self {
         let problem = ScalarProblem::new(&ufm);
         let mut directions = Vec::with_capacity(spectrum.levels().len() + 1);
+        let mut levels = Vec::with_capacity(spectrum.levels().len() + 1);
         let mut ties = Vec::new();
         // Σ σ² e ((L+1) - L e), to twice the precision: there can be many directions.
         let mut cost = Quad::ZERO;
         let mut room = ufm.rank_bound();
         let mut rank = 0;
-        for (level, square) in spectrum.levels().zip(spectrum.squares()) {
+        for (index, (level, square)) in spectrum.levels().zip(spectrum.squares()).enumerate() {
             let q = if square > 0.0 { problem.q(square) } else { f64::INFINITY };
             let critical_scale = problem.threshold / q;
             let shrinkage = if square > 0.0 { problem.shrinkage(q) } else { Shrinkage::Complete };
@@ -209,6 +212,7 @@ impl Minimizer {
             };
             let (Shrinkage::Partial(e) | Shrinkage::Both(e)) = shrinkage else {
                 directions.push(lost(level.multiplicity, Fate::Collapsed));
+                levels.push(index);
                 cost += Quad::from(square) * Quad::from(level.multiplicity as f64);
                 continue;
             };
@@ -224,16 +228,18 @@ impl Minimizer {
                     ties.push(Tie::Width { direction: directions.len() });
                 }
                 directions.push(Self::kept(&ufm, &problem, Level { multiplicity: kept, ..level }, e, critical_scale));
+                levels.push(index);
                 let depth = ufm.depth() as f64;
                 cost += Quad::from(square) * Quad::from(kept as f64 * e * ((depth + 1.0) - depth * e));
             }
             if cut > 0 {
                 directions.push(lost(cut, Fate::Cut));
+                levels.push(index);
                 cost += Quad::from(square) * Quad::from(cut as f64);
             }
         }
         let objective = (cost / Quad::from(2.0 * ufm.classes().samples() as f64)).0;
-        Self { ufm, spectrum, directions, ties, objective, rank }
+        Self { ufm, spectrum, directions, levels, ties, objective, rank }
     }
 
     fn kept(ufm: &Ufm, problem: &ScalarProblem, level: Level, e: f64, critical_scale: f64) -> Direction {
@@ -285,6 +291,11 @@ impl Minimizer {
     #[must_use]
     pub fn directions(&self) -> &[Direction] {
         &self.directions
+    }
+
+    /// For every direction, the index of its level in the spectrum: a level that a width cuts has two directions.
+    pub(crate) fn levels(&self) -> &[usize] {
+        &self.levels
     }
 
     /// The optimal bias n/N, where the model has one: class frequencies.

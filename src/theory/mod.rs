@@ -1,5 +1,6 @@
 //! The closed forms: where the last layers must end.
 
+pub mod geometry;
 pub mod minimizer;
 mod secular;
 pub mod shrinkage;

@@ -16,12 +16,13 @@ use faer::{
     diag::Diag,
     dyn_stack::{MemBuffer, MemStack},
     linalg::svd::{ComputeSvdVectors, svd, svd_scratch},
+    prelude::ReborrowMut,
 };
 
 use super::secular::{self, Root};
 use crate::{
-    classes::ClassCounts,
-    cores::{all_cores, map_range},
+    classes::{ClassCounts, Group},
+    cores::{all_cores, for_each, map_range},
     error::Error,
     parameters::{first_not_finite, try_zeros},
 };
@@ -95,8 +96,9 @@ enum Vectors {
     Null,
 }
 
-#[derive(Clone, Copy)]
-enum Side {
+/// Left or right singular vectors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
     Left,
     Right,
 }
@@ -178,13 +180,162 @@ impl Spectrum {
         self.vectors(count, Side::Right)
     }
 
+    /// The left singular vector at this index, in the order of [`Spectrum::singular_values`]. Cost: O(K).
+    ///
+    /// # Panics
+    ///
+    /// Where `index` is not below K.
+    #[must_use]
+    pub fn left_vector(&self, index: usize) -> Col<f64> {
+        self.vector(index, Side::Left)
+    }
+
+    /// The right singular vector at this index, in the order of [`Spectrum::singular_values`]. Cost: O(K).
+    ///
+    /// # Panics
+    ///
+    /// Where `index` is not below K.
+    #[must_use]
+    pub fn right_vector(&self, index: usize) -> Col<f64> {
+        self.vector(index, Side::Right)
+    }
+
+    /// U X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K + R²) p).
+    ///
+    /// # Panics
+    ///
+    /// Where X does not have K rows.
+    #[must_use]
+    pub fn left_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
+        self.times(matrix, Side::Left)
+    }
+
+    /// Uᵀ X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K + R²) p).
+    ///
+    /// # Panics
+    ///
+    /// Where X does not have K rows.
+    #[must_use]
+    pub fn left_transposed_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
+        self.transposed_times(matrix, Side::Left)
+    }
+
+    /// V X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost: O((K + R²) p).
+    ///
+    /// # Panics
+    ///
+    /// Where X does not have K rows.
+    #[must_use]
+    pub fn right_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
+        self.times(matrix, Side::Right)
+    }
+
+    /// Vᵀ X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost: O((K + R²) p).
+    ///
+    /// # Panics
+    ///
+    /// Where X does not have K rows.
+    #[must_use]
+    pub fn right_transposed_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
+        self.transposed_times(matrix, Side::Right)
+    }
+
+    fn times(&self, matrix: MatRef<'_, f64>, side: Side) -> Mat<f64> {
+        assert!(matrix.nrows() == self.classes.classes(), "a matrix of K rows is needed");
+        let mut product = Mat::zeros(matrix.nrows(), matrix.ncols());
+        let columns: Vec<_> = product.col_iter_mut().zip(matrix.col_iter()).collect();
+        for_each(columns, |(mut to, from)| {
+            // What the directions between groups give every class of a group.
+            let mut shared = vec![0.0; self.classes.groups().len()];
+            let mut start = 0;
+            for solved in &self.levels {
+                let coordinates = from.subrows(start, solved.level.multiplicity);
+                start += solved.level.multiplicity;
+                match solved.vectors {
+                    Vectors::Units { group } => {
+                        let classes = self.classes.group(group).classes;
+                        classes.iter().zip(coordinates.iter()).for_each(|(&class, &x)| to[class] += x);
+                    }
+                    Vectors::Contrasts { group } => {
+                        // From the last contrast to the first: class i has its own, and every later one.
+                        let classes = self.classes.group(group).classes;
+                        let mut later = 0.0;
+                        for (i, &x) in coordinates.iter().enumerate().rev() {
+                            let (ones, norm) = contrast(i);
+                            to[classes[i + 1]] += later - ones / norm * x;
+                            later += x / norm;
+                        }
+                        to[classes[0]] += later;
+                    }
+                    Vectors::Secular { .. } | Vectors::Null => {
+                        for (shared, group) in shared.iter_mut().zip(self.classes.groups()) {
+                            *shared += self.entry(solved, group.count, side) * coordinates[0];
+                        }
+                    }
+                }
+            }
+            for (&shared, group) in shared.iter().zip(self.classes.groups()) {
+                group.classes.iter().for_each(|&class| to[class] += shared);
+            }
+        });
+        product
+    }
+
+    fn transposed_times(&self, matrix: MatRef<'_, f64>, side: Side) -> Mat<f64> {
+        assert!(matrix.nrows() == self.classes.classes(), "a matrix of K rows is needed");
+        let mut product = Mat::zeros(matrix.nrows(), matrix.ncols());
+        let columns: Vec<_> = product.col_iter_mut().zip(matrix.col_iter()).collect();
+        for_each(columns, |(mut to, from)| {
+            let total = |group: Group<'_>| group.classes.iter().map(|&class| from[class]).sum::<f64>();
+            let totals: Vec<f64> = self.classes.groups().map(total).collect();
+            let mut start = 0;
+            for solved in &self.levels {
+                let mut coordinates = to.rb_mut().subrows_mut(start, solved.level.multiplicity);
+                start += solved.level.multiplicity;
+                match solved.vectors {
+                    Vectors::Units { group } => {
+                        let classes = self.classes.group(group).classes;
+                        coordinates.iter_mut().zip(classes).for_each(|(x, &class)| *x = from[class]);
+                    }
+                    Vectors::Contrasts { group } => {
+                        let classes = self.classes.group(group).classes;
+                        let mut sum = from[classes[0]];
+                        for (i, x) in coordinates.iter_mut().enumerate() {
+                            let (ones, norm) = contrast(i);
+                            *x = (sum - ones * from[classes[i + 1]]) / norm;
+                            sum += from[classes[i + 1]];
+                        }
+                    }
+                    Vectors::Secular { .. } | Vectors::Null => {
+                        let groups = self.classes.groups().zip(&totals);
+                        coordinates[0] =
+                            groups.map(|(group, total)| self.entry(solved, group.count, side) * total).sum();
+                    }
+                }
+            }
+        });
+        product
+    }
+
+    fn vector(&self, index: usize, side: Side) -> Col<f64> {
+        assert!(index < self.classes.classes(), "there are as many singular vectors as classes");
+        let mut vector = Col::zeros(self.classes.classes());
+        if let Some((solved, i)) = self.each_vector().nth(index) {
+            self.write_vector(vector.as_mut(), solved, i, side);
+        }
+        vector
+    }
+
+    /// For every vector its level, and which of the level's vectors it is.
+    fn each_vector(&self) -> impl Iterator<Item = (&Solved, usize)> {
+        self.levels.iter().flat_map(|solved| (0..solved.level.multiplicity).map(move |i| (solved, i)))
+    }
+
     fn vectors(&self, count: usize, side: Side) -> Result<Mat<f64>, Error> {
         assert!(count <= self.classes.classes(), "more singular vectors asked for than there are classes");
         let mut matrix = try_zeros("singular vectors", self.classes.classes(), count as u64)?;
-        let columns = self.levels.iter().flat_map(|solved| (0..solved.level.multiplicity).map(move |i| (solved, i)));
-        for (column, (solved, i)) in matrix.col_iter_mut().zip(columns) {
-            self.write_vector(column, solved, i, side);
-        }
+        let columns: Vec<_> = matrix.col_iter_mut().zip(self.each_vector()).collect();
+        for_each(columns, |(column, (solved, i))| self.write_vector(column, solved, i, side));
         Ok(matrix)
     }
 
@@ -193,40 +344,61 @@ impl Spectrum {
         match solved.vectors {
             Vectors::Units { group } => column[self.classes.group(group).classes[i]] = 1.0,
             Vectors::Contrasts { group } => {
-                // (1, ..., 1, -(i+1), 0, ...) / √((i+1)(i+2)), with i + 1 ones.
                 let classes = self.classes.group(group).classes;
-                let ones = (i + 1) as f64;
-                let norm = (ones * (ones + 1.0)).sqrt();
+                let (ones, norm) = contrast(i);
                 for &class in &classes[..=i] {
                     column[class] = 1.0 / norm;
                 }
                 column[classes[i + 1]] = -ones / norm;
             }
-            Vectors::Secular { root, norm } => {
-                let origin = self.classes.group(root.origin).count as f64;
+            Vectors::Secular { .. } | Vectors::Null => {
                 for group in self.classes.groups() {
-                    let count = group.count as f64;
-                    let distance = (count - origin) - root.offset;
-                    // Σ n_k²/(n_k - x)² = x Σ n_k/(n_k - x)² at a root: the left norm is σ times the right one.
-                    let entry = match side {
-                        Side::Right => count.sqrt() / distance / norm,
-                        Side::Left => count / distance / (norm * solved.level.value),
-                    };
+                    let entry = self.entry(solved, group.count, side);
                     for &class in group.classes {
                         column[class] = entry;
                     }
                 }
             }
-            Vectors::Null => {
-                for (class, &count) in self.classes.counts().iter().enumerate() {
-                    column[class] = match side {
-                        Side::Right => (count as f64 / self.classes.samples() as f64).sqrt(),
-                        Side::Left => 1.0 / (self.classes.classes() as f64).sqrt(),
-                    };
-                }
-            }
         }
     }
+
+    /// The entry at every class of `count` samples of the vector of a simple level; 0 where the level tells such classes apart.
+    fn entry(&self, solved: &Solved, count: u64, side: Side) -> f64 {
+        let (n, samples) = (count as f64, self.classes.samples() as f64);
+        match solved.vectors {
+            Vectors::Units { .. } | Vectors::Contrasts { .. } => 0.0,
+            Vectors::Secular { root, norm } => {
+                let distance = (n - self.classes.group(root.origin).count as f64) - root.offset;
+                // Σ n_k²/(n_k - x)² = x Σ n_k/(n_k - x)² at a root: the left norm is σ times the right one.
+                match side {
+                    Side::Right => n.sqrt() / distance / norm,
+                    Side::Left => n / distance / (norm * solved.level.value),
+                }
+            }
+            Vectors::Null => match side {
+                Side::Right => (n / samples).sqrt(),
+                Side::Left => 1.0 / (self.classes.classes() as f64).sqrt(),
+            },
+        }
+    }
+
+    /// For the levels at these indices, the entries of their vectors at the classes of every group, R × the number of levels; zero
+    /// for levels within groups.
+    pub(crate) fn entries_by_group(&self, levels: &[usize], side: Side) -> Result<Mat<f64>, Error> {
+        let mut entries = try_zeros("singular vectors by group", self.classes.groups().len(), levels.len() as u64)?;
+        for (column, &level) in entries.col_iter_mut().zip(levels) {
+            for (entry, group) in column.iter_mut().zip(self.classes.groups()) {
+                *entry = self.entry(&self.levels[level], group.count, side);
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// Helmert's contrast i of a group is (1, ..., 1, -ones, 0, ...) / norm with ones = i + 1 leading ones: ones and norm.
+fn contrast(i: usize) -> (f64, f64) {
+    let ones = (i + 1) as f64;
+    (ones, (ones * (ones + 1.0)).sqrt())
 }
 
 impl Solved {
@@ -237,6 +409,21 @@ impl Solved {
         };
         Self { level: Level { value: square.sqrt(), multiplicity, group }, square, vectors }
     }
+}
+
+/// The intervals [√n_(k+1), √n_(k)] that hold the singular values σ_1 ≥ ... ≥ σ_{K-1} of the centered label matrix, n_(1) ≥ n_(2) ≥ ... being the counts by
+/// falling size, and [0, 0] for σ_K = 0. As wide as the gap between neighboring counts, and a point where they are equal.
+///
+/// # References
+///
+/// Liu 2024, Theorem 4.4.
+#[must_use]
+pub fn interlacing_bounds(classes: &ClassCounts) -> Vec<(f64, f64)> {
+    let roots: Vec<f64> = classes
+        .groups()
+        .flat_map(|group| std::iter::repeat_n((group.count as f64).sqrt(), group.multiplicity()))
+        .collect();
+    roots.windows(2).map(|pair| (pair[1], pair[0])).chain([(0.0, 0.0)]).collect()
 }
 
 /// The singular values of the centered label matrix by the explicit formulas for up to three distinct counts, by falling

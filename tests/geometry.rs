@@ -1,0 +1,159 @@
+//! Norms and angles by group against the Gram matrices of a minimizer's parameters.
+
+use neural_collapse::{
+    ClassCounts, Error, Layer, Ufm,
+    theory::{
+        geometry::critical_imbalance_ratio,
+        minimizer::{ClassFate, Fate},
+    },
+};
+use proptest::prelude::*;
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+
+fn models() -> impl Strategy<Value = Ufm> {
+    let counts = prop::collection::vec(prop_oneof![1_u64..4, 1_u64..60], 1..12);
+    (counts, 1_usize..4, 1_usize..14, -2.0..0.3_f64, any::<bool>()).prop_map(|(counts, depth, width, log_q, bias)| {
+        let classes = ClassCounts::new(counts).unwrap();
+        let l = depth as f64;
+        let c = 10_f64.powf(log_q) * (classes.group(0).count as f64).powf(l / (l + 1.0)) / classes.samples() as f64;
+        let make = if bias { Ufm::biased } else { Ufm::bias_free };
+        make(classes, vec![Layer::new(width, c); depth], c).unwrap()
+    })
+}
+
+proptest! {
+    /// Every number, where it is one; in two random gauges, so that numbers that depend on a choice would differ.
+    #[test]
+    fn grams_are_those_of_the_parameters(model in models(), seed: u64) {
+        let minimizer = model.minimizer();
+        let geometry = minimizer.geometry().unwrap();
+        let parameters = minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
+        let (product, means) = (parameters.product(), parameters.class_means(&model).unwrap());
+        let grams = [
+            (geometry.classifiers(), &product * product.transpose()),
+            (geometry.class_means(), means.transpose() * &means),
+            (geometry.logits(), &product * &means),
+        ];
+        for (gram, dense) in grams {
+            // Sums of up to 14 products, rounded in each of up to four factors.
+            let rounding = 128.0 * f64::EPSILON * dense.norm_l2();
+            for k in 0..dense.nrows() {
+                for l in 0..dense.nrows() {
+                    match gram.inner_product(k, l) {
+                        Some(value) => prop_assert!((value - dense[(k, l)]).abs() <= rounding, "{k} {l} {value} {}", dense[(k, l)]),
+                        None => prop_assert!(!minimizer.is_unique()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a user reads about a group is what its numbers say.
+    #[test]
+    fn fates_are_those_of_the_geometry(model in models()) {
+        let minimizer = model.minimizer();
+        let geometry = minimizer.geometry().unwrap();
+        for (r, (group, fate)) in model.classes().groups().zip(minimizer.class_fates()).enumerate() {
+            let (k, gram) = (group.classes[0], geometry.classifiers());
+            let norm = gram.norm(k);
+            match fate {
+                ClassFate::Vanished => prop_assert!(norm == Some(0.0)),
+                ClassFate::Ambiguous => prop_assert!(norm.is_none()),
+                _ => prop_assert!(norm.unwrap() > 0.0),
+            }
+            if let (Some(&l), Some(norm)) = (group.classes.get(1), norm) {
+                let product = gram.inner_product(k, l).unwrap();
+                match fate {
+                    ClassFate::Coincident => prop_assert!(product == norm * norm || (product / norm / norm - 1.0).abs() <= 4.0 * f64::EPSILON),
+                    ClassFate::Distinct => prop_assert!(product < norm * norm),
+                    _ => prop_assert!(product == 0.0),
+                }
+                // A width may have cut the group's directions before decay collapses them.
+                let own = minimizer.directions().iter().find(|direction| direction.group == Some(r)).unwrap();
+                if let Some(scale) = minimizer.coincidence_scale(r) && own.fate != Fate::Cut && (scale - 1.0).abs() > 1e-12 {
+                    prop_assert_eq!(scale > 1.0, fate == ClassFate::Distinct || fate == ClassFate::Ambiguous);
+                }
+            }
+            let scale = minimizer.vanishing_scale(r);
+            if (scale - 1.0).abs() > 1e-12 && scale < 1.0 {
+                prop_assert!(fate == ClassFate::Vanished);
+            }
+        }
+    }
+
+    /// At the critical ratio, and on both sides of it, in counts so large that rounding them to whole numbers does not count.
+    #[test]
+    fn collapse_begins_at_the_critical_ratio(
+        majority in 1_usize..6,
+        minority in 2_usize..20,
+        depth in 1_usize..5,
+        log_q in -3.0..-0.6_f64,
+        bias: bool,
+    ) {
+        let count = 1_u64 << 40;
+        let l = depth as f64;
+        // q at ratio 1, up to a factor.
+        let c = 10_f64.powf(log_q) * (count as f64).powf(l / (l + 1.0)) / (count as f64 * (majority + minority) as f64);
+        let layers = vec![Layer::new(64, c); depth];
+        let ratio = critical_imbalance_ratio(majority, minority, count, &layers, c).unwrap();
+        let make = if bias { Ufm::biased } else { Ufm::bias_free };
+        let kept = |ratio: f64| {
+            let classes = ClassCounts::step(majority, minority, count, ratio).unwrap();
+            let model = make(classes, layers.as_slice(), c).unwrap();
+            let fates = model.minimizer().class_fates();
+            fates[fates.len() - 1] == ClassFate::Distinct
+        };
+        if ratio > 1.0 && ratio < 1e6 {
+            // A ratio of at most 1e6 leaves counts of 1e6, which round by 1e-6.
+            prop_assert!(kept(ratio * (1.0 - 1e-5)) || ratio * (1.0 - 1e-5) < 1.0);
+            prop_assert!(!kept(ratio * (1.0 + 1e-5)));
+        }
+    }
+}
+
+#[test]
+fn ambiguous_numbers_are_not_invented() {
+    // The width cuts through the two classes of 50: their norms are a matter of choice, their product with others is not.
+    let cut = Ufm::bias_free("50x2,20".parse().unwrap(), [Layer::new(1, 1e-3)], 1e-3).unwrap().minimizer();
+    let geometry = cut.geometry().unwrap();
+    assert_eq!((geometry.classifiers().norm(0), geometry.classifiers().inner_product(0, 1)), (None, None));
+    assert_eq!(geometry.classifiers().inner_product(0, 2), Some(0.0));
+    assert_eq!((geometry.classifiers().norm(2), geometry.classifiers().cosine(2, 2)), (Some(0.0), None));
+    // A direction between groups at its threshold leaves everything open.
+    let before =
+        Ufm::biased("50,20".parse().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], 1e-3).unwrap().minimizer();
+    let decay = before.critical_feature_decay(0);
+    let tied =
+        Ufm::biased("50,20".parse().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], decay).unwrap().minimizer();
+    assert_eq!(tied.geometry().unwrap().classifiers().norm(0), None);
+    assert_eq!(tied.geometry().unwrap().logit_gap(0, 1), None);
+}
+
+#[test]
+fn a_million_classes_have_a_geometry() {
+    let classes = ClassCounts::long_tail(1_000_000, 1_000, 1000.0).unwrap();
+    let last = classes.classes() - 1;
+    let minimizer = Ufm::biased(classes, [Layer::new(2_000_000, 1e-9)], 1e-9).unwrap().minimizer();
+    let geometry = minimizer.geometry().unwrap();
+    assert!(geometry.classifiers().norm(0) > geometry.classifiers().norm(last));
+    // The largest class is told from the smallest by its own score; bias included, the smallest is told less well.
+    assert!(geometry.logit_gap(0, last) > geometry.logit_gap(last, 0));
+    assert!(geometry.self_duality(0).unwrap() <= 1.0);
+}
+
+#[test]
+fn questions_without_an_answer_are_refused() {
+    let layers = [Layer::new(8, 1e-3)];
+    assert!(matches!(
+        critical_imbalance_ratio(0, 2, 9, &layers, 1e-3),
+        Err(Error::Domain { argument: "majority classes", .. })
+    ));
+    assert!(matches!(
+        critical_imbalance_ratio(2, 1, 9, &layers, 1e-3),
+        Err(Error::Domain { argument: "minority classes", .. })
+    ));
+    assert!(critical_imbalance_ratio(2, 2, 9, &[], 1e-3).is_err());
+    assert!(critical_imbalance_ratio(2, 2, 0, &layers, 1e-3).is_err());
+    assert!(critical_imbalance_ratio(2, 2, 9, &layers, f64::NAN).is_err());
+    assert_eq!(critical_imbalance_ratio(2, 2, 9, &layers, 1e3), Ok(1.0));
+}
