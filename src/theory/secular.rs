@@ -11,13 +11,11 @@ pub(super) struct Root {
     pub(super) offset: f64,
 }
 
-/// The left side of the secular equation, its derivatives and its size at one point.
+/// The left side of the secular equation and its derivatives at one point.
 struct Sum {
     value: f64,
     slope: f64,
     half_curvature: f64,
-    /// Σ |w_r / (c_r - x)|: times an epsilon, the rounding of `value`.
-    magnitude: f64,
 }
 
 /// The root between `poles[upper]` and `poles[upper + 1]`; poles are falling whole numbers below 2^53 (so that their
@@ -35,20 +33,16 @@ pub(super) fn root(poles: &[f64], weights: &[f64], upper: usize) -> Root {
     let gap = poles[upper] - poles[lower];
     let half = 0.5 * gap;
     // The sign at the middle says which pole is nearer.
-    let middle = sum(poles, weights, lower, half);
-    let (origin, mut low, mut high) = if middle.value >= 0.0 { (lower, 0.0, half) } else { (upper, -half, 0.0) };
-    let mut offset = if origin == lower { half } else { -half };
+    let mut at = sum(poles, weights, poles[lower], half);
+    let (origin, mut offset, mut low, mut high) =
+        if at.value >= 0.0 { (lower, half, 0.0, half) } else { (upper, -half, -half, 0.0) };
     // A root next to its pole is 2^-106 of the gap away at the very least (weights are below 2^53): 200 halvings are more
     // than the bracket can ever take.
     for _ in 0..200 {
-        let at = sum(poles, weights, origin, offset);
         if at.value < 0.0 {
             low = offset;
         } else {
             high = offset;
-        }
-        if at.value.abs() <= f64::EPSILON * at.magnitude {
-            break;
         }
         let (above, below) = if origin == upper { (-offset, -gap - offset) } else { (gap - offset, -offset) };
         let mut next = offset + step(&at, above, below);
@@ -57,32 +51,67 @@ pub(super) fn root(poles: &[f64], weights: &[f64], upper: usize) -> Root {
         }
         let change = (next - offset).abs();
         offset = next;
-        if change <= f64::EPSILON * offset.abs() {
+        // Cubic convergence: the next change would be of the order of rounding.
+        if change <= 1e-5 * offset.abs() {
+            break;
+        }
+        at = sum(poles, weights, poles[origin], offset);
+    }
+    // Newton's method with the residual of twice the precision: once, but for extreme weights.
+    for _ in 0..8 {
+        let (value, slope) = compensated_sum(poles, weights, poles[origin], offset);
+        let correction = value / slope;
+        offset -= correction;
+        if correction.abs() <= 1e-9 * offset.abs() {
             break;
         }
     }
-    Root {
-        origin,
-        offset: offset - compensated_value(poles, weights, origin, offset) / slope(poles, weights, origin, offset),
-    }
+    Root { origin, offset }
 }
 
-/// Σ_r w_r / (c_r - x)², the slope of the secular equation at a root.
-pub(super) fn slope(poles: &[f64], weights: &[f64], origin: usize, offset: f64) -> f64 {
-    poles.iter().zip(weights).map(|(pole, weight)| weight / ((pole - poles[origin]) - offset).powi(2)).sum()
+/// Independent sums that a processor can work on at once.
+const LANES: usize = 8;
+
+/// Σ_r w_r / (c_r - x)², the slope of the secular equation, at x = `origin` + `offset`.
+pub(super) fn slope(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> f64 {
+    let term = |pole: f64, weight: f64| {
+        let distance = (pole - origin) - offset;
+        weight / (distance * distance)
+    };
+    let mut sums = [0.0; LANES];
+    let (pole_chunks, pole_rest) = poles.as_chunks::<LANES>();
+    let (weight_chunks, weight_rest) = weights.as_chunks::<LANES>();
+    for (poles, weights) in pole_chunks.iter().zip(weight_chunks) {
+        for i in 0..LANES {
+            sums[i] += term(poles[i], weights[i]);
+        }
+    }
+    let rest: f64 = pole_rest.iter().zip(weight_rest).map(|(&pole, &weight)| term(pole, weight)).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
-fn sum(poles: &[f64], weights: &[f64], origin: usize, offset: f64) -> Sum {
-    let mut sum = Sum { value: 0.0, slope: 0.0, half_curvature: 0.0, magnitude: 0.0 };
-    for (pole, weight) in poles.iter().zip(weights) {
-        let inverse = 1.0 / ((pole - poles[origin]) - offset);
-        let term = weight * inverse;
-        sum.value += term;
-        sum.magnitude += term.abs();
-        sum.slope += term * inverse;
-        sum.half_curvature += term * inverse * inverse;
+fn sum(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> Sum {
+    let mut sums = [[0.0; LANES]; 3];
+    let mut add = |i: usize, pole: f64, weight: f64| {
+        let inverse = 1.0 / ((pole - origin) - offset);
+        let value = weight * inverse;
+        let slope = value * inverse;
+        sums[0][i] += value;
+        sums[1][i] += slope;
+        sums[2][i] += slope * inverse;
+    };
+    let (pole_chunks, pole_rest) = poles.as_chunks::<LANES>();
+    let (weight_chunks, weight_rest) = weights.as_chunks::<LANES>();
+    for (poles, weights) in pole_chunks.iter().zip(weight_chunks) {
+        for i in 0..LANES {
+            add(i, poles[i], weights[i]);
+        }
     }
-    sum
+    for (i, (&pole, &weight)) in pole_rest.iter().zip(weight_rest).enumerate() {
+        add(i, pole, weight);
+    }
+    let [value, slope, half_curvature] = sums.map(|lanes| lanes.iter().sum());
+    Sum { value, slope, half_curvature }
 }
 
 /// The step to the root of `c + s/(above - η) + S/(below - η)`, fitted at η = 0, where `above` > 0 > `below` are the
@@ -111,21 +140,23 @@ fn between(low: f64, high: f64) -> f64 {
     }
 }
 
-/// The left side of the secular equation as if computed with twice the precision.
-fn compensated_value(poles: &[f64], weights: &[f64], origin: usize, offset: f64) -> f64 {
-    let (mut value, mut error) = (0.0_f64, 0.0_f64);
+/// The left side of the secular equation as if computed with twice the precision, and its slope.
+fn compensated_sum(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> (f64, f64) {
+    let (mut value, mut error, mut slope) = (0.0_f64, 0.0_f64, 0.0_f64);
     for (pole, weight) in poles.iter().zip(weights) {
-        let difference = pole - poles[origin];
+        let difference = pole - origin;
         let distance = difference - offset;
         let lost = rounding_of_sum(difference, -offset, distance);
-        let term = weight / distance;
+        let inverse = 1.0 / distance;
+        let term = weight * inverse;
         // weight/(distance + lost) - term, to first order in the two small numbers.
-        let correction = (term.mul_add(-distance, *weight) - term * lost) / distance;
+        let correction = (term.mul_add(-distance, *weight) - term * lost) * inverse;
         let sum = value + term;
         error += rounding_of_sum(value, term, sum) + correction;
         value = sum;
+        slope += term * inverse;
     }
-    value + error
+    (value + error, slope)
 }
 
 /// a + b - fl(a + b), exactly (Knuth's two-sum).

@@ -60,6 +60,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Spectrum {
     classes: ClassCounts,
+    /// The distinct counts c_r as numbers, and their square roots.
+    poles: Vec<f64>,
+    roots: Vec<f64>,
     levels: Vec<Solved>,
 }
 
@@ -112,7 +115,7 @@ impl Spectrum {
             classes.groups().map(|group| group.count as f64 * group.multiplicity() as f64).collect();
         let roots = map_range(poles.len() - 1, 8, |upper| {
             let root = secular::root(&poles, &weights, upper);
-            let norm = secular::slope(&poles, &weights, root.origin, root.offset).sqrt();
+            let norm = secular::slope(&poles, &weights, poles[root.origin], root.offset).sqrt();
             (poles[root.origin] + root.offset, Vectors::Secular { root, norm })
         });
         let mut roots = roots.into_iter();
@@ -124,7 +127,7 @@ impl Spectrum {
             levels.extend(roots.next().map(|(square, vectors)| Solved::new(square, 1, vectors)));
         }
         levels.push(Solved::new(0.0, 1, Vectors::Null));
-        Self { classes: classes.clone(), levels }
+        Self::new(classes, levels)
     }
 
     /// The spectrum of D = diag(√n_1, ..., √n_K), the target of the bias-free model.
@@ -134,7 +137,13 @@ impl Spectrum {
             .groups()
             .enumerate()
             .map(|(r, group)| Solved::new(group.count as f64, group.multiplicity(), Vectors::Units { group: r }));
-        Self { classes: classes.clone(), levels: levels.collect() }
+        Self::new(classes, levels.collect())
+    }
+
+    fn new(classes: &ClassCounts, levels: Vec<Solved>) -> Self {
+        let poles: Vec<f64> = classes.groups().map(|group| group.count as f64).collect();
+        let roots = poles.iter().map(|pole| pole.sqrt()).collect();
+        Self { classes: classes.clone(), poles, roots, levels }
     }
 
     /// The distinct singular values and their multiplicities, by falling value.
@@ -268,9 +277,8 @@ impl Spectrum {
                         to[classes[0]] += later;
                     }
                     Vectors::Secular { .. } | Vectors::Null => {
-                        for (shared, group) in shared.iter_mut().zip(self.classes.groups()) {
-                            *shared += self.entry(solved, group.count, side) * coordinates[0];
-                        }
+                        let entries = self.entries(solved, side);
+                        shared.iter_mut().zip(entries).for_each(|(shared, entry)| *shared += entry * coordinates[0]);
                     }
                 }
             }
@@ -307,9 +315,8 @@ impl Spectrum {
                         }
                     }
                     Vectors::Secular { .. } | Vectors::Null => {
-                        let groups = self.classes.groups().zip(&totals);
-                        coordinates[0] =
-                            groups.map(|(group, total)| self.entry(solved, group.count, side) * total).sum();
+                        let entries = self.entries(solved, side);
+                        coordinates[0] = entries.iter().zip(&totals).map(|(entry, total)| entry * total).sum();
                     }
                 }
             }
@@ -352,8 +359,7 @@ impl Spectrum {
                 column[classes[i + 1]] = -ones / norm;
             }
             Vectors::Secular { .. } | Vectors::Null => {
-                for group in self.classes.groups() {
-                    let entry = self.entry(solved, group.count, side);
+                for (group, entry) in self.classes.groups().zip(self.entries(solved, side)) {
                     for &class in group.classes {
                         column[class] = entry;
                     }
@@ -362,23 +368,24 @@ impl Spectrum {
         }
     }
 
-    /// The entry at every class of `count` samples of the vector of a simple level; 0 where the level tells such classes apart.
-    fn entry(&self, solved: &Solved, count: u64, side: Side) -> f64 {
-        let (n, samples) = (count as f64, self.classes.samples() as f64);
+    /// The entries, at the classes of every group, of the vector of a level between groups.
+    fn entries(&self, solved: &Solved, side: Side) -> Vec<f64> {
         match solved.vectors {
-            Vectors::Units { .. } | Vectors::Contrasts { .. } => 0.0,
             Vectors::Secular { root, norm } => {
-                let distance = (n - self.classes.group(root.origin).count as f64) - root.offset;
                 // Σ n_k²/(n_k - x)² = x Σ n_k/(n_k - x)² at a root: the left norm is σ times the right one.
-                match side {
-                    Side::Right => n.sqrt() / distance / norm,
-                    Side::Left => n / distance / (norm * solved.level.value),
-                }
+                let (numerators, norm) = match side {
+                    Side::Right => (&self.roots, norm),
+                    Side::Left => (&self.poles, norm * solved.level.value),
+                };
+                let (origin, scale) = (self.poles[root.origin], norm.recip());
+                let entry = |(pole, numerator): (&f64, &f64)| numerator * scale / ((pole - origin) - root.offset);
+                self.poles.iter().zip(numerators).map(entry).collect()
             }
             Vectors::Null => match side {
-                Side::Right => (n / samples).sqrt(),
-                Side::Left => 1.0 / (self.classes.classes() as f64).sqrt(),
+                Side::Right => self.poles.iter().map(|pole| (pole / self.classes.samples() as f64).sqrt()).collect(),
+                Side::Left => vec![1.0 / (self.classes.classes() as f64).sqrt(); self.poles.len()],
             },
+            Vectors::Units { .. } | Vectors::Contrasts { .. } => vec![0.0; self.poles.len()],
         }
     }
 
@@ -387,9 +394,8 @@ impl Spectrum {
     pub(crate) fn entries_by_group(&self, levels: &[usize], side: Side) -> Result<Mat<f64>, Error> {
         let mut entries = try_zeros("singular vectors by group", self.classes.groups().len(), levels.len() as u64)?;
         for (column, &level) in entries.col_iter_mut().zip(levels) {
-            for (entry, group) in column.iter_mut().zip(self.classes.groups()) {
-                *entry = self.entry(&self.levels[level], group.count, side);
-            }
+            let values = self.entries(&self.levels[level], side);
+            column.iter_mut().zip(values).for_each(|(entry, value)| *entry = value);
         }
         Ok(entries)
     }
