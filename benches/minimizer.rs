@@ -5,7 +5,10 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use neural_collapse::{
     ClassCounts, Layer, Ufm,
-    theory::spectrum::{Spectrum, centered_label_matrix, dense_svd},
+    theory::{
+        label_spectrum::LabelSpectrum,
+        spectrum::{centered_label_matrix, dense_svd},
+    },
 };
 
 fn minimizer(c: &mut Criterion) {
@@ -30,7 +33,7 @@ fn spectrum(c: &mut Criterion) {
         let counts = ClassCounts::new((1..=classes as u64).collect::<Vec<u64>>()).expect("valid counts");
         group.bench_function(BenchmarkId::new("structured", classes), |b| {
             b.iter(|| {
-                let spectrum = Spectrum::centered(black_box(&counts));
+                let spectrum = LabelSpectrum::centered(black_box(&counts));
                 (spectrum.left_vectors(classes), spectrum.right_vectors(classes))
             });
         });

@@ -12,7 +12,7 @@ use std::{
 
 use clap::Parser;
 use neural_collapse::{
-    ClassCounts, Layer, Ufm,
+    ClassCounts, Error, Layer, Ufm,
     theory::minimizer::{ClassFate, Fate, Minimizer, Tie},
 };
 use serde_json::json;
@@ -60,9 +60,8 @@ struct Flags {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let text = match model(&flags) {
-        Ok(ufm) if flags.json => format!("{}\n", as_json(&ufm.minimizer())),
-        Ok(ufm) => as_table(&ufm.minimizer()),
+    let text = match predict(&flags) {
+        Ok(text) => text,
         Err(message) => {
             eprintln!("error: {message}");
             return ExitCode::from(2);
@@ -79,21 +78,35 @@ fn main() -> ExitCode {
     }
 }
 
-fn model(flags: &Flags) -> Result<Ufm, String> {
+fn predict(flags: &Flags) -> Result<String, String> {
+    let classes = class_counts(flags)?;
+    let layers = layers(flags)?;
+    let make = if flags.no_bias { Ufm::bias_free } else { Ufm::biased };
+    let ufm = make(classes, layers, flags.feature_decay).map_err(|error| error.to_string())?;
+    let minimizer = ufm.minimizer().map_err(|error| error.to_string())?;
+    if flags.json {
+        Ok(format!("{}\n", as_json(&minimizer)))
+    } else {
+        as_table(&minimizer).map_err(|error| error.to_string())
+    }
+}
+
+fn class_counts(flags: &Flags) -> Result<ClassCounts, String> {
     let text = match (&flags.counts, &flags.counts_file) {
         (Some(counts), _) => counts.clone(),
         (None, Some(path)) => read(path)?,
         (None, None) => return Err("one of --counts and --counts-file is needed".into()),
     };
-    let classes: ClassCounts = text.parse().map_err(|error| format!("{error}"))?;
+    text.parse().map_err(|error: Error| error.to_string())
+}
+
+fn layers(flags: &Flags) -> Result<Vec<Layer>, String> {
     let depth = depth(flags)?;
     let at = |values: usize, l: usize| if values == 1 { 0 } else { l };
     let layer = |l: usize| {
         Layer::new(flags.widths[at(flags.widths.len(), l)], flags.layer_decay[at(flags.layer_decay.len(), l)])
     };
-    let layers: Vec<Layer> = (0..depth).map(layer).collect();
-    let make = if flags.no_bias { Ufm::bias_free } else { Ufm::biased };
-    make(classes, layers, flags.feature_decay).map_err(|error| error.to_string())
+    Ok((0..depth).map(layer).collect())
 }
 
 /// The number of layers: all lists of more than one value, and `--layers`, must agree.
@@ -134,8 +147,8 @@ fn as_json(minimizer: &Minimizer) -> serde_json::Value {
         })
     });
     json!({
-        "classes": ufm.classes().classes(),
-        "samples": ufm.classes().samples(),
+        "classes": ufm.outputs(),
+        "samples": ufm.samples(),
         "layers": ufm.depth(),
         "bias": ufm.has_bias(),
         "objective": minimizer.objective(),
@@ -145,9 +158,10 @@ fn as_json(minimizer: &Minimizer) -> serde_json::Value {
     })
 }
 
-fn as_table(minimizer: &Minimizer) -> String {
+fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
     let ufm = minimizer.ufm();
-    let (classes, decays) = (ufm.classes(), ufm.layers().iter().map(|layer| layer.decay.to_string()));
+    let (classes, decays) =
+        (ufm.classes().ok_or(Error::NoClassCounts)?, ufm.layers().iter().map(|layer| layer.decay.to_string()));
     let mut text = String::new();
     // Writing to a String cannot fail.
     let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").unwrap_or_default();
@@ -199,7 +213,7 @@ fn as_table(minimizer: &Minimizer) -> String {
         "margin: the factor on all decays at which the direction collapses; equal directions share a row"
     ));
     line(format_args!(""));
-    let fates = minimizer.class_fates();
+    let fates = minimizer.class_fates()?;
     for (group, fate) in classes.groups().zip(fates).take(MOST_ROWS) {
         let fate = match fate {
             ClassFate::Distinct => "each has a classifier of its own",
@@ -210,7 +224,7 @@ fn as_table(minimizer: &Minimizer) -> String {
         let many = plural(group.multiplicity(), "class", "classes");
         line(format_args!("{:>12} of {:<12} {fate}", many, group.count));
     }
-    text
+    Ok(text)
 }
 
 fn uniqueness(minimizer: &Minimizer) -> String {

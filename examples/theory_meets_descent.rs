@@ -92,7 +92,7 @@ fn compare(flags: &Flags) -> Result<bool, String> {
 /// One model: theory, descent, and a row of the table.
 fn meet(title: &str, ufm: &Ufm, flags: &Flags) -> Result<bool, String> {
     let clock = Instant::now();
-    let minimizer = ufm.minimizer();
+    let minimizer = ufm.minimizer().map_err(|error| error.to_string())?;
     let run = descend(title, ufm, minimizer.objective(), flags).map_err(|error| error.to_string())?;
     let error = singular_value_error(&minimizer, &run.parameters).map_err(|error| error.to_string())?;
     let ending = ending(&minimizer, &run).map_err(|error| error.to_string())?;

@@ -219,6 +219,16 @@ impl ClassCounts {
         Group { count: self.inner.counts[classes[0]], classes }
     }
 
+    /// The ranges of the classes among samples sorted by class, of which there are as many as fit in memory.
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        self.counts().iter().scan(0, |end, &count| {
+            let start = *end;
+            *end += count as usize;
+            Some(start..*end)
+        })
+    }
+
     /// The ratio of the largest to the smallest count, 1 when the classes are balanced.
     #[must_use]
     pub fn imbalance_ratio(&self) -> f64 {

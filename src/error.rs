@@ -58,6 +58,15 @@ pub enum Error {
         /// The number of classes: labels run from 0 to `classes - 1`.
         classes: usize,
     },
+    /// A target matrix has no rows or no columns.
+    EmptyTargets {
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        cols: usize,
+    },
+    /// Something that only class counts have was asked of a model whose targets are a matrix, or are labels that are smoothed without a bias.
+    NoClassCounts,
     /// The list of layers is empty; the plain unconstrained features model has one.
     NoLayers,
     /// `layers[layer].width == 0`.
@@ -158,6 +167,12 @@ impl fmt::Display for Error {
                 "labels: entry {index} (counted from 0) is {label}, accepted are 0 to {} for {classes} classes",
                 classes - 1
             ),
+            Self::EmptyTargets { rows, cols } => {
+                write!(f, "targets: {rows} x {cols} given, at least one output and one sample are needed")
+            }
+            Self::NoClassCounts => {
+                write!(f, "targets: this needs class counts, and labels that are not smoothed unless there is a bias")
+            }
             Self::NoLayers => write!(f, "layers: the list is empty, at least one linear layer is needed"),
             Self::ZeroWidth { layer } => {
                 write!(f, "layers: the width d_{} is 0, at least 1 is needed", layer + 1)

@@ -21,9 +21,9 @@
 //! // One class of 150 samples, 5 of 60 and 20 of 5; 64 features, one linear layer and a bias.
 //! let ufm = Ufm::biased("150,60x5,5x20".parse::<ClassCounts>()?, [Layer::new(64, 5e-3)], 5e-3)?;
 //!
-//! let minimizer = ufm.minimizer();
+//! let minimizer = ufm.minimizer()?;
 //! assert_eq!(minimizer.rank(), 6); // 19 of the 25 directions are gone:
-//! assert_eq!(minimizer.class_fates()[2], ClassFate::Coincident); // the 20 small classes share one classifier
+//! assert_eq!(minimizer.class_fates()?[2], ClassFate::Coincident); // the 20 small classes share one classifier
 //!
 //! let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
 //! let run = Descent::default().minimize(&ufm, start)?;
@@ -38,11 +38,12 @@
 //! | what | where |
 //! |---|---|
 //! | class counts n_k, profiles | [`ClassCounts`] |
+//! | targets: one-hot or smoothed labels, or any matrix | [`Targets`] |
 //! | the model: layers, decays, bias; its objective and gradient | [`Ufm`] |
 //! | weights, features and bias; random starts | [`Parameters`] |
 //! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::minimizer`] |
 //! | norms and angles between classes, minority collapse | [`theory::geometry`] |
-//! | the spectrum of the target, structured or dense | [`theory::spectrum`] |
+//! | the spectrum of the target: from class counts, or dense | [`theory::label_spectrum`], [`theory::spectrum`] |
 //! | Lemma A.2 | [`theory::shrinkage`] |
 //! | singular-value thresholding, Lemma A.1 | [`theory::thresholding`] |
 //! | gradient descent, heavy ball, Nesterov with restarts | [`descent`] |
@@ -54,7 +55,7 @@
 //!
 //! | symbol | shape | name in this crate | meaning |
 //! |---|---|---|---|
-//! | K, N | | [`ClassCounts::classes`], [`ClassCounts::samples`] | number of classes, of samples |
+//! | K, N | | [`Ufm::outputs`], [`Ufm::samples`] | number of classes, of samples |
 //! | n_k | K | [`ClassCounts::counts`] | samples of class k |
 //! | L | | [`Ufm::depth`] | linear layers after the features |
 //! | d_1 .. d_L | | [`Layer::width`] | widths: d_1 is the feature dimension |
@@ -64,7 +65,7 @@
 //! | b | K | [`Parameters::bias`] | bias; n/N at every minimizer |
 //! | Y | K × N | | one-hot labels |
 //! | D | K × K | | diag(√n_1, ..., √n_K) |
-//! | T = U diag(σ) Vᵀ | K × K | [`theory::spectrum::Spectrum`] | the target: (I - n 1ᵀ/N) D with a bias, D without |
+//! | T = U diag(σ) Vᵀ | K × K | [`theory::spectrum::Spectrum`] | the target: (I - n 1ᵀ/N) D with a bias, D without, for class labels |
 //! | σ, e, z | | [`Direction`](theory::minimizer::Direction): `target`, `shrinkage`, `prediction` | z = σ (1-e), singular value of W_{L:1} H̄ D |
 //! | w, w_l, h | | `product`, `layers`, `feature` | singular values of W_{L:1}, of W_l, of H̄ D |
 //! | q | | [`theory::shrinkage`] | N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1)), which decides over e |
@@ -94,10 +95,12 @@ mod classes;
 mod cores;
 pub mod descent;
 mod error;
+mod matrices;
 pub mod metrics;
 mod model;
 mod objective;
 mod parameters;
+mod targets;
 pub mod theory;
 mod wide;
 
@@ -106,3 +109,4 @@ pub use error::{Block, Error};
 pub use faer;
 pub use model::{Layer, Ufm};
 pub use parameters::Parameters;
+pub use targets::Targets;

@@ -3,6 +3,7 @@
 use crate::{
     classes::ClassCounts,
     error::{Block, Error},
+    targets::Targets,
     wide::Wide,
 };
 
@@ -40,14 +41,14 @@ impl Layer {
 ///
 /// // 10 imbalanced classes, 512 features, weight decay 5e-3, feature decay 1e-4, with a bias.
 /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(512, 5e-3)], 1e-4)?;
-/// let minimizer = ufm.minimizer();
+/// let minimizer = ufm.minimizer()?;
 /// assert!((minimizer.objective() - 0.098_814_284_543_124).abs() < 1e-15);
 /// assert_eq!(minimizer.rank(), 9);
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ufm {
-    classes: ClassCounts,
+    targets: Targets,
     layers: Vec<Layer>,
     feature_decay: f64,
     bias: bool,
@@ -59,8 +60,12 @@ impl Ufm {
     /// # Errors
     ///
     /// [`Error::NoLayers`], [`Error::ZeroWidth`], [`Error::Decay`].
-    pub fn biased(classes: ClassCounts, layers: impl Into<Vec<Layer>>, feature_decay: f64) -> Result<Self, Error> {
-        Self::new(classes, layers.into(), feature_decay, true)
+    pub fn biased(
+        targets: impl Into<Targets>,
+        layers: impl Into<Vec<Layer>>,
+        feature_decay: f64,
+    ) -> Result<Self, Error> {
+        Self::new(targets.into(), layers.into(), feature_decay, true)
     }
 
     /// The model without a bias: (4.1) for one layer, that of Dang et al. 2023 for more.
@@ -68,11 +73,15 @@ impl Ufm {
     /// # Errors
     ///
     /// [`Error::NoLayers`], [`Error::ZeroWidth`], [`Error::Decay`].
-    pub fn bias_free(classes: ClassCounts, layers: impl Into<Vec<Layer>>, feature_decay: f64) -> Result<Self, Error> {
-        Self::new(classes, layers.into(), feature_decay, false)
+    pub fn bias_free(
+        targets: impl Into<Targets>,
+        layers: impl Into<Vec<Layer>>,
+        feature_decay: f64,
+    ) -> Result<Self, Error> {
+        Self::new(targets.into(), layers.into(), feature_decay, false)
     }
 
-    fn new(classes: ClassCounts, layers: Vec<Layer>, feature_decay: f64, bias: bool) -> Result<Self, Error> {
+    fn new(targets: Targets, layers: Vec<Layer>, feature_decay: f64, bias: bool) -> Result<Self, Error> {
         if layers.is_empty() {
             return Err(Error::NoLayers);
         }
@@ -83,13 +92,31 @@ impl Ufm {
             check_decay(Block::Weights(l), layer.decay)?;
         }
         check_decay(Block::Features, feature_decay)?;
-        Ok(Self { classes, layers, feature_decay, bias })
+        Ok(Self { targets, layers, feature_decay, bias })
     }
 
-    /// The class counts.
+    /// The targets Y.
     #[must_use]
-    pub fn classes(&self) -> &ClassCounts {
-        &self.classes
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// The class counts, where the targets are labels.
+    #[must_use]
+    pub fn classes(&self) -> Option<&ClassCounts> {
+        self.targets.classes()
+    }
+
+    /// The number of outputs K: of classes, where the targets are labels.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.targets.outputs()
+    }
+
+    /// The number of samples N.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.targets.samples()
     }
 
     /// The layers W_1 .. W_L.
@@ -123,7 +150,7 @@ impl Ufm {
     /// Where there is no such layer.
     #[must_use]
     pub fn weight_shape(&self, l: usize) -> (usize, usize) {
-        let rows = self.layers.get(l + 1).map_or(self.classes.classes(), |layer| layer.width);
+        let rows = self.layers.get(l + 1).map_or(self.outputs(), |layer| layer.width);
         (rows, self.layers[l].width)
     }
 
@@ -133,10 +160,11 @@ impl Ufm {
         self.layers[0].width
     }
 
-    /// The largest rank that the prediction W_L ··· W_1 H can have: min(K, d_1, ..., d_L).
+    /// The largest rank that the prediction W_L ··· W_1 H can have: min(K, d_1, ..., d_L, N).
     #[must_use]
     pub fn rank_bound(&self) -> usize {
-        self.layers.iter().map(|layer| layer.width).fold(self.classes.classes(), usize::min)
+        let samples = usize::try_from(self.samples()).unwrap_or(usize::MAX);
+        self.layers.iter().map(|layer| layer.width).fold(self.outputs().min(samples), usize::min)
     }
 
     /// The product of all decays, λ_H λ_1 ··· λ_L.
@@ -144,10 +172,10 @@ impl Ufm {
         self.layers.iter().fold(Wide::new(self.feature_decay), |product, layer| product.times(Wide::new(layer.decay)))
     }
 
-    /// √τ, τ = (λ_H λ_1 ··· λ_L n_max)^(1/(L+1)): the singular value in every block, in balanced variables, of a direction of the largest
-    /// class that does not shrink.
+    /// √τ, τ = (λ_H λ_1 ··· λ_L σ²)^(1/(L+1)): the singular value in every block, in balanced variables, of a direction of the largest
+    /// target that does not shrink; σ² = n_max for labels.
     pub(crate) fn balanced_level_root(&self) -> f64 {
-        let largest = Wide::new(self.classes.group(0).count as f64);
+        let largest = Wide::new(self.targets.largest_square());
         self.decay_product().times(largest).root(2 * (self.depth() + 1)).to_f64()
     }
 }

@@ -52,7 +52,7 @@ impl Ufm {
         let mut residual = self.residual(signal, parameters);
         let objective = self.value(&residual, parameters);
 
-        residual *= faer::Scale(1.0 / self.classes().samples() as f64);
+        residual *= faer::Scale(1.0 / self.samples() as f64);
         let bias = parameters.bias.as_ref().map(|_| Col::from_fn(residual.nrows(), |k| residual.row(k).iter().sum()));
         let mut weights = vec![Mat::new(); self.depth()];
         for l in (0..self.depth()).rev() {
@@ -65,24 +65,19 @@ impl Ufm {
 
     /// W_L ··· W_1 H + b 1ᵀ - Y, made of the product in place.
     fn residual(&self, mut output: Mat<f64>, parameters: &Parameters) -> Mat<f64> {
-        let mut column = 0;
-        for (class, &count) in self.classes().counts().iter().enumerate() {
-            for _ in 0..count {
-                let mut sample = output.col_mut(column);
-                if let Some(bias) = &parameters.bias {
-                    sample += bias;
-                }
-                sample[class] -= 1.0;
-                column += 1;
+        if let Some(bias) = &parameters.bias {
+            for mut sample in output.col_iter_mut() {
+                sample += bias;
             }
         }
+        self.targets().subtract_from(output.as_mut());
         output
     }
 
     /// The objective from W_L ··· W_1 H + b 1ᵀ - Y.
     fn value(&self, residual: &Mat<f64>, parameters: &Parameters) -> f64 {
         let square = |matrix: MatRef<'_, f64>| matrix.squared_norm_l2();
-        let fit = square(residual.as_ref()) / (2.0 * self.classes().samples() as f64);
+        let fit = square(residual.as_ref()) / (2.0 * self.samples() as f64);
         let layers = self.layers().iter().zip(&parameters.weights);
         let weights: f64 = layers.map(|(layer, weights)| layer.decay / 2.0 * square(weights.as_ref())).sum();
         fit + weights + self.feature_decay() / 2.0 * square(parameters.features.as_ref())

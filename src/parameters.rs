@@ -1,7 +1,5 @@
 //! The variables of a model: weights, features and bias, and random starts.
 
-use std::ops::Range;
-
 use faer::{Col, ColRef, Mat, MatMut, MatRef};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -9,12 +7,13 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::{
     classes::ClassCounts,
     error::{Block, Error},
+    matrices::{first_not_finite, try_zeros},
     model::Ufm,
 };
 
 /// The variables of a [`Ufm`] or its gradient: W_1 .. W_L, H and b.
 ///
-/// The columns of H are the samples sorted by class: first the n_0 samples of class 0, then the n_1 of class 1, and so
+/// The columns of H are the samples: those of the target matrix, or sorted by class, first the n_0 samples of class 0, then the n_1 of class 1, and so
 /// on. Shapes and finiteness are checked once, when the parameters are made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {
@@ -113,7 +112,7 @@ impl Parameters {
         &self.weights
     }
 
-    /// The features H, d_1 × N, samples sorted by class.
+    /// The features H, d_1 × N, samples sorted by class or as in the target matrix.
     #[must_use]
     pub fn features(&self) -> MatRef<'_, f64> {
         self.features.as_ref()
@@ -145,10 +144,11 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// As [`Parameters::new`], where the parameters belong to another model.
+    /// [`Error::NoClassCounts`] where the targets are no labels; as [`Parameters::new`], where the parameters belong to another model.
     pub fn class_means(&self, ufm: &Ufm) -> Result<Mat<f64>, Error> {
         self.check_shapes(ufm)?;
-        Ok(class_means(ufm.classes(), self.features.as_ref()))
+        let classes = ufm.classes().ok_or(Error::NoClassCounts)?;
+        Ok(class_means(classes, self.features.as_ref()))
     }
 
     /// The blocks W_1 .. W_L, H and, where there is one, b.
@@ -171,9 +171,9 @@ impl Parameters {
             fill(&mut matrix, || entry(Block::Weights(l)));
             weights.push(matrix);
         }
-        let mut features = try_zeros("features H", ufm.feature_width(), ufm.classes().samples())?;
+        let mut features = try_zeros("features H", ufm.feature_width(), ufm.samples())?;
         fill(&mut features, || entry(Block::Features));
-        let bias = ufm.has_bias().then(|| Col::from_fn(ufm.classes().classes(), |_| entry(Block::Bias)));
+        let bias = ufm.has_bias().then(|| Col::from_fn(ufm.outputs(), |_| entry(Block::Bias)));
         Ok(Self { weights, features, bias })
     }
 
@@ -191,10 +191,10 @@ impl Parameters {
             check(Block::Weights(l), ufm.weight_shape(l), weights.shape())?;
         }
         // A number of samples beyond `usize` cannot be the number of columns of a matrix.
-        let samples = usize::try_from(ufm.classes().samples()).unwrap_or(usize::MAX);
+        let samples = usize::try_from(ufm.samples()).unwrap_or(usize::MAX);
         check(Block::Features, (ufm.feature_width(), samples), self.features.shape())?;
         match &self.bias {
-            Some(bias) => check(Block::Bias, (ufm.classes().classes(), 1), (bias.nrows(), 1)),
+            Some(bias) => check(Block::Bias, (ufm.outputs(), 1), (bias.nrows(), 1)),
             None => Ok(()),
         }
     }
@@ -215,20 +215,10 @@ impl Parameters {
     }
 }
 
-/// Classes and the ranges of their columns among features sorted by class.
-#[allow(clippy::cast_possible_truncation)]
-pub(crate) fn class_ranges(classes: &ClassCounts) -> impl Iterator<Item = Range<usize>> {
-    classes.counts().iter().scan(0, |end, &count| {
-        let start = *end;
-        *end += count as usize;
-        Some(start..*end)
-    })
-}
-
 /// The class means of features sorted by class, d_1 × K: exact where all features of a class are equal.
 pub(crate) fn class_means(classes: &ClassCounts, features: MatRef<'_, f64>) -> Mat<f64> {
     let mut means = Mat::zeros(features.nrows(), classes.classes());
-    for (mut mean, columns) in means.col_iter_mut().zip(class_ranges(classes)) {
+    for (mut mean, columns) in means.col_iter_mut().zip(classes.ranges()) {
         let (first, size) = (features.col(columns.start), columns.len() as f64);
         for column in columns {
             mean += features.col(column) - first;
@@ -253,7 +243,7 @@ fn gaussian_deviations(ufm: &Ufm, scale: f64) -> Deviations {
     };
     Deviations {
         weights: (0..ufm.depth()).map(|l| deviation(ufm.layers()[l].decay, ufm.weight_shape(l))).collect(),
-        features: deviation(ufm.feature_decay(), (ufm.feature_width(), ufm.classes().classes())),
+        features: deviation(ufm.feature_decay(), (ufm.feature_width(), ufm.outputs())),
     }
 }
 
@@ -263,28 +253,4 @@ fn fill(matrix: &mut Mat<f64>, mut entry: impl FnMut() -> f64) {
             *value = entry();
         }
     }
-}
-
-/// A matrix of zeros, or an error where its size overflows or the allocator refuses it.
-pub(crate) fn try_zeros(what: &'static str, rows: usize, cols: u64) -> Result<Mat<f64>, Error> {
-    let too_large = || Error::TooLarge { what, rows, cols };
-    let columns = usize::try_from(cols).map_err(|_| too_large())?;
-    let mut matrix = Mat::new();
-    // faer rounds rows up to a multiple of its vector width: leave it that room before asking.
-    rows.checked_add(64)
-        .and_then(|rows| rows.checked_mul(columns))
-        .and_then(|entries| entries.checked_mul(size_of::<f64>()))
-        .filter(|&bytes| isize::try_from(bytes).is_ok())
-        .ok_or_else(too_large)?;
-    matrix.try_reserve(rows, columns).map_err(|_| too_large())?;
-    matrix.resize_with(rows, columns, |_, _| 0.0);
-    Ok(matrix)
-}
-
-/// Row, column and value of the first entry, in column-major order, that is NaN or infinite.
-pub(crate) fn first_not_finite(matrix: MatRef<'_, f64>) -> Option<(usize, usize, f64)> {
-    matrix
-        .col_iter()
-        .enumerate()
-        .find_map(|(col, column)| column.iter().position(|value| !value.is_finite()).map(|row| (row, col, column[row])))
 }

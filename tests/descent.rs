@@ -47,7 +47,7 @@ proptest! {
         seed: u64,
     ) {
         let model = model(counts, 1, width, 10_f64.powf(log_q), bias);
-        let minimizer = model.minimizer();
+        let minimizer = model.minimizer().unwrap();
         // A direction within 1 % of its threshold, or targets within 1 % of each other at the width, make the valley arbitrarily flat.
         let flat = minimizer.directions().iter().any(|direction| (direction.critical_scale - 1.0).abs() < 0.01);
         let targets: Vec<f64> =
@@ -69,7 +69,7 @@ proptest! {
         seed: u64,
     ) {
         let model = model(counts, depth, 40, 10_f64.powf(log_q), bias);
-        let minimizer = model.minimizer();
+        let minimizer = model.minimizer().unwrap();
         let start = Parameters::gaussian(&model, 1.5, &mut rng(seed)).unwrap();
         let run = Descent::default().with_optimum(minimizer.objective(), 1e-10).minimize(&model, start).unwrap();
         prop_assert_eq!(run.stop, Stop::Gap);
@@ -90,7 +90,7 @@ proptest! {
         seed: u64,
     ) {
         let model = model(counts, depth, width, 10_f64.powf(log_q), bias);
-        let minimum = model.minimizer().objective();
+        let minimum = model.minimizer().unwrap().objective();
         let start = Parameters::gaussian(&model, scale, &mut rng(seed)).unwrap();
         let variables = if plain { Variables::Plain } else { Variables::Balanced };
         for method in METHODS {
@@ -142,7 +142,7 @@ proptest! {
 #[test]
 fn every_method_reaches_the_minimum_of_the_paper_profile() {
     let model = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(32, 5e-3)], 1e-4).unwrap();
-    let minimizer = model.minimizer();
+    let minimizer = model.minimizer().unwrap();
     for method in METHODS {
         for variables in [Variables::Balanced, Variables::Plain] {
             let start = Parameters::gaussian(&model, 1.0, &mut rng(3)).unwrap();
@@ -160,7 +160,7 @@ fn every_method_reaches_the_minimum_of_the_paper_profile() {
 #[test]
 fn a_start_at_the_minimizer_stays_there() {
     let model = model(vec![20, 10, 10, 5], 3, 8, 0.05, true);
-    let minimizer = model.minimizer();
+    let minimizer = model.minimizer().unwrap();
     let start = minimizer.random_parameters(&mut rng(0)).unwrap();
     let run = Descent::default().with_optimum(minimizer.objective(), 1e-13).minimize(&model, start.clone()).unwrap();
     assert_eq!((run.stop, run.steps), (Stop::Gap, 0));
@@ -175,7 +175,7 @@ fn critical_points_are_told_from_minima() {
     // Zero: a saddle for L = 1, a local minimum for L = 2. All directions are missing, those of equal classes together.
     for depth in [1, 2] {
         let model = model(vec![20, 10, 10, 10], depth, 8, 0.05, false);
-        let minimizer = model.minimizer();
+        let minimizer = model.minimizer().unwrap();
         let run = Descent::default().minimize(&model, Parameters::zeros(&model).unwrap()).unwrap();
         assert_eq!((run.stop, run.steps), (Stop::Gradient, 0));
         assert!((run.objective - 0.5).abs() <= ROUNDING);
@@ -184,7 +184,7 @@ fn critical_points_are_told_from_minima() {
     }
     // L = 3 from a start below the balanced level: descent itself ends at zero.
     let model = model(vec![20, 10, 10, 10], 3, 8, 0.05, true);
-    let minimizer = model.minimizer();
+    let minimizer = model.minimizer().unwrap();
     let start = Parameters::gaussian(&model, 0.05, &mut rng(1)).unwrap();
     let run = Descent::default().with_optimum(minimizer.objective(), 1e-10).minimize(&model, start).unwrap();
     let Ending::CriticalPoint { missing } = ending(&minimizer, &run).unwrap() else { panic!("zero is no minimum") };
@@ -197,15 +197,18 @@ fn a_saddle_between_the_minima_is_told_by_what_it_misses() {
     // The minimizer of the same model of width 1, in a corner of the wide one: critical, with one direction of three.
     let wide = model(vec![20, 10, 10, 10], 1, 8, 0.05, true);
     let narrow =
-        Ufm::biased(wide.classes().clone(), [Layer::new(1, wide.layers()[0].decay)], wide.feature_decay()).unwrap();
-    let corner = narrow.minimizer().parameters().unwrap();
+        Ufm::biased(wide.classes().unwrap().clone(), [Layer::new(1, wide.layers()[0].decay)], wide.feature_decay())
+            .unwrap();
+    let corner = narrow.minimizer().unwrap().parameters().unwrap();
     let (mut weights, mut features, bias) = Parameters::zeros(&wide).unwrap().into_parts();
     weights[0].col_mut(0).copy_from(corner.weights()[0].col(0));
     features.row_mut(0).copy_from(corner.features().row(0));
     let saddle = Parameters::new(&wide, weights, features, bias.map(|_| corner.bias().unwrap().to_owned())).unwrap();
     let run = Descent::default().minimize(&wide, saddle).unwrap();
     assert_eq!((run.stop, run.steps), (Stop::Gradient, 0));
-    let Ending::CriticalPoint { missing } = ending(&wide.minimizer(), &run).unwrap() else { panic!("a saddle") };
+    let Ending::CriticalPoint { missing } = ending(&wide.minimizer().unwrap(), &run).unwrap() else {
+        panic!("a saddle")
+    };
     assert_eq!(missing.iter().map(|missing| missing.count).sum::<usize>(), 2);
 }
 
@@ -222,7 +225,7 @@ fn a_step_that_diverges_is_detected_and_the_best_point_kept() {
         assert!(run.objective <= first * (1.0 + ROUNDING));
         let reached = model.objective(&run.parameters).unwrap();
         assert!((reached / best - 1.0).abs() <= ROUNDING);
-        assert_eq!(ending(&model.minimizer(), &run).unwrap(), Ending::Unfinished(Stop::Diverged));
+        assert_eq!(ending(&model.minimizer().unwrap(), &run).unwrap(), Ending::Unfinished(Stop::Diverged));
     }
 }
 

@@ -25,7 +25,7 @@ proptest! {
     /// Every number, where it is one; in two random gauges, so that numbers that depend on a choice would differ.
     #[test]
     fn grams_are_those_of_the_parameters(model in models(), seed: u64) {
-        let minimizer = model.minimizer();
+        let minimizer = model.minimizer().unwrap();
         let geometry = minimizer.geometry().unwrap();
         let parameters = minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
         let (product, means) = (parameters.product(), parameters.class_means(&model).unwrap());
@@ -51,9 +51,9 @@ proptest! {
     /// What a user reads about a group is what its numbers say.
     #[test]
     fn fates_are_those_of_the_geometry(model in models()) {
-        let minimizer = model.minimizer();
+        let minimizer = model.minimizer().unwrap();
         let geometry = minimizer.geometry().unwrap();
-        for (r, (group, fate)) in model.classes().groups().zip(minimizer.class_fates()).enumerate() {
+        for (r, (group, fate)) in model.classes().unwrap().groups().zip(minimizer.class_fates().unwrap()).enumerate() {
             let (k, gram) = (group.classes[0], geometry.classifiers());
             let norm = gram.norm(k);
             match fate {
@@ -74,7 +74,7 @@ proptest! {
                     prop_assert_eq!(scale > 1.0, fate == ClassFate::Distinct || fate == ClassFate::Ambiguous);
                 }
             }
-            let scale = minimizer.vanishing_scale(r);
+            let scale = minimizer.vanishing_scale(r).unwrap();
             if (scale - 1.0).abs() > 1e-12 && scale < 1.0 {
                 prop_assert!(fate == ClassFate::Vanished);
             }
@@ -100,7 +100,7 @@ proptest! {
         let kept = |ratio: f64| {
             let classes = ClassCounts::step(majority, minority, count, ratio).unwrap();
             let model = make(classes, layers.as_slice(), c).unwrap();
-            let fates = model.minimizer().class_fates();
+            let fates = model.minimizer().unwrap().class_fates().unwrap();
             fates[fates.len() - 1] == ClassFate::Distinct
         };
         if ratio > 1.0 && ratio < 1e6 {
@@ -114,17 +114,24 @@ proptest! {
 #[test]
 fn ambiguous_numbers_are_not_invented() {
     // The width cuts through the two classes of 50: their norms are a matter of choice, their product with others is not.
-    let cut = Ufm::bias_free("50x2,20".parse().unwrap(), [Layer::new(1, 1e-3)], 1e-3).unwrap().minimizer();
+    let cut = Ufm::bias_free("50x2,20".parse::<ClassCounts>().unwrap(), [Layer::new(1, 1e-3)], 1e-3)
+        .unwrap()
+        .minimizer()
+        .unwrap();
     let geometry = cut.geometry().unwrap();
     assert_eq!((geometry.classifiers().norm(0), geometry.classifiers().inner_product(0, 1)), (None, None));
     assert_eq!(geometry.classifiers().inner_product(0, 2), Some(0.0));
     assert_eq!((geometry.classifiers().norm(2), geometry.classifiers().cosine(2, 2)), (Some(0.0), None));
     // A direction between groups at its threshold leaves everything open.
-    let before =
-        Ufm::biased("50,20".parse().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], 1e-3).unwrap().minimizer();
+    let before = Ufm::biased("50,20".parse::<ClassCounts>().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], 1e-3)
+        .unwrap()
+        .minimizer()
+        .unwrap();
     let decay = before.critical_feature_decay(0);
-    let tied =
-        Ufm::biased("50,20".parse().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], decay).unwrap().minimizer();
+    let tied = Ufm::biased("50,20".parse::<ClassCounts>().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], decay)
+        .unwrap()
+        .minimizer()
+        .unwrap();
     assert_eq!(tied.geometry().unwrap().classifiers().norm(0), None);
     assert_eq!(tied.geometry().unwrap().logit_gap(0, 1), None);
 }
@@ -133,7 +140,7 @@ fn ambiguous_numbers_are_not_invented() {
 fn a_million_classes_have_a_geometry() {
     let classes = ClassCounts::long_tail(1_000_000, 1_000, 1000.0).unwrap();
     let last = classes.classes() - 1;
-    let minimizer = Ufm::biased(classes, [Layer::new(2_000_000, 1e-9)], 1e-9).unwrap().minimizer();
+    let minimizer = Ufm::biased(classes, [Layer::new(2_000_000, 1e-9)], 1e-9).unwrap().minimizer().unwrap();
     let geometry = minimizer.geometry().unwrap();
     assert!(geometry.classifiers().norm(0) > geometry.classifiers().norm(last));
     // The largest class is told from the smallest by its own score; bias included, the smallest is told less well.

@@ -33,7 +33,8 @@ fn json(arguments: &str) -> Value {
 fn json_numbers_are_the_library_s_to_the_last_digit() {
     let object = json("--counts 500x2,400,20 --widths 64,32 --layer-decay 1e-3,2e-3 --feature-decay 1e-4 --json");
     let layers = [Layer::new(64, 1e-3), Layer::new(32, 2e-3)];
-    let minimizer = Ufm::biased(ClassCounts::new([500, 500, 400, 20]).unwrap(), layers, 1e-4).unwrap().minimizer();
+    let minimizer =
+        Ufm::biased(ClassCounts::new([500, 500, 400, 20]).unwrap(), layers, 1e-4).unwrap().minimizer().unwrap();
     let keys: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["classes", "samples", "layers", "bias", "objective", "rank", "unique", "directions"]);
     assert_eq!((&object["classes"], &object["samples"], &object["layers"]), (&4.into(), &1420.into(), &2.into()));

@@ -4,7 +4,10 @@
 use faer::{Mat, MatRef};
 use neural_collapse::{
     ClassCounts, Error,
-    theory::spectrum::{Spectrum, centered_label_matrix, dense_svd, explicit_singular_values, interlacing_bounds},
+    theory::{
+        label_spectrum::{LabelSpectrum, explicit_singular_values, interlacing_bounds},
+        spectrum::{centered_label_matrix, dense_svd},
+    },
 };
 use proptest::prelude::*;
 
@@ -26,7 +29,7 @@ fn singular_values_agree_with_the_reference_to_one_epsilon() {
     let mut worst = 0.0_f64;
     for line in include_str!("reference/spectra.csv").lines().skip(1) {
         let (counts, reference) = line.split_once(',').unwrap();
-        let spectrum = Spectrum::centered(&counts.parse().unwrap());
+        let spectrum = LabelSpectrum::centered(&counts.parse().unwrap());
         let reference: Vec<(f64, usize)> = reference
             .split(' ')
             .map(|level| level.split_once('x').map(|(value, m)| (value.parse().unwrap(), m.parse().unwrap())).unwrap())
@@ -46,7 +49,7 @@ fn singular_values_agree_with_the_reference_to_one_epsilon() {
 #[test]
 fn the_paper_profiles_have_the_known_values() {
     let known = [22.3607, 21.2803, 20.0, 18.4028, 17.3205, 15.0611, 14.1421, 10.7228, 10.0, 0.0];
-    for (value, known) in Spectrum::centered(&ClassCounts::paper_cifar10()).singular_values().iter().zip(known) {
+    for (value, known) in LabelSpectrum::centered(&ClassCounts::paper_cifar10()).singular_values().iter().zip(known) {
         assert!((value - known).abs() <= 5e-5);
     }
 }
@@ -54,7 +57,7 @@ fn the_paper_profiles_have_the_known_values() {
 #[test]
 fn a_million_classes_are_no_matrix() {
     let classes = ClassCounts::long_tail(1_000_000, 1_000, 1000.0).unwrap();
-    let spectrum = Spectrum::centered(&classes);
+    let spectrum = LabelSpectrum::centered(&classes);
     assert_eq!(spectrum.levels().map(|level| level.multiplicity).sum::<usize>(), 1_000_000);
     // The trace of the Gram matrix: Σ σ² = N - Σ n_k²/N.
     let squares: f64 = spectrum.levels().map(|level| level.value.powi(2) * level.multiplicity as f64).sum();
@@ -96,7 +99,7 @@ proptest! {
         let counts: Vec<u64> = counts.iter().flat_map(|&(m, c)| std::iter::repeat_n(c, m)).collect();
         let classes = ClassCounts::new(counts).unwrap();
         let explicit = explicit_singular_values(&classes).unwrap();
-        for (value, explicit) in Spectrum::centered(&classes).singular_values().iter().zip(explicit) {
+        for (value, explicit) in LabelSpectrum::centered(&classes).singular_values().iter().zip(explicit) {
             // The explicit formulas round some ten times, half an epsilon each, and a root halves that.
             prop_assert!((value - explicit).abs() <= 4.0 * f64::EPSILON * explicit, "{} {}", value, explicit);
         }
@@ -104,7 +107,7 @@ proptest! {
 
     #[test]
     fn singular_values_interlace_the_counts(classes in class_counts(40)) {
-        let values = Spectrum::centered(&classes).singular_values();
+        let values = LabelSpectrum::centered(&classes).singular_values();
         let bounds = interlacing_bounds(&classes);
         prop_assert_eq!((values.len(), bounds.len()), (classes.classes(), classes.classes()));
         for (value, (low, high)) in values.iter().zip(bounds) {
@@ -118,7 +121,7 @@ proptest! {
     #[test]
     fn vectors_are_the_same_however_they_are_asked_for(classes in class_counts(30), centered: bool) {
         let size = classes.classes();
-        let spectrum = if centered { Spectrum::centered(&classes) } else { Spectrum::uncentered(&classes) };
+        let spectrum = if centered { LabelSpectrum::centered(&classes) } else { LabelSpectrum::uncentered(&classes) };
         let (left, right) = (spectrum.left_vectors(size).unwrap(), spectrum.right_vectors(size).unwrap());
         for k in 0..size {
             prop_assert!(left.col(k) == spectrum.left_vector(k).as_ref());
@@ -136,7 +139,7 @@ proptest! {
     #[test]
     fn vectors_are_orthonormal_and_reassemble_the_matrix(classes in class_counts(40), centered: bool) {
         let size = classes.classes();
-        let spectrum = if centered { Spectrum::centered(&classes) } else { Spectrum::uncentered(&classes) };
+        let spectrum = if centered { LabelSpectrum::centered(&classes) } else { LabelSpectrum::uncentered(&classes) };
         let target = if centered {
             centered_label_matrix(&classes).unwrap()
         } else {

@@ -30,28 +30,33 @@ const MAX_PARTS: usize = 16;
 /// Fewer columns than this are not worth a part of their own.
 const MIN_PART: usize = 2 * PANEL;
 
-/// What one column of features is compared with: `weight` · e_`class`, and `weight` is also its entry of 1ᵀ.
+/// What one column of features is compared with: `weight` times the label of `class`, and `weight` is also its entry of 1ᵀ.
 ///
-/// The weight is 1 for a sample, √n_k for a class mean that stands for n_k samples, and 0 for a deviation within classes.
+/// The weight is 1 for a sample, √n_k for a class mean that stands for n_k samples, and 0 for a deviation within classes. There is no class where the
+/// targets are a matrix.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
-    pub(crate) class: usize,
+    pub(crate) class: Option<usize>,
     pub(crate) weight: f64,
 }
 
-/// The columns of a model's one-hot labels, sorted by class.
-pub(crate) fn label_columns(ufm: &Ufm) -> Vec<Column> {
-    let classes = ufm.classes().counts().iter().enumerate();
-    // Parameters of so many columns exist already: the count fits in `usize`.
-    #[allow(clippy::cast_possible_truncation)]
-    classes.flat_map(|(class, &count)| std::iter::repeat_n(Column { class, weight: 1.0 }, count as usize)).collect()
+/// The columns of all samples.
+pub(crate) fn sample_columns(ufm: &Ufm) -> Vec<Column> {
+    let sample = |class| Column { class, weight: 1.0 };
+    match ufm.classes() {
+        Some(classes) => {
+            let classes = classes.ranges().enumerate();
+            classes.flat_map(|(class, samples)| samples.map(move |_| sample(Some(class)))).collect()
+        }
+        None => (0..ufm.samples()).map(|_| sample(None)).collect(),
+    }
 }
 
 /// Objective and gradient of one model over one set of columns, with all the memory that they need.
 #[derive(Debug)]
 pub(crate) struct Kernel<'a> {
     ufm: &'a Ufm,
-    parts: Vec<Part>,
+    parts: Vec<Part<'a>>,
     /// S_l = W_L ··· W_l, K × d_l.
     products: Vec<Mat<f64>>,
     /// M_l = M (W_{l-1} ··· W_1)ᵀ, K × d_l.
@@ -61,8 +66,10 @@ pub(crate) struct Kernel<'a> {
 
 /// Consecutive columns and what one core sums over them.
 #[derive(Debug)]
-struct Part {
+struct Part<'a> {
     columns: Vec<Column>,
+    /// The targets of these columns, where they are a matrix.
+    targets: Option<MatRef<'a, f64>>,
     /// Eᵀ of a panel.
     residual: Mat<f64>,
     /// Σ ‖E‖², and H Eᵀ (d_1 × K), E 1 (K), ‖H‖².
@@ -74,22 +81,23 @@ struct Part {
 
 impl<'a> Kernel<'a> {
     pub(crate) fn new(ufm: &'a Ufm, columns: &[Column]) -> Self {
-        let (classes, width) = (ufm.classes().classes(), ufm.feature_width());
+        let (outputs, width) = (ufm.outputs(), ufm.feature_width());
         let parts = columns.len().div_ceil(MIN_PART).clamp(1, MAX_PARTS);
         // Whole panels, so that only the last one of the last part is short.
-        let size = columns.len().div_ceil(PANEL).div_ceil(parts) * PANEL;
-        let part = |columns: &[Column]| Part {
+        let size = (columns.len().div_ceil(PANEL).div_ceil(parts) * PANEL).max(1);
+        let part = |(i, columns): (usize, &[Column])| Part {
             columns: columns.to_vec(),
-            residual: Mat::zeros(PANEL.min(columns.len()), classes),
+            targets: ufm.targets().as_matrix().map(|targets| targets.subcols(i * size, columns.len())),
+            residual: Mat::zeros(PANEL.min(columns.len()), outputs),
             fit: 0.0,
-            moment: Mat::zeros(width, classes),
-            total: Col::zeros(classes),
+            moment: Mat::zeros(width, outputs),
+            total: Col::zeros(outputs),
             penalty: 0.0,
         };
-        let by_layer = || ufm.layers().iter().map(|layer| Mat::zeros(classes, layer.width)).collect();
+        let by_layer = || ufm.layers().iter().map(|layer| Mat::zeros(outputs, layer.width)).collect();
         Self {
             ufm,
-            parts: columns.chunks(size.max(1)).map(part).collect(),
+            parts: columns.chunks(size).enumerate().map(part).collect(),
             products: by_layer(),
             moments: by_layer(),
             evaluations: 0,
@@ -111,7 +119,7 @@ impl<'a> Kernel<'a> {
             for part in &self.parts {
                 *bias += &part.total;
             }
-            *bias *= faer::Scale(1.0 / self.ufm.classes().samples() as f64);
+            *bias *= faer::Scale(1.0 / self.ufm.samples() as f64);
         }
         self.value(point)
     }
@@ -125,10 +133,18 @@ impl<'a> Kernel<'a> {
             let (lower, upper) = self.products.split_at_mut(l + 1);
             matmul(&mut lower[l], Accum::Replace, &upper[0], &point.weights[l], 1.0, all_cores());
         }
+        let smoothing = self.ufm.targets().smoothing();
+        let constant = smoothing / self.ufm.outputs() as f64;
+        let shift = match &point.bias {
+            Some(bias) => Some(Col::from_fn(bias.nrows(), |k| bias[k] - constant)),
+            None if constant > 0.0 => Some(Col::full(self.ufm.outputs(), -constant)),
+            None => None,
+        };
         let constants = Constants {
             product: self.products[0].as_ref(),
-            bias: point.bias.as_ref(),
-            samples: self.ufm.classes().samples() as f64,
+            shift: shift.as_ref(),
+            label: 1.0 - smoothing,
+            samples: self.ufm.samples() as f64,
             feature_decay: self.ufm.feature_decay(),
         };
         let mut rest = gradient;
@@ -151,7 +167,7 @@ impl<'a> Kernel<'a> {
         for part in &self.parts {
             *moment += part.moment.transpose();
         }
-        *moment *= faer::Scale(1.0 / self.ufm.classes().samples() as f64);
+        *moment *= faer::Scale(1.0 / self.ufm.samples() as f64);
         for (l, weights) in gradient.weights.iter_mut().enumerate() {
             if l > 0 {
                 let (lower, upper) = self.moments.split_at_mut(l);
@@ -174,19 +190,22 @@ impl<'a> Kernel<'a> {
         let penalty: f64 = self.parts.iter().map(|part| part.penalty).sum();
         let layers = self.ufm.layers().iter().zip(&point.weights);
         let weights: f64 = layers.map(|(layer, weights)| 0.5 * layer.decay * weights.squared_norm_l2()).sum();
-        fit / (2.0 * self.ufm.classes().samples() as f64) + weights + 0.5 * self.ufm.feature_decay() * penalty
+        fit / (2.0 * self.ufm.samples() as f64) + weights + 0.5 * self.ufm.feature_decay() * penalty
     }
 }
 
 /// What all parts share during a pass.
 struct Constants<'a> {
     product: MatRef<'a, f64>,
-    bias: Option<&'a Col<f64>>,
+    /// What is added to every output: the bias, less the constant of smoothed labels.
+    shift: Option<&'a Col<f64>>,
+    /// The label of a sample's own class, less that constant.
+    label: f64,
     samples: f64,
     feature_decay: f64,
 }
 
-impl Part {
+impl Part<'_> {
     fn pass(&mut self, constants: &Constants<'_>, features: MatRef<'_, f64>, mut gradient: Option<MatMut<'_, f64>>) {
         (self.fit, self.penalty) = (0.0, 0.0);
         self.total.fill(0.0);
@@ -198,14 +217,19 @@ impl Part {
             // Eᵀ = Hᵀ Pᵀ + 1 bᵀ - Yᵀ: with the samples as rows, all three products run along the columns of H.
             matmul(residual.rb_mut(), Accum::Replace, panel.transpose(), constants.product.transpose(), 1.0, Par::Seq);
             for (j, column) in self.columns[start..start + size].iter().enumerate() {
-                residual[(j, column.class)] -= column.weight;
+                if let Some(class) = column.class {
+                    residual[(j, class)] -= constants.label * column.weight;
+                }
+            }
+            if let Some(targets) = self.targets {
+                residual -= targets.subcols(start, size).transpose();
             }
             let columns = &self.columns[start..start + size];
             for k in 0..residual.ncols() {
                 let mut errors = residual.rb_mut().col_mut(k);
-                if let Some(bias) = constants.bias {
+                if let Some(shift) = constants.shift {
                     for (error, column) in errors.rb_mut().iter_mut().zip(columns) {
-                        *error += bias[k] * column.weight;
+                        *error += shift[k] * column.weight;
                     }
                     let weighted = errors.rb().iter().zip(columns).map(|(error, column)| error * column.weight);
                     self.total[k] += weighted.sum::<f64>();
@@ -232,7 +256,7 @@ mod tests {
     use proptest::prelude::*;
     use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
-    use super::{Kernel, label_columns};
+    use super::{Kernel, sample_columns};
     use crate::{classes::ClassCounts, model::Layer, model::Ufm, parameters::Parameters};
 
     proptest! {
@@ -252,7 +276,7 @@ mod tests {
             if let Some(bias) = &mut point.bias {
                 bias.iter_mut().enumerate().for_each(|(k, entry)| *entry = 0.5 - k as f64);
             }
-            let mut kernel = Kernel::new(&ufm, &label_columns(&ufm));
+            let mut kernel = Kernel::new(&ufm, &sample_columns(&ufm));
             let (objective, reference) = ufm.objective_and_gradient(&point).unwrap();
             let mut gradient = point.clone();
             let rounding = 1000.0 * f64::EPSILON;

@@ -14,7 +14,7 @@ pub use method::Method;
 pub use variables::Variables;
 
 use self::{
-    kernel::{Kernel, label_columns},
+    kernel::{Kernel, sample_columns},
     method::Momentum,
     reduction::{Reduction, reduced_columns},
     variables::{Scales, difference, extrapolate, longest_step, slope},
@@ -49,7 +49,7 @@ pub enum StepSize {
 /// use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 ///
 /// let ufm = Ufm::biased("60x2,20,5".parse::<ClassCounts>()?, [Layer::new(16, 5e-3)], 5e-3)?;
-/// let minimizer = ufm.minimizer();
+/// let minimizer = ufm.minimizer()?;
 /// let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
 /// let run = Descent::default().with_optimum(minimizer.objective(), 1e-10).minimize(&ufm, start)?;
 /// assert_eq!(run.stop, Stop::Gap);
@@ -95,7 +95,7 @@ impl Descent {
     }
 
     /// Whether to run on K + min(d_1, N - K) columns of features instead of N, by the exact orthogonal reduction: the same trajectory, to
-    /// rounding, for a fraction of the work. On by default.
+    /// rounding, for a fraction of the work. On by default; targets that are a matrix are not reduced.
     pub fn with_reduction(self, reduced: bool) -> Self {
         Self { reduced, ..self }
     }
@@ -110,14 +110,14 @@ impl Descent {
         Self { step_limit, ..self }
     }
 
-    /// Ends with [`Stop::Gradient`] once ‖∇f‖ ≤ `tolerance` √f, the norm being that of the variables of the descent. Zero switches
+    /// Ends with [`Stop::Gradient`] once ‖∇f‖ ≤ `tolerance` √f, the norm being that of the variables of the descent (and f no less than an epsilon of the objective at zero). Zero switches
     /// this off.
     pub fn with_gradient_tolerance(self, tolerance: f64) -> Self {
         Self { gradient_tolerance: tolerance, ..self }
     }
 
-    /// Ends with [`Stop::Gap`] once the relative gap (f - f*)/f* is at most `gap`; for f* = 0, (f - f*)/(1/2), since 1/2 is the
-    /// objective at zero.
+    /// Ends with [`Stop::Gap`] once the relative gap (f - f*)/f* is at most `gap`; for f* = 0, relative to the
+    /// objective at zero instead, 1/2 for one-hot labels.
     pub fn with_optimum(self, optimum: f64, gap: f64) -> Self {
         Self { optimum: Some((optimum, gap)), ..self }
     }
@@ -145,11 +145,12 @@ impl Descent {
     ) -> Result<Run, Error> {
         self.check()?;
         start.check_shapes(ufm)?;
-        let (columns, reduction, start) = if self.reduced {
-            let (reduction, features) = Reduction::new(ufm.classes(), start.features.as_ref())?;
-            (reduced_columns(ufm.classes(), features.ncols()), Some(reduction), Parameters { features, ..start })
-        } else {
-            (label_columns(ufm), None, start)
+        let (columns, reduction, start) = match ufm.classes().filter(|_| self.reduced) {
+            Some(classes) => {
+                let (reduction, features) = Reduction::new(classes, start.features.as_ref())?;
+                (reduced_columns(classes, features.ncols()), Some(reduction), Parameters { features, ..start })
+            }
+            None => (sample_columns(ufm), None, start),
         };
         let kernel = Kernel::new(ufm, &columns);
         Walk::new(self, ufm, kernel, start).run(reduction.as_ref(), observer)
@@ -271,7 +272,7 @@ pub struct Run {
     pub trajectory: Vec<Record>,
 }
 
-/// f beyond this many times f + 1/2 of the start means divergence: near a minimum no method here rises by so much.
+/// f beyond this many times the sum of f at the start and at zero means divergence: near a minimum no method here rises by so much.
 const DIVERGENCE: f64 = 1e6;
 
 /// Differences of the objective below this many epsilons of it are rounding.
@@ -294,6 +295,8 @@ struct Walk<'a> {
     next_gradient: Parameters,
     /// The best point, where a fixed step has left it for a worse one.
     best: Option<(f64, Parameters)>,
+    /// The objective at zero; 1 where that is zero.
+    scale: f64,
     step_size: f64,
     /// The factor by which η grows after a step.
     growth: f64,
@@ -323,6 +326,7 @@ impl<'a> Walk<'a> {
             gradient,
             point: start,
             best: None,
+            scale: Some(0.5 * ufm.targets().mean_square()).filter(|scale| *scale > 0.0).unwrap_or(1.0),
             step_size,
             growth: 2.0,
         }
@@ -335,7 +339,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Run, Error> {
         let mut trajectory = Vec::new();
         let mut last_step = 0.0;
-        let bound = DIVERGENCE * (self.objective + 0.5);
+        let bound = DIVERGENCE * (self.objective + self.scale);
         loop {
             let step = trajectory.len();
             self.look();
@@ -351,7 +355,9 @@ impl<'a> Walk<'a> {
                 Some(Stop::Diverged)
             } else if gap.zip(self.descent.optimum).is_some_and(|(gap, (_, wanted))| gap <= wanted) {
                 Some(Stop::Gap)
-            } else if gradient_norm <= self.descent.gradient_tolerance * self.objective.sqrt() {
+            } else if gradient_norm
+                <= self.descent.gradient_tolerance * self.objective.max(f64::EPSILON * self.scale).sqrt()
+            {
                 Some(Stop::Gradient)
             } else if asked_to_stop {
                 Some(Stop::Observer)
@@ -428,7 +434,9 @@ impl<'a> Walk<'a> {
     }
 
     fn gap(&self) -> Option<f64> {
-        self.descent.optimum.map(|(optimum, _)| (self.objective - optimum) / if optimum > 0.0 { optimum } else { 0.5 })
+        self.descent
+            .optimum
+            .map(|(optimum, _)| (self.objective - optimum) / if optimum > 0.0 { optimum } else { self.scale })
     }
 
     fn finish(mut self, stop: Stop, trajectory: Vec<Record>, reduction: Option<&Reduction>) -> Result<Run, Error> {

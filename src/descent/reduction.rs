@@ -24,12 +24,7 @@ use faer::{
 };
 
 use super::kernel::Column;
-use crate::{
-    classes::ClassCounts,
-    cores::all_cores,
-    error::Error,
-    parameters::{class_means, class_ranges, try_zeros},
-};
+use crate::{classes::ClassCounts, cores::all_cores, error::Error, matrices::try_zeros, parameters::class_means};
 
 /// How to get from reduced features back to those of all samples.
 #[derive(Debug)]
@@ -52,8 +47,8 @@ enum Basis {
 /// The label columns of reduced features.
 pub(crate) fn reduced_columns(classes: &ClassCounts, columns: usize) -> Vec<Column> {
     let means = classes.counts().iter().enumerate();
-    let means = means.map(|(class, &count)| Column { class, weight: (count as f64).sqrt() });
-    let deviations = std::iter::repeat(Column { class: 0, weight: 0.0 });
+    let means = means.map(|(class, &count)| Column { class: Some(class), weight: (count as f64).sqrt() });
+    let deviations = std::iter::repeat(Column { class: None, weight: 0.0 });
     means.chain(deviations).take(columns).collect()
 }
 
@@ -65,7 +60,7 @@ impl Reduction {
         let (width, k) = (features.nrows(), classes.classes());
         let means = class_means(classes, features);
         let mut rest = try_zeros("deviations", width, features.ncols() as u64)?;
-        for (class, columns) in class_ranges(classes).enumerate() {
+        for (class, columns) in classes.ranges().enumerate() {
             for column in columns {
                 rest.col_mut(column).copy_from(features.col(column) - means.col(class));
             }
@@ -106,7 +101,7 @@ impl Reduction {
                 features.copy_from(transposed.transpose());
             }
         }
-        for (class, columns) in class_ranges(&self.classes).enumerate() {
+        for (class, columns) in self.classes.ranges().enumerate() {
             let mean = reduced.col(class) / (columns.len() as f64).sqrt();
             for column in columns {
                 let mut sample = features.col_mut(column);
@@ -133,7 +128,7 @@ fn factor(mut deviations: Mat<f64>) -> (Basis, Mat<f64>) {
 /// The n_k - 1 Helmert contrasts of every class: (x_1 + ... + x_i - i x_{i+1}) / √(i (i+1)).
 fn contrast(classes: &ClassCounts, features: MatRef<'_, f64>, mut contrasts: MatMut<'_, f64>) {
     let mut to = 0;
-    for columns in class_ranges(classes) {
+    for columns in classes.ranges() {
         let start = columns.start;
         let mut sum = features.col(start).to_owned();
         for i in 1..columns.len() {
@@ -149,7 +144,7 @@ fn contrast(classes: &ClassCounts, features: MatRef<'_, f64>, mut contrasts: Mat
 /// The transpose of [`contrast`], which is its inverse on deviations from class means.
 fn uncontrast(classes: &ClassCounts, contrasts: MatRef<'_, f64>, mut features: MatMut<'_, f64>) {
     let mut from = 0;
-    for columns in class_ranges(classes) {
+    for columns in classes.ranges() {
         // From the last contrast to the first: contrast i has weight 1/√(i (i+1)) on every column before i, and -i of it on column i.
         let mut later = Col::<f64>::zeros(features.nrows());
         for i in (1..columns.len()).rev() {

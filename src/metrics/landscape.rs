@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::singular_values::weighted_class_means;
+use super::singular_values::weighted_features;
 use crate::{
     descent::{Run, Stop},
     error::Error,
@@ -82,7 +82,7 @@ const FOUND: f64 = 0.999;
 ///
 /// As [`Parameters::new`], where the parameters belong to another model; [`Error::TooLarge`].
 pub fn missing_directions(minimizer: &Minimizer, parameters: &Parameters) -> Result<Vec<Missing>, Error> {
-    let means = weighted_class_means(minimizer.ufm(), parameters)?;
+    let means = weighted_features(minimizer.ufm(), parameters)?;
     let directions = minimizer.directions();
     // A width can cut a level in two directions: its vectors are those of both.
     let levels = minimizer.levels();

@@ -20,7 +20,7 @@ pub struct SingularValues {
     pub layers: Vec<Vec<f64>>,
     /// Those of the product W_{L:1}, min(K, d_1).
     pub product: Vec<f64>,
-    /// Those of the weighted class means H̄ D, min(K, d_1).
+    /// Those of the weighted class means H̄ D, min(K, d_1), or of H where the targets are a matrix.
     pub features: Vec<f64>,
 }
 
@@ -31,7 +31,7 @@ pub struct SingularValues {
 /// As [`Parameters::new`], where the parameters belong to another model; [`Error::MatrixNotFinite`] where a product of the blocks
 /// leaves the range of `f64`; [`Error::SvdDidNotConverge`].
 pub fn singular_values(ufm: &Ufm, parameters: &Parameters) -> Result<SingularValues, Error> {
-    let features = values(&weighted_class_means(ufm, parameters)?)?;
+    let features = values(&weighted_features(ufm, parameters)?)?;
     let layers = parameters.weights().iter().map(values).collect::<Result<_, _>>()?;
     Ok(SingularValues { layers, product: values(&parameters.product())?, features })
 }
@@ -52,7 +52,7 @@ pub fn singular_values(ufm: &Ufm, parameters: &Parameters) -> Result<SingularVal
 /// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::singular_values::singular_value_error};
 ///
 /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?;
-/// let minimizer = ufm.minimizer();
+/// let minimizer = ufm.minimizer()?;
 /// assert!(singular_value_error(&minimizer, &minimizer.parameters()?)? < 1e-14);
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
@@ -76,10 +76,14 @@ pub fn singular_value_error(minimizer: &Minimizer, parameters: &Parameters) -> R
     Ok(worst)
 }
 
-/// H̄ D, d_1 × K.
-pub(super) fn weighted_class_means(ufm: &Ufm, parameters: &Parameters) -> Result<Mat<f64>, Error> {
+/// The features beside the right singular vectors of the target: H̄ D, d_1 × K, for labels, and H for a matrix of targets.
+pub(super) fn weighted_features(ufm: &Ufm, parameters: &Parameters) -> Result<Mat<f64>, Error> {
+    let Some(classes) = ufm.classes() else {
+        parameters.check_shapes(ufm)?;
+        return Ok(parameters.features().to_owned());
+    };
     let mut means = parameters.class_means(ufm)?;
-    for (mean, &count) in means.col_iter_mut().zip(ufm.classes().counts()) {
+    for (mean, &count) in means.col_iter_mut().zip(classes.counts()) {
         mean.iter_mut().for_each(|entry| *entry *= (count as f64).sqrt());
     }
     Ok(means)

@@ -15,9 +15,9 @@
 use faer::{Col, Mat};
 
 use super::{
+    label_spectrum::Side,
     minimizer::{Direction, Fate, Minimizer, Tie},
     shrinkage::critical_q,
-    spectrum::Side,
 };
 use crate::{classes::ClassCounts, error::Error, model::Layer, wide::Wide};
 
@@ -33,7 +33,7 @@ use crate::{classes::ClassCounts, error::Error, model::Layer, wide::Wide};
 /// use neural_collapse::{ClassCounts, Layer, Ufm};
 ///
 /// let ufm = Ufm::biased(ClassCounts::balanced(10, 500)?, [Layer::new(64, 5e-3)], 1e-4)?;
-/// let geometry = ufm.minimizer().geometry()?;
+/// let geometry = ufm.minimizer()?.geometry()?;
 /// let cosine = geometry.classifiers().cosine(0, 1).unwrap();
 /// assert!((cosine + 1.0 / 9.0).abs() < 1e-15);
 /// # Ok::<(), neural_collapse::Error>(())
@@ -167,9 +167,11 @@ impl Minimizer {
     ///
     /// # Errors
     ///
+    /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias;
     /// [`Error::TooLarge`] where R × R numbers do not fit in memory.
     pub fn geometry(&self) -> Result<Geometry, Error> {
-        let classes = self.ufm().classes();
+        let spectrum = self.label_spectrum()?;
+        let classes = spectrum.classes();
         let mut group_of = vec![0; classes.classes()];
         for (r, group) in classes.groups().enumerate() {
             group.classes.iter().for_each(|&class| group_of[class] = r);
@@ -180,8 +182,8 @@ impl Minimizer {
         let kept = || self.directions().iter().zip(self.levels()).filter(|(direction, _)| direction.fate == Fate::Kept);
         let between = || kept().filter(|(direction, _)| direction.group.is_none());
         let levels: Vec<usize> = between().map(|(_, &level)| level).collect();
-        let left = self.spectrum().entries_by_group(&levels, Side::Left)?;
-        let mut right = self.spectrum().entries_by_group(&levels, Side::Right)?;
+        let left = spectrum.entries_by_group(&levels, Side::Left)?;
+        let mut right = spectrum.entries_by_group(&levels, Side::Right)?;
         for (r, root) in roots.iter().enumerate() {
             right.row_mut(r).iter_mut().for_each(|entry| *entry /= root);
         }
@@ -198,7 +200,7 @@ impl Minimizer {
             within: roots
                 .iter()
                 .enumerate()
-                .map(|(r, &root)| self.within(r, |direction| value(direction) * scale(root)))
+                .map(|(r, &root)| self.within(r, classes, |direction| value(direction) * scale(root)))
                 .collect(),
             ambiguous,
         };
@@ -211,7 +213,7 @@ impl Minimizer {
     }
 
     /// What the directions within group `r` add to the diagonal of its block, and elsewhere in the block.
-    fn within(&self, r: usize, value: impl Fn(&Direction) -> f64) -> Option<(f64, f64)> {
+    fn within(&self, r: usize, classes: &ClassCounts, value: impl Fn(&Direction) -> f64) -> Option<(f64, f64)> {
         let own = || self.directions().iter().enumerate().filter(move |(_, direction)| direction.group == Some(r));
         let tied = self.ties().iter().any(|&tie| {
             let (Tie::Threshold { direction } | Tie::Width { direction }) = tie;
@@ -222,7 +224,7 @@ impl Minimizer {
         }
         let kept = own().map(|(_, direction)| direction).find(|direction| direction.fate == Fate::Kept);
         let value = kept.map_or(0.0, value);
-        let m = self.ufm().classes().group(r).multiplicity() as f64;
+        let m = classes.group(r).multiplicity() as f64;
         Some(if self.ufm().has_bias() { (value * ((m - 1.0) / m), -value / m) } else { (value, 0.0) })
     }
 
@@ -232,12 +234,9 @@ impl Minimizer {
     ///
     /// Below 1 the group has collapsed already.
     ///
-    /// # Panics
-    ///
-    /// Where there is no such group.
+    /// `None` also where the targets have no groups, or not as many.
     #[must_use]
     pub fn coincidence_scale(&self, r: usize) -> Option<f64> {
-        assert!(r < self.ufm().classes().groups().len(), "there is no group {r}");
         let own = self.directions().iter().find(|direction| direction.group == Some(r));
         own.filter(|_| self.ufm().has_bias()).map(|direction| direction.critical_scale)
     }
@@ -245,14 +244,17 @@ impl Minimizer {
     /// The factor by which all L + 1 decays together would have to grow for the classifiers and class means of group `r` to be zero: with a bias, for
     /// the last direction that reaches the group to collapse.
     ///
+    /// # Errors
+    ///
+    /// [`Error::NoClassCounts`] as [`Minimizer::geometry`].
+    ///
     /// # Panics
     ///
     /// Where there is no such group.
-    #[must_use]
-    pub fn vanishing_scale(&self, r: usize) -> f64 {
-        assert!(r < self.ufm().classes().groups().len(), "there is no group {r}");
+    pub fn vanishing_scale(&self, r: usize) -> Result<f64, Error> {
+        assert!(r < self.label_spectrum()?.classes().groups().len(), "there is no group {r}");
         let reaches = |direction: &&Direction| direction.group == Some(r) || direction.group.is_none();
-        self.directions().iter().filter(reaches).map(|direction| direction.critical_scale).fold(0.0, f64::max)
+        Ok(self.directions().iter().filter(reaches).map(|direction| direction.critical_scale).fold(0.0, f64::max))
     }
 }
 

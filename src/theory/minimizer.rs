@@ -15,15 +15,11 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::{
+    label_spectrum::LabelSpectrum,
     shrinkage::{Shrinkage, critical_q, smaller_root},
     spectrum::{Level, Spectrum},
 };
-use crate::{
-    error::Error,
-    model::Ufm,
-    parameters::{Parameters, try_zeros},
-    wide::Wide,
-};
+use crate::{error::Error, matrices::try_zeros, model::Ufm, parameters::Parameters, wide::Wide};
 
 /// What becomes of a direction, a singular value of the target, at the minimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +50,7 @@ pub struct Direction {
     pub prediction: f64,
     /// The singular value w of the product W_{L:1}.
     pub product: f64,
-    /// The singular value h of H̄ D, the class means weighted by √n_k (those of H are the same).
+    /// The singular value h of H̄ D, the class means weighted by √n_k; those of H are the same.
     pub feature: f64,
     /// The singular values w_1 .. w_L of W_1 .. W_L.
     pub layers: Vec<f64>,
@@ -112,7 +108,7 @@ pub enum ClassFate {
 ///
 /// // Bias-free and L = 1: a class collapses from n_k <= N² λ_1 λ_H on, here from 45 samples on.
 /// let ufm = Ufm::bias_free("1000x2,45,10".parse::<ClassCounts>()?, [Layer::new(64, 1e-3)], 0.012)?;
-/// let minimizer = ufm.minimizer();
+/// let minimizer = ufm.minimizer()?;
 /// let fates: Vec<_> = minimizer.directions().iter().map(|direction| direction.fate).collect();
 /// assert_eq!(fates, [Fate::Kept, Fate::Collapsed, Fate::Collapsed]);
 /// # Ok::<(), neural_collapse::Error>(())
@@ -145,7 +141,7 @@ struct ScalarProblem {
 impl ScalarProblem {
     fn new(ufm: &Ufm) -> Self {
         let (decays, depth) = (ufm.decay_product(), ufm.depth());
-        let samples = Wide::new(ufm.classes().samples() as f64).power(depth + 1);
+        let samples = Wide::new(ufm.samples() as f64).power(depth + 1);
         Self { scaled_decays: samples.times(decays), decays, depth, threshold: critical_q(depth) }
     }
 
@@ -157,8 +153,9 @@ impl ScalarProblem {
         self.scaled_decays.over(Wide::new(square).power(self.depth)).root(self.depth + 1).to_f64()
     }
 
-    fn shrinkage(&self, q: f64) -> Shrinkage {
-        if self.depth > 1 && (q / self.threshold - 1.0).abs() <= Q_ERROR {
+    /// `error` is the relative error of q.
+    fn shrinkage(&self, q: f64, error: f64) -> Shrinkage {
+        if self.depth > 1 && (q / self.threshold - 1.0).abs() <= error {
             Shrinkage::Both(1.0 / self.depth as f64)
         } else if q < self.threshold {
             Shrinkage::Partial(smaller_root(q, self.depth))
@@ -175,29 +172,34 @@ impl ScalarProblem {
 }
 
 impl Ufm {
-    /// The global minimizers, in closed form.
-    #[must_use]
-    pub fn minimizer(&self) -> Minimizer {
-        let spectrum =
-            if self.has_bias() { Spectrum::centered(self.classes()) } else { Spectrum::uncentered(self.classes()) };
-        Minimizer::new(self.clone(), spectrum)
+    /// The global minimizers, in closed form. Cost: for class labels, that of the structured spectrum, O(R²); for other targets, of a dense
+    /// decomposition.
+    ///
+    /// # Errors
+    ///
+    /// None for one-hot labels, or labels that are smoothed where there is a bias; for other targets as [`Spectrum::new`].
+    pub fn minimizer(&self) -> Result<Minimizer, Error> {
+        Ok(Minimizer::new(self.clone(), Spectrum::new(self)?))
     }
 }
 
 impl Minimizer {
     fn new(ufm: Ufm, spectrum: Spectrum) -> Self {
         let problem = ScalarProblem::new(&ufm);
-        let mut directions = Vec::with_capacity(spectrum.levels().len() + 1);
-        let mut levels = Vec::with_capacity(spectrum.levels().len() + 1);
+        let all_levels = spectrum.levels();
+        let mut directions: Vec<Direction> = Vec::with_capacity(all_levels.len() + 1);
+        let mut levels = Vec::with_capacity(all_levels.len() + 1);
         let mut ties = Vec::new();
         // Σ σ² e ((L+1) - L e), to twice the precision: there can be many directions.
         let mut cost = Quad::ZERO;
         let mut room = ufm.rank_bound();
         let mut rank = 0;
-        for (index, (level, square)) in spectrum.levels().zip(spectrum.squares()).enumerate() {
+        for (index, (level, square)) in all_levels.into_iter().zip(spectrum.squares()).enumerate() {
             let q = if square > 0.0 { problem.q(square) } else { f64::INFINITY };
             let critical_scale = problem.threshold / q;
-            let shrinkage = if square > 0.0 { problem.shrinkage(q) } else { Shrinkage::Complete };
+            // q is of degree less than 2 in σ.
+            let error = Q_ERROR + 2.0 * spectrum.rounding() / level.value;
+            let shrinkage = if square > 0.0 { problem.shrinkage(q, error) } else { Shrinkage::Complete };
             let lost = |multiplicity, fate| Direction {
                 multiplicity,
                 group: level.group,
@@ -224,21 +226,24 @@ impl Minimizer {
                 if matches!(shrinkage, Shrinkage::Both(_)) {
                     ties.push(Tie::Threshold { direction: directions.len() });
                 }
-                if cut > 0 {
-                    ties.push(Tie::Width { direction: directions.len() });
-                }
                 directions.push(Self::kept(&ufm, &problem, Level { multiplicity: kept, ..level }, e, critical_scale));
                 levels.push(index);
                 let depth = ufm.depth() as f64;
                 cost += Quad::from(square) * Quad::from(kept as f64 * e * ((depth + 1.0) - depth * e));
             }
             if cut > 0 {
+                // The width cuts between equal targets: of one level, or, decomposed densely, of two that rounding tells apart.
+                let equal =
+                    |last: &Direction| last.fate == Fate::Kept && last.target - level.value <= spectrum.rounding();
+                if directions.last().is_some_and(equal) {
+                    ties.push(Tie::Width { direction: directions.len() - 1 });
+                }
                 directions.push(lost(cut, Fate::Cut));
                 levels.push(index);
                 cost += Quad::from(square) * Quad::from(cut as f64);
             }
         }
-        let objective = (cost / Quad::from(2.0 * ufm.classes().samples() as f64)).0;
+        let objective = (cost / Quad::from(2.0 * ufm.samples() as f64)).0;
         Self { ufm, spectrum, directions, levels, ties, objective, rank }
     }
 
@@ -275,6 +280,14 @@ impl Minimizer {
         &self.spectrum
     }
 
+    /// The spectrum where it has the structure of class counts.
+    pub(crate) fn label_spectrum(&self) -> Result<&LabelSpectrum, Error> {
+        match &self.spectrum {
+            Spectrum::Labels(spectrum) => Ok(spectrum),
+            Spectrum::Dense(_) => Err(Error::NoClassCounts),
+        }
+    }
+
     /// The global minimum f*.
     #[must_use]
     pub fn objective(&self) -> f64 {
@@ -287,7 +300,7 @@ impl Minimizer {
         self.rank
     }
 
-    /// What becomes of the singular values of the target, by falling target; multiplicities add up to K.
+    /// What becomes of the singular values of the target, by falling target; multiplicities add up to K, or to N where that is smaller.
     #[must_use]
     pub fn directions(&self) -> &[Direction] {
         &self.directions
@@ -298,12 +311,10 @@ impl Minimizer {
         &self.levels
     }
 
-    /// The optimal bias n/N, where the model has one: class frequencies.
+    /// The optimal bias, where the model has one: the mean of the targets, class frequencies n/N for one-hot labels.
     #[must_use]
     pub fn bias(&self) -> Option<Col<f64>> {
-        let classes = self.ufm.classes();
-        let frequency = |k| classes.counts()[k] as f64 / classes.samples() as f64;
-        self.ufm.has_bias().then(|| Col::from_fn(classes.classes(), frequency))
+        self.ufm.has_bias().then(|| self.ufm.targets().mean())
     }
 
     /// Whether the minimizer is unique up to the gauge.
@@ -356,9 +367,13 @@ impl Minimizer {
     ///
     /// Bias-free, a class lives or dies with its own direction. With a bias, the √c_r directions tell the classes of a group
     /// apart, and every one of the directions between the groups reaches all classes.
-    #[must_use]
-    pub fn class_fates(&self) -> Vec<ClassFate> {
-        let mut kept = vec![0; self.ufm.classes().groups().len()];
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias.
+    pub fn class_fates(&self) -> Result<Vec<ClassFate>, Error> {
+        let classes = self.label_spectrum()?.classes();
+        let mut kept = vec![0; classes.groups().len()];
         for direction in self.directions.iter().filter(|direction| direction.fate == Fate::Kept) {
             if let Some(group) = direction.group {
                 kept[group] += direction.multiplicity;
@@ -375,7 +390,7 @@ impl Minimizer {
             _ if reaches_all => ClassFate::Coincident,
             _ => ClassFate::Vanished,
         };
-        self.ufm.classes().groups().zip(&kept).map(fate).collect()
+        Ok(classes.groups().zip(&kept).map(fate).collect())
     }
 
     /// A minimizer in the canonical gauge, every Q_l the first columns of the identity:
@@ -421,7 +436,7 @@ impl Minimizer {
     }
 
     fn assemble(&self, mut gauge: impl FnMut(usize, usize) -> Result<Mat<f64>, Error>) -> Result<Parameters, Error> {
-        let (classes, layers) = (self.ufm.classes(), self.ufm.layers());
+        let layers = self.ufm.layers();
         // Kept directions come first: their singular vectors are the first `rank`.
         let values = |of: &dyn Fn(&Direction) -> f64| {
             let kept = self.directions.iter().filter(|direction| direction.fate == Fate::Kept);
@@ -445,15 +460,19 @@ impl Minimizer {
         let right = self.spectrum.right_vectors(self.rank)?;
         let weighted_means =
             scaled_product(above.as_ref(), values(&|direction| direction.feature).as_ref(), right.transpose());
-        let mut features = try_zeros("features H", self.ufm.feature_width(), classes.samples())?;
-        let mut column = 0;
-        for (class, &count) in classes.counts().iter().enumerate() {
-            let mean = weighted_means.col(class) / (count as f64).sqrt();
-            for _ in 0..count {
-                features.col_mut(column).copy_from(&mean);
-                column += 1;
+        let features = match self.ufm.classes() {
+            None => weighted_means,
+            Some(classes) => {
+                let mut features = try_zeros("features H", self.ufm.feature_width(), classes.samples())?;
+                for (class, samples) in classes.ranges().enumerate() {
+                    let mean = weighted_means.col(class) / (samples.len() as f64).sqrt();
+                    for sample in samples {
+                        features.col_mut(sample).copy_from(&mean);
+                    }
+                }
+                features
             }
-        }
+        };
         Parameters::new(&self.ufm, weights, features, self.bias())
     }
 }

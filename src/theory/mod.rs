@@ -1,6 +1,7 @@
 //! The closed forms: where the last layers must end.
 
 pub mod geometry;
+pub mod label_spectrum;
 pub mod minimizer;
 mod secular;
 pub mod shrinkage;

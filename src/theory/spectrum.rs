@@ -1,73 +1,26 @@
 //! The spectrum of the target: the matrix that weights and features try to reproduce.
 //!
-//! At a minimizer features collapse to class means and the bias is n/N, and what is left is a K × K problem with the target
-//!
-//! ```text
-//! T = D                        bias-free,    D = diag(√n_1, ..., √n_K)
-//! T = (I - n 1ᵀ/N) D           biased: the centered label matrix
-//! ```
-//!
-//! The first is diagonal; the second is a rank-one change of a diagonal matrix, so that its singular values and vectors
-//! follow from the distinct counts alone ([`Spectrum`]), whatever the number of classes. [`dense_svd`] decomposes any
-//! matrix.
+//! Two ways, one door: [`LabelSpectrum`] follows from class counts alone, and [`dense_svd`] decomposes any matrix.
 
 use faer::{
     Col, Mat, MatRef, Par,
     diag::Diag,
     dyn_stack::{MemBuffer, MemStack},
     linalg::svd::{ComputeSvdVectors, svd, svd_scratch},
-    prelude::ReborrowMut,
 };
 
-use super::secular::{self, Root};
+use super::label_spectrum::LabelSpectrum;
 use crate::{
-    classes::{ClassCounts, Group},
-    cores::{all_cores, for_each, map_range},
+    classes::ClassCounts,
+    cores::all_cores,
     error::Error,
-    parameters::{first_not_finite, try_zeros},
+    matrices::{first_not_finite, try_zeros},
+    model::Ufm,
 };
-
-/// The singular value decomposition T = U diag(σ) Vᵀ of the target of a set of class counts, without a K × K matrix.
-///
-/// With the distinct counts c_1 > ... > c_R shared by m_1, ..., m_R classes, the centered label matrix has the singular values
-///
-/// ```text
-/// √c_r                    m_r - 1 times     vectors on group r that sum to zero, left and right the same
-/// √x_j, j = 1 .. R-1      once              c_j > x_j > c_{j+1},  Σ_r m_r c_r / (c_r - x_j) = 0
-///                                           right ∝ √n_k / (n_k - x_j),  left ∝ n_k / (n_k - x_j)
-/// 0                       once              right √n_k / √N,  left 1/√K
-/// ```
-///
-/// and D has √c_r m_r times, with unit vectors. Levels are listed by falling value. Singular values have a relative error of
-/// about one epsilon, the smallest as well as the largest; vectors are unique up to sign where the level is simple, and one
-/// of many bases where it is not.
-///
-/// Cost: O(R²) operations and O(R) numbers; vectors are made on demand.
-///
-/// # Example
-///
-/// ```
-/// use neural_collapse::{ClassCounts, theory::spectrum::Spectrum};
-///
-/// let spectrum = Spectrum::centered(&ClassCounts::paper_emnist_letters());
-/// let levels: Vec<_> = spectrum.levels().map(|level| (level.multiplicity, (level.value * 1e4).round() / 1e4)).collect();
-/// assert_eq!(levels, [(1, 35.0978), (4, 24.4949), (1, 13.1411), (19, 7.0711), (1, 0.0)]);
-/// ```
-///
-/// # References
-///
-/// Liu 2024, Theorem 4.4, for the bounds c_j ≥ x_j ≥ c_{j+1} and the roots for R = 2, 3; Golub 1973 for the secular equation.
-#[derive(Clone, Debug)]
-pub struct Spectrum {
-    classes: ClassCounts,
-    /// The distinct counts c_r as numbers, and their square roots.
-    poles: Vec<f64>,
-    roots: Vec<f64>,
-    levels: Vec<Solved>,
-}
 
 /// A singular value and how often it occurs.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Level {
     /// The singular value σ.
     pub value: f64,
@@ -78,92 +31,89 @@ pub struct Level {
     pub group: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Solved {
-    level: Level,
-    /// σ², more accurate than the square of σ.
-    square: f64,
-    vectors: Vectors,
-}
-
-/// Where the singular vectors of a level come from.
-#[derive(Clone, Copy, Debug)]
-enum Vectors {
-    /// Unit vectors of the classes of a group.
-    Units { group: usize },
-    /// Helmert's contrasts between the classes of a group.
-    Contrasts { group: usize },
-    /// One vector from a root of the secular equation; `norm` is that of √n_k / (n_k - x).
-    Secular { root: Root, norm: f64 },
-    /// The null vectors of the centered label matrix.
-    Null,
-}
-
-/// Left or right singular vectors.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Side {
-    Left,
-    Right,
+/// The singular value decomposition of the target of a model.
+///
+/// The target is T = D or (I - n 1ᵀ/N) D, K × K, for class labels, whose right singular vectors belong to classes; it is Y, or Y less the mean of its columns, K × N,
+/// for a matrix of targets, whose right singular vectors belong to samples.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Spectrum {
+    /// From class counts.
+    Labels(LabelSpectrum),
+    /// From a dense decomposition, singular values below max(K, N) epsilons of the largest counting as zero.
+    Dense(Svd),
 }
 
 impl Spectrum {
-    /// The spectrum of the centered label matrix (I - n 1ᵀ/N) D, the target of the biased model.
-    #[must_use]
-    pub fn centered(classes: &ClassCounts) -> Self {
-        let poles: Vec<f64> = classes.groups().map(|group| group.count as f64).collect();
-        let weights: Vec<f64> =
-            classes.groups().map(|group| group.count as f64 * group.multiplicity() as f64).collect();
-        let roots = map_range(poles.len() - 1, 8, |upper| {
-            let root = secular::root(&poles, &weights, upper);
-            let norm = secular::slope(&poles, &weights, poles[root.origin], root.offset).sqrt();
-            (poles[root.origin] + root.offset, Vectors::Secular { root, norm })
-        });
-        let mut roots = roots.into_iter();
-        let mut levels = Vec::with_capacity(2 * poles.len());
-        for (r, group) in classes.groups().enumerate() {
-            if group.multiplicity() > 1 {
-                levels.push(Solved::new(poles[r], group.multiplicity() - 1, Vectors::Contrasts { group: r }));
+    /// The spectrum of the target of `ufm`.
+    ///
+    /// # Errors
+    ///
+    /// For targets that are a matrix, or labels that are smoothed without a bias, as [`dense_svd`]; for one-hot labels none.
+    pub fn new(ufm: &Ufm) -> Result<Self, Error> {
+        let targets = ufm.targets();
+        let smoothing = targets.smoothing();
+        match (targets.classes(), targets.as_matrix()) {
+            (Some(classes), _) if ufm.has_bias() => {
+                Ok(Self::Labels(LabelSpectrum::centered(classes).scaled(1.0 - smoothing)))
             }
-            levels.extend(roots.next().map(|(square, vectors)| Solved::new(square, 1, vectors)));
+            (Some(classes), _) if smoothing == 0.0 => Ok(Self::Labels(LabelSpectrum::uncentered(classes))),
+            (Some(classes), _) => Self::dense(smoothed_label_matrix(classes, smoothing)?.as_ref()),
+            (None, Some(matrix)) if ufm.has_bias() => {
+                let mut centered = try_zeros("centered targets", matrix.nrows(), matrix.ncols() as u64)?;
+                let mean = targets.mean();
+                for (mut to, from) in centered.col_iter_mut().zip(matrix.col_iter()) {
+                    to.copy_from(from - &mean);
+                }
+                Self::dense(centered.as_ref())
+            }
+            (None, Some(matrix)) => Self::dense(matrix),
+            (None, None) => Err(Error::NoClassCounts),
         }
-        levels.push(Solved::new(0.0, 1, Vectors::Null));
-        Self::new(classes, levels)
     }
 
-    /// The spectrum of D = diag(√n_1, ..., √n_K), the target of the bias-free model.
+    fn dense(matrix: MatRef<'_, f64>) -> Result<Self, Error> {
+        let mut svd = dense_svd(matrix)?;
+        let tolerance = svd.rounding();
+        svd.values.iter_mut().filter(|value| **value <= tolerance).for_each(|value| *value = 0.0);
+        Ok(Self::Dense(svd))
+    }
+
+    /// The distinct singular values and their multiplicities, by falling value. Those of a dense decomposition are listed one by one, equal or not.
     #[must_use]
-    pub fn uncentered(classes: &ClassCounts) -> Self {
-        let levels = classes
-            .groups()
-            .enumerate()
-            .map(|(r, group)| Solved::new(group.count as f64, group.multiplicity(), Vectors::Units { group: r }));
-        Self::new(classes, levels.collect())
+    pub fn levels(&self) -> Vec<Level> {
+        match self {
+            Self::Labels(spectrum) => spectrum.levels().collect(),
+            Self::Dense(svd) => svd.values.iter().map(|&value| Level { value, multiplicity: 1, group: None }).collect(),
+        }
     }
 
-    fn new(classes: &ClassCounts, levels: Vec<Solved>) -> Self {
-        let poles: Vec<f64> = classes.groups().map(|group| group.count as f64).collect();
-        let roots = poles.iter().map(|pole| pole.sqrt()).collect();
-        Self { classes: classes.clone(), poles, roots, levels }
+    /// σ² of every level, each as accurate as it can be.
+    pub(crate) fn squares(&self) -> Vec<f64> {
+        match self {
+            Self::Labels(spectrum) => spectrum.squares().collect(),
+            Self::Dense(svd) => svd.values.iter().map(|value| value * value).collect(),
+        }
     }
 
-    /// The distinct singular values and their multiplicities, by falling value.
-    #[must_use]
-    pub fn levels(&self) -> impl ExactSizeIterator<Item = Level> + DoubleEndedIterator {
-        self.levels.iter().map(|solved| solved.level)
+    /// An absolute error that every singular value may have, beside a relative one of an epsilon.
+    pub(crate) fn rounding(&self) -> f64 {
+        match self {
+            Self::Labels(_) => 0.0,
+            Self::Dense(svd) => svd.rounding(),
+        }
     }
 
-    /// σ² of every level, each more accurate than the square of σ.
-    pub(crate) fn squares(&self) -> impl ExactSizeIterator<Item = f64> {
-        self.levels.iter().map(|solved| solved.square)
-    }
-
-    /// All K singular values, by falling value.
+    /// All singular values, by falling value.
     #[must_use]
     pub fn singular_values(&self) -> Vec<f64> {
-        self.levels().flat_map(|level| std::iter::repeat_n(level.value, level.multiplicity)).collect()
+        match self {
+            Self::Labels(spectrum) => spectrum.singular_values(),
+            Self::Dense(svd) => svd.values.iter().copied().collect(),
+        }
     }
 
-    /// The first `count` left singular vectors, K × `count`, in the order of [`Spectrum::singular_values`].
+    /// The first `count` left singular vectors, K × `count`.
     ///
     /// # Errors
     ///
@@ -171,12 +121,15 @@ impl Spectrum {
     ///
     /// # Panics
     ///
-    /// Where `count` exceeds K.
+    /// Where there are fewer singular values.
     pub fn left_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
-        self.vectors(count, Side::Left)
+        match self {
+            Self::Labels(spectrum) => spectrum.left_vectors(count),
+            Self::Dense(svd) => Ok(svd.left.subcols(0, count).to_owned()),
+        }
     }
 
-    /// The first `count` right singular vectors, K × `count`, in the order of [`Spectrum::singular_values`].
+    /// The first `count` right singular vectors: K × `count` for labels, N × `count` for a matrix of targets.
     ///
     /// # Errors
     ///
@@ -184,295 +137,25 @@ impl Spectrum {
     ///
     /// # Panics
     ///
-    /// Where `count` exceeds K.
+    /// Where there are fewer singular values.
     pub fn right_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
-        self.vectors(count, Side::Right)
-    }
-
-    /// The left singular vector at this index, in the order of [`Spectrum::singular_values`]. Cost: O(K).
-    ///
-    /// # Panics
-    ///
-    /// Where `index` is not below K.
-    #[must_use]
-    pub fn left_vector(&self, index: usize) -> Col<f64> {
-        self.vector(index, Side::Left)
-    }
-
-    /// The right singular vector at this index, in the order of [`Spectrum::singular_values`]. Cost: O(K).
-    ///
-    /// # Panics
-    ///
-    /// Where `index` is not below K.
-    #[must_use]
-    pub fn right_vector(&self, index: usize) -> Col<f64> {
-        self.vector(index, Side::Right)
-    }
-
-    /// U X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K + R²) p).
-    ///
-    /// # Panics
-    ///
-    /// Where X does not have K rows.
-    #[must_use]
-    pub fn left_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
-        self.times(matrix, Side::Left)
-    }
-
-    /// Uᵀ X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K + R²) p).
-    ///
-    /// # Panics
-    ///
-    /// Where X does not have K rows.
-    #[must_use]
-    pub fn left_transposed_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
-        self.transposed_times(matrix, Side::Left)
-    }
-
-    /// V X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost: O((K + R²) p).
-    ///
-    /// # Panics
-    ///
-    /// Where X does not have K rows.
-    #[must_use]
-    pub fn right_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
-        self.times(matrix, Side::Right)
-    }
-
-    /// Vᵀ X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost: O((K + R²) p).
-    ///
-    /// # Panics
-    ///
-    /// Where X does not have K rows.
-    #[must_use]
-    pub fn right_transposed_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
-        self.transposed_times(matrix, Side::Right)
-    }
-
-    fn times(&self, matrix: MatRef<'_, f64>, side: Side) -> Mat<f64> {
-        assert!(matrix.nrows() == self.classes.classes(), "a matrix of K rows is needed");
-        let mut product = Mat::zeros(matrix.nrows(), matrix.ncols());
-        let columns: Vec<_> = product.col_iter_mut().zip(matrix.col_iter()).collect();
-        for_each(columns, |(mut to, from)| {
-            // What the directions between groups give every class of a group.
-            let mut shared = vec![0.0; self.classes.groups().len()];
-            let mut start = 0;
-            for solved in &self.levels {
-                let coordinates = from.subrows(start, solved.level.multiplicity);
-                start += solved.level.multiplicity;
-                match solved.vectors {
-                    Vectors::Units { group } => {
-                        let classes = self.classes.group(group).classes;
-                        classes.iter().zip(coordinates.iter()).for_each(|(&class, &x)| to[class] += x);
-                    }
-                    Vectors::Contrasts { group } => {
-                        // From the last contrast to the first: class i has its own, and every later one.
-                        let classes = self.classes.group(group).classes;
-                        let mut later = 0.0;
-                        for (i, &x) in coordinates.iter().enumerate().rev() {
-                            let (ones, norm) = contrast(i);
-                            to[classes[i + 1]] += later - ones / norm * x;
-                            later += x / norm;
-                        }
-                        to[classes[0]] += later;
-                    }
-                    Vectors::Secular { .. } | Vectors::Null => {
-                        let entries = self.entries(solved, side);
-                        shared.iter_mut().zip(entries).for_each(|(shared, entry)| *shared += entry * coordinates[0]);
-                    }
-                }
-            }
-            for (&shared, group) in shared.iter().zip(self.classes.groups()) {
-                group.classes.iter().for_each(|&class| to[class] += shared);
-            }
-        });
-        product
-    }
-
-    fn transposed_times(&self, matrix: MatRef<'_, f64>, side: Side) -> Mat<f64> {
-        assert!(matrix.nrows() == self.classes.classes(), "a matrix of K rows is needed");
-        let mut product = Mat::zeros(matrix.nrows(), matrix.ncols());
-        let columns: Vec<_> = product.col_iter_mut().zip(matrix.col_iter()).collect();
-        for_each(columns, |(mut to, from)| {
-            let total = |group: Group<'_>| group.classes.iter().map(|&class| from[class]).sum::<f64>();
-            let totals: Vec<f64> = self.classes.groups().map(total).collect();
-            let mut start = 0;
-            for solved in &self.levels {
-                let mut coordinates = to.rb_mut().subrows_mut(start, solved.level.multiplicity);
-                start += solved.level.multiplicity;
-                match solved.vectors {
-                    Vectors::Units { group } => {
-                        let classes = self.classes.group(group).classes;
-                        coordinates.iter_mut().zip(classes).for_each(|(x, &class)| *x = from[class]);
-                    }
-                    Vectors::Contrasts { group } => {
-                        let classes = self.classes.group(group).classes;
-                        let mut sum = from[classes[0]];
-                        for (i, x) in coordinates.iter_mut().enumerate() {
-                            let (ones, norm) = contrast(i);
-                            *x = (sum - ones * from[classes[i + 1]]) / norm;
-                            sum += from[classes[i + 1]];
-                        }
-                    }
-                    Vectors::Secular { .. } | Vectors::Null => {
-                        let entries = self.entries(solved, side);
-                        coordinates[0] = entries.iter().zip(&totals).map(|(entry, total)| entry * total).sum();
-                    }
-                }
-            }
-        });
-        product
-    }
-
-    fn vector(&self, index: usize, side: Side) -> Col<f64> {
-        assert!(index < self.classes.classes(), "there are as many singular vectors as classes");
-        let mut vector = Col::zeros(self.classes.classes());
-        if let Some((solved, i)) = self.each_vector().nth(index) {
-            self.write_vector(vector.as_mut(), solved, i, side);
+        match self {
+            Self::Labels(spectrum) => spectrum.right_vectors(count),
+            Self::Dense(svd) => Ok(svd.right.subcols(0, count).to_owned()),
         }
-        vector
-    }
-
-    /// For every vector its level, and which of the level's vectors it is.
-    fn each_vector(&self) -> impl Iterator<Item = (&Solved, usize)> {
-        self.levels.iter().flat_map(|solved| (0..solved.level.multiplicity).map(move |i| (solved, i)))
-    }
-
-    fn vectors(&self, count: usize, side: Side) -> Result<Mat<f64>, Error> {
-        assert!(count <= self.classes.classes(), "more singular vectors asked for than there are classes");
-        let mut matrix = try_zeros("singular vectors", self.classes.classes(), count as u64)?;
-        let columns: Vec<_> = matrix.col_iter_mut().zip(self.each_vector()).collect();
-        for_each(columns, |(column, (solved, i))| self.write_vector(column, solved, i, side));
-        Ok(matrix)
-    }
-
-    /// Writes vector `i` of a level into a column of zeros.
-    fn write_vector(&self, mut column: faer::ColMut<'_, f64>, solved: &Solved, i: usize, side: Side) {
-        match solved.vectors {
-            Vectors::Units { group } => column[self.classes.group(group).classes[i]] = 1.0,
-            Vectors::Contrasts { group } => {
-                let classes = self.classes.group(group).classes;
-                let (ones, norm) = contrast(i);
-                for &class in &classes[..=i] {
-                    column[class] = 1.0 / norm;
-                }
-                column[classes[i + 1]] = -ones / norm;
-            }
-            Vectors::Secular { .. } | Vectors::Null => {
-                for (group, entry) in self.classes.groups().zip(self.entries(solved, side)) {
-                    for &class in group.classes {
-                        column[class] = entry;
-                    }
-                }
-            }
-        }
-    }
-
-    /// The entries, at the classes of every group, of the vector of a level between groups.
-    fn entries(&self, solved: &Solved, side: Side) -> Vec<f64> {
-        match solved.vectors {
-            Vectors::Secular { root, norm } => {
-                // Σ n_k²/(n_k - x)² = x Σ n_k/(n_k - x)² at a root: the left norm is σ times the right one.
-                let (numerators, norm) = match side {
-                    Side::Right => (&self.roots, norm),
-                    Side::Left => (&self.poles, norm * solved.level.value),
-                };
-                let (origin, scale) = (self.poles[root.origin], norm.recip());
-                let entry = |(pole, numerator): (&f64, &f64)| numerator * scale / ((pole - origin) - root.offset);
-                self.poles.iter().zip(numerators).map(entry).collect()
-            }
-            Vectors::Null => match side {
-                Side::Right => self.poles.iter().map(|pole| (pole / self.classes.samples() as f64).sqrt()).collect(),
-                Side::Left => vec![1.0 / (self.classes.classes() as f64).sqrt(); self.poles.len()],
-            },
-            Vectors::Units { .. } | Vectors::Contrasts { .. } => vec![0.0; self.poles.len()],
-        }
-    }
-
-    /// For the levels at these indices, the entries of their vectors at the classes of every group, R × the number of levels; zero
-    /// for levels within groups.
-    pub(crate) fn entries_by_group(&self, levels: &[usize], side: Side) -> Result<Mat<f64>, Error> {
-        let mut entries = try_zeros("singular vectors by group", self.classes.groups().len(), levels.len() as u64)?;
-        for (column, &level) in entries.col_iter_mut().zip(levels) {
-            let values = self.entries(&self.levels[level], side);
-            column.iter_mut().zip(values).for_each(|(entry, value)| *entry = value);
-        }
-        Ok(entries)
     }
 }
 
-/// Helmert's contrast i of a group is (1, ..., 1, -ones, 0, ...) / norm with ones = i + 1 leading ones: ones and norm.
-fn contrast(i: usize) -> (f64, f64) {
-    let ones = (i + 1) as f64;
-    (ones, (ones * (ones + 1.0)).sqrt())
-}
-
-impl Solved {
-    fn new(square: f64, multiplicity: usize, vectors: Vectors) -> Self {
-        let group = match vectors {
-            Vectors::Units { group } | Vectors::Contrasts { group } => Some(group),
-            Vectors::Secular { .. } | Vectors::Null => None,
-        };
-        Self { level: Level { value: square.sqrt(), multiplicity, group }, square, vectors }
-    }
-}
-
-/// The intervals [√n_(k+1), √n_(k)] that hold the singular values σ_1 ≥ ... ≥ σ_{K-1} of the centered label matrix, n_(1) ≥ n_(2) ≥ ... being the counts by
-/// falling size, and [0, 0] for σ_K = 0. As wide as the gap between neighboring counts, and a point where they are equal.
-///
-/// # References
-///
-/// Liu 2024, Theorem 4.4.
-#[must_use]
-pub fn interlacing_bounds(classes: &ClassCounts) -> Vec<(f64, f64)> {
-    let roots: Vec<f64> = classes
-        .groups()
-        .flat_map(|group| std::iter::repeat_n((group.count as f64).sqrt(), group.multiplicity()))
-        .collect();
-    roots.windows(2).map(|pair| (pair[1], pair[0])).chain([(0.0, 0.0)]).collect()
-}
-
-/// The singular values of the centered label matrix by the explicit formulas for up to three distinct counts, by falling
-/// value; `None` for more.
-///
-/// ```text
-/// R = 1   √c_1 (K-1 times), 0
-/// R = 2   the one root is x = K c_1 c_2 / N
-/// R = 3   the two roots of x² - (1/N) Σ_r m_r c_r (Σ_{t≠r} c_t) x + K c_1 c_2 c_3 / N
-/// ```
-///
-/// # References
-///
-/// Liu 2024, Theorem 4.4 and Theorem B.2.
-#[must_use]
-pub fn explicit_singular_values(classes: &ClassCounts) -> Option<Vec<f64>> {
-    let c: Vec<f64> = classes.groups().map(|group| group.count as f64).collect();
-    let w: Vec<f64> = classes.groups().map(|group| group.count as f64 * group.multiplicity() as f64).collect();
-    let (k, n) = (classes.classes() as f64, classes.samples() as f64);
-    let roots = match c.len() {
-        1 => vec![],
-        2 => vec![k * c[0] * (c[1] / n)],
-        3 => {
-            // In δ = x - c_2 the quadratic is N δ² - linear δ + w_2 (c_1 - c_2)(c_3 - c_2): its roots have opposite signs,
-            // and neither the discriminant nor the larger root x loses digits. The smaller root follows from the product.
-            let (above, below) = (c[0] - c[1], c[2] - c[1]);
-            let linear = below * (w[0] + w[1]) + above * (w[1] + w[2]);
-            let constant = w[1] * above * below;
-            let root = (linear * linear - 4.0 * n * constant).sqrt();
-            let offset = if linear >= 0.0 { (linear + root) / (2.0 * n) } else { 2.0 * constant / (linear - root) };
-            let larger = c[1] + offset;
-            vec![larger, k * c[0] * (c[1] / n) * (c[2] / larger)]
+/// ((1-ε) I + ε/K 1 1ᵀ) D, K × K: the target of smoothed labels without a bias.
+fn smoothed_label_matrix(classes: &ClassCounts, smoothing: f64) -> Result<Mat<f64>, Error> {
+    let mut matrix = try_zeros("smoothed label matrix", classes.classes(), classes.classes() as u64)?;
+    let constant = smoothing / classes.classes() as f64;
+    for (k, (column, &count)) in matrix.col_iter_mut().zip(classes.counts()).enumerate() {
+        for (i, entry) in column.iter_mut().enumerate() {
+            *entry = (constant + if i == k { 1.0 - smoothing } else { 0.0 }) * (count as f64).sqrt();
         }
-        _ => return None,
-    };
-    let mut roots = roots.into_iter();
-    let mut squares = Vec::with_capacity(classes.classes());
-    for group in classes.groups() {
-        squares.resize(squares.len() + group.multiplicity() - 1, group.count as f64);
-        squares.extend(roots.next());
     }
-    squares.push(0.0);
-    Some(squares.into_iter().map(f64::sqrt).collect())
+    Ok(matrix)
 }
 
 /// The centered label matrix (I - n 1ᵀ/N) D, K × K, for dense methods and tests.
@@ -504,6 +187,14 @@ pub struct Svd {
     pub values: Col<f64>,
     /// V, with as many columns as A has singular values.
     pub right: Mat<f64>,
+}
+
+impl Svd {
+    /// The absolute error that singular values may have: the larger side of the matrix in epsilons of the largest of them.
+    fn rounding(&self) -> f64 {
+        let side = self.left.nrows().max(self.right.nrows()) as f64;
+        side * f64::EPSILON * self.values.iter().copied().fold(0.0, f64::max)
+    }
 }
 
 /// Below this side a second thread brings nothing (two cores: 0.063 s against 0.066 s at 512 × 512, 0.46 s against 0.38 s at

@@ -1,0 +1,164 @@
+//! What the model is to reproduce: one-hot labels, smoothed labels, or any matrix.
+
+use std::sync::Arc;
+
+use faer::{Col, Mat, MatMut, MatRef};
+
+use crate::{classes::ClassCounts, error::Error, matrices::first_not_finite};
+
+/// The targets Y, K outputs by N samples.
+///
+/// [`ClassCounts`] turn into one-hot labels by themselves: `Ufm::biased(classes, ..)`. A clone shares the data and costs nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Targets {
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Labels { classes: ClassCounts, smoothing: f64 },
+    Matrix(Arc<Mat<f64>>),
+}
+
+impl From<ClassCounts> for Targets {
+    /// One-hot labels, samples sorted by class.
+    fn from(classes: ClassCounts) -> Self {
+        Self { kind: Kind::Labels { classes, smoothing: 0.0 } }
+    }
+}
+
+impl Targets {
+    /// Smoothed labels (Szegedy et al. 2016), samples sorted by class: (1-ε) e_k + ε/K 1 for a sample of class k.
+    ///
+    /// With a bias they scale the target of the theory by 1-ε, since the bias takes the constant; without one the target has no structure to use, and is
+    /// decomposed densely.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Domain`] unless 0 ≤ ε < 1.
+    pub fn smoothed(classes: ClassCounts, smoothing: f64) -> Result<Self, Error> {
+        if (0.0..1.0).contains(&smoothing) {
+            Ok(Self { kind: Kind::Labels { classes, smoothing } })
+        } else {
+            Err(Error::Domain { argument: "label smoothing", value: smoothing, accepted: "0 <= smoothing < 1" })
+        }
+    }
+
+    /// Any targets, K × N: the outputs of a regression, several labels a sample, labels mixed up or given by a teacher.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyTargets`] where a side is zero; [`Error::MatrixNotFinite`].
+    pub fn matrix(targets: Mat<f64>) -> Result<Self, Error> {
+        if targets.nrows() == 0 || targets.ncols() == 0 {
+            return Err(Error::EmptyTargets { rows: targets.nrows(), cols: targets.ncols() });
+        }
+        match first_not_finite(targets.as_ref()) {
+            Some((row, col, value)) => Err(Error::MatrixNotFinite { row, col, value }),
+            None => Ok(Self { kind: Kind::Matrix(Arc::new(targets)) }),
+        }
+    }
+
+    /// The number of outputs K: the classes, or the rows of the matrix.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        match &self.kind {
+            Kind::Labels { classes, .. } => classes.classes(),
+            Kind::Matrix(matrix) => matrix.nrows(),
+        }
+    }
+
+    /// The number of samples N.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        match &self.kind {
+            Kind::Labels { classes, .. } => classes.samples(),
+            Kind::Matrix(matrix) => matrix.ncols() as u64,
+        }
+    }
+
+    /// The class counts, where the targets are labels.
+    #[must_use]
+    pub fn classes(&self) -> Option<&ClassCounts> {
+        match &self.kind {
+            Kind::Labels { classes, .. } => Some(classes),
+            Kind::Matrix(_) => None,
+        }
+    }
+
+    /// The label smoothing ε: 0 for one-hot labels, and for targets that are no labels.
+    #[must_use]
+    pub fn smoothing(&self) -> f64 {
+        match &self.kind {
+            Kind::Labels { smoothing, .. } => *smoothing,
+            Kind::Matrix(_) => 0.0,
+        }
+    }
+
+    /// The matrix, where the targets are one.
+    #[must_use]
+    pub fn as_matrix(&self) -> Option<MatRef<'_, f64>> {
+        match &self.kind {
+            Kind::Labels { .. } => None,
+            Kind::Matrix(matrix) => Some(matrix.as_ref().as_ref()),
+        }
+    }
+
+    /// The mean of the targets over all samples, of length K: the optimal bias.
+    #[must_use]
+    pub fn mean(&self) -> Col<f64> {
+        match &self.kind {
+            Kind::Labels { classes, smoothing } => {
+                let (samples, constant) = (classes.samples() as f64, smoothing / classes.classes() as f64);
+                Col::from_fn(classes.classes(), |k| {
+                    (1.0 - smoothing) * (classes.counts()[k] as f64 / samples) + constant
+                })
+            }
+            Kind::Matrix(matrix) => Col::from_fn(matrix.nrows(), |k| {
+                // From the first entry, so that the mean of equal numbers is that number.
+                let row = matrix.row(k);
+                row[0] + row.iter().map(|entry| entry - row[0]).sum::<f64>() / row.ncols() as f64
+            }),
+        }
+    }
+
+    /// ‖Y‖²/N, twice the objective of a model that outputs zero.
+    pub(crate) fn mean_square(&self) -> f64 {
+        match &self.kind {
+            Kind::Labels { classes, smoothing } => {
+                // One entry 1 - ε + ε/K, and K - 1 entries ε/K.
+                let constant = smoothing / classes.classes() as f64;
+                (1.0 - smoothing + constant).powi(2) + (classes.classes() - 1) as f64 * constant * constant
+            }
+            Kind::Matrix(matrix) => matrix.squared_norm_l2() / matrix.ncols() as f64,
+        }
+    }
+
+    /// A number that the squares of the singular values of the targets, less what a bias takes, do not exceed by much.
+    pub(crate) fn largest_square(&self) -> f64 {
+        match &self.kind {
+            Kind::Labels { classes, .. } => classes.group(0).count as f64,
+            // Targets of zero have no scale: any will do.
+            Kind::Matrix(matrix) => Some(matrix.squared_norm_l2()).filter(|square| *square > 0.0).unwrap_or(1.0),
+        }
+    }
+
+    /// Takes the targets out of outputs of K × N.
+    pub(crate) fn subtract_from(&self, mut outputs: MatMut<'_, f64>) {
+        match &self.kind {
+            Kind::Labels { classes, smoothing } => {
+                let constant = smoothing / classes.classes() as f64;
+                for (class, columns) in classes.ranges().enumerate() {
+                    for column in columns {
+                        let mut sample = outputs.as_mut().col_mut(column);
+                        sample[class] -= 1.0 - smoothing;
+                        if constant > 0.0 {
+                            sample.iter_mut().for_each(|entry| *entry -= constant);
+                        }
+                    }
+                }
+            }
+            Kind::Matrix(matrix) => outputs -= matrix.as_ref(),
+        }
+    }
+}
