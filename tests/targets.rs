@@ -32,7 +32,7 @@ fn model(targets: Targets, size: f64, depth: usize, width: usize, q: f64, bias: 
 fn label_matrix(classes: &ClassCounts, smoothing: f64, stride: usize) -> Mat<f64> {
     let k = classes.classes();
     let sorted: Vec<usize> =
-        classes.counts().iter().enumerate().flat_map(|(class, &n)| std::iter::repeat_n(class, n as usize)).collect();
+        classes.counts().iter().enumerate().flat_map(|(class, &n)| (0..n).map(move |_| class)).collect();
     let constant = smoothing / k as f64;
     Mat::from_fn(k, sorted.len(), |i, j| {
         let class = sorted[(j * stride) % sorted.len()];
