@@ -1,6 +1,6 @@
 //! One step of gradient descent, reduced and on all samples, beside a matrix product of the machine.
 
-use std::hint::black_box;
+use std::{hint::black_box, ops::ControlFlow, time::Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use neural_collapse::{
@@ -10,11 +10,8 @@ use neural_collapse::{
 };
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
-/// Steps of a run: enough that its start and end do not count.
-const STEPS: usize = 20;
-
 fn descend(c: &mut Criterion) {
-    let mut group = c.benchmark_group("20 steps");
+    let mut group = c.benchmark_group("step");
     group.sample_size(10);
     for (name, classes) in
         [("cifar10", ClassCounts::paper_cifar10()), ("emnist-letters", ClassCounts::paper_emnist_letters())]
@@ -24,10 +21,23 @@ fn descend(c: &mut Criterion) {
         for (kind, reduced) in [("reduced", true), ("all samples", false)] {
             let descent = Descent::new(Method::GradientDescent)
                 .with_step_size(StepSize::Fixed(1e-3))
-                .with_reduction(reduced)
-                .with_step_limit(STEPS);
-            let id = format!("{name}, {kind}");
-            group.bench_function(id, |b| b.iter(|| descent.minimize(&ufm, black_box(start.clone()))));
+                .with_gradient_tolerance(0.0)
+                .with_reduction(reduced);
+            // Only the steps count, from the first point that the observer sees to the last.
+            let steps = |steps: u64| {
+                let (mut first, mut last) = (Instant::now(), Instant::now());
+                let limited = descent.with_step_limit(usize::try_from(steps).expect("a number of steps"));
+                let run = limited.minimize_observed(&ufm, start.clone(), |progress| {
+                    last = Instant::now();
+                    if progress.record.step == 0 {
+                        first = last;
+                    }
+                    ControlFlow::Continue(())
+                });
+                black_box(run).expect("a run");
+                last - first
+            };
+            group.bench_function(format!("{name}, {kind}"), |b| b.iter_custom(steps));
         }
     }
     group.finish();

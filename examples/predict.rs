@@ -13,7 +13,7 @@ use std::{
 use clap::Parser;
 use neural_collapse::{
     ClassCounts, Error, Layer, Ufm,
-    theory::minimizer::{ClassFate, Fate, Minimizer, Tie},
+    theory::minimizer::{Fate, GroupFate, Minimizer, Tie},
 };
 use serde_json::json;
 
@@ -33,22 +33,22 @@ const MOST_LAYERS: usize = 10_000;
   predict --counts 500x2,400x2,300x2,200x2,100x2 --layers 2 --widths 512 --layer-decay 5e-4 --feature-decay 1e-5")]
 struct Flags {
     /// Samples of every class, for example 500,600x5,20: a class of 500, five of 600 and one of 20
-    #[arg(long, required_unless_present = "counts_file", conflicts_with = "counts_file")]
+    #[arg(long, allow_hyphen_values = true, required_unless_present = "counts_file", conflicts_with = "counts_file")]
     counts: Option<String>,
     /// File with the samples of every class, separated by commas, spaces or line ends; - is standard input
     #[arg(long, value_name = "PATH")]
     counts_file: Option<PathBuf>,
     /// Widths d_1,...,d_L: what each linear layer reads, the feature dimension first; one value serves all layers
-    #[arg(long, value_delimiter = ',', required = true)]
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
     widths: Vec<usize>,
     /// Decays lambda_1,...,lambda_L of the linear layers; one value serves all layers
-    #[arg(long, value_delimiter = ',', required = true)]
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
     layer_decay: Vec<f64>,
     /// Number of linear layers L, where widths and decays are single values [default: as many as there are values]
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     layers: Option<usize>,
     /// Decay lambda_H of the features
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     feature_decay: f64,
     /// No bias
     #[arg(long)]
@@ -97,7 +97,8 @@ fn class_counts(flags: &Flags) -> Result<ClassCounts, String> {
         (None, Some(path)) => read(path)?,
         (None, None) => return Err("one of --counts and --counts-file is needed".into()),
     };
-    text.parse().map_err(|error: Error| error.to_string())
+    // Some editors begin a file with a byte order mark.
+    text.trim_start_matches('\u{feff}').parse().map_err(|error: Error| error.to_string())
 }
 
 fn layers(flags: &Flags) -> Result<Vec<Layer>, String> {
@@ -117,7 +118,8 @@ fn depth(flags: &Flags) -> Result<usize, String> {
     }
     for (name, values) in [("--widths", flags.widths.len()), ("--layer-decay", flags.layer_decay.len())] {
         if values != 1 && values != depth {
-            return Err(format!("{name}: {values} values given for {depth} layers, 1 or {depth} are accepted"));
+            let layers = if depth == 1 { "1 layer".into() } else { format!("{depth} layers") };
+            return Err(format!("{name}: {values} values given for {layers}, one value or one a layer is accepted"));
         }
     }
     Ok(depth)
@@ -160,8 +162,10 @@ fn as_json(minimizer: &Minimizer) -> serde_json::Value {
 
 fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
     let ufm = minimizer.ufm();
-    let (classes, decays) =
-        (ufm.classes().ok_or(Error::NoClassCounts)?, ufm.layers().iter().map(|layer| layer.decay.to_string()));
+    let (classes, decays) = (
+        ufm.class_counts().ok_or(Error::NoClassCounts)?,
+        ufm.layers().iter().map(|layer| format!("{:e}", layer.decay)),
+    );
     let mut text = String::new();
     // Writing to a String cannot fail.
     let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").unwrap_or_default();
@@ -174,7 +178,7 @@ fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
         plural(ufm.depth(), "linear layer", "linear layers"),
         if ufm.has_bias() { "with bias" } else { "no bias" },
     ));
-    line(format_args!("decays: layers {}, features {}", decays.collect::<Vec<_>>().join(", "), ufm.feature_decay()));
+    line(format_args!("decays: layers {}, features {:e}", decays.collect::<Vec<_>>().join(", "), ufm.feature_decay()));
     line(format_args!(""));
     line(format_args!("minimum    {:.15e}", minimizer.objective()));
     line(format_args!("rank       {}", minimizer.rank()));
@@ -213,13 +217,15 @@ fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
         "margin: the factor on all decays at which the direction collapses; equal directions share a row"
     ));
     line(format_args!(""));
-    let fates = minimizer.class_fates()?;
+    let fates = minimizer.group_fates()?;
+    let others = fates.contains(&GroupFate::Distinct);
     for (group, fate) in classes.groups().zip(fates).take(MOST_ROWS) {
         let fate = match fate {
-            ClassFate::Distinct => "each has a classifier of its own",
-            ClassFate::Coincident => "share one classifier (minority collapse)",
-            ClassFate::Vanished => "classifiers and class means are zero (minority collapse)",
-            _ => "the width decides arbitrarily which have a classifier of their own",
+            GroupFate::Distinct => "each has a classifier of its own",
+            GroupFate::Coincident => "share one classifier (minority collapse)",
+            GroupFate::Vanished if others => "classifiers and class means are zero (minority collapse)",
+            GroupFate::Vanished => "classifiers and class means are zero",
+            _ => "a tie leaves open which have a classifier of their own",
         };
         let many = plural(group.multiplicity(), "class", "classes");
         line(format_args!("{:>12} of {:<12} {fate}", many, group.count));
@@ -240,7 +246,16 @@ fn uniqueness(minimizer: &Minimizer) -> String {
     format!("not unique: {}", minimizer.ties().iter().map(reason).collect::<Vec<_>>().join("; "))
 }
 
-/// Six digits, with an exponent only where there is need of one.
+/// Seven digits, with an exponent only where there is need of one.
 fn short(x: f64) -> String {
-    if x == 0.0 || (1e-3..1e5).contains(&x) { format!("{x:.6}").chars().take(8).collect() } else { format!("{x:.4e}") }
+    match x.abs() {
+        0.0 => "0".into(),
+        size if (1e-3..1e6).contains(&size) => {
+            let before = size.log10().floor().max(0.0);
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let decimals = 6 - before as usize;
+            format!("{x:.decimals$}")
+        }
+        _ => format!("{x:.4e}"),
+    }
 }

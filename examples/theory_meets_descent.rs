@@ -29,19 +29,19 @@ const PROMISED_GAP: f64 = 1e-8;
 #[command(version, max_term_width = 100)]
 struct Flags {
     /// Width of every linear layer
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, allow_hyphen_values = true, default_value_t = 256)]
     width: usize,
     /// Decay of every linear layer
-    #[arg(long, default_value_t = 5e-4)]
+    #[arg(long, allow_hyphen_values = true, default_value_t = 5e-4)]
     layer_decay: f64,
     /// Decay of the features
-    #[arg(long, default_value_t = 1e-5)]
+    #[arg(long, allow_hyphen_values = true, default_value_t = 1e-5)]
     feature_decay: f64,
     /// Relative gap at which a descent ends
-    #[arg(long, default_value_t = 1e-12)]
+    #[arg(long, allow_hyphen_values = true, default_value_t = 1e-12)]
     gap: f64,
     /// Seed of the random starts
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, allow_hyphen_values = true, default_value_t = 0)]
     seed: u64,
 }
 
@@ -61,6 +61,9 @@ fn main() -> ExitCode {
 
 /// Runs every model, and says whether all of them kept the promise.
 fn compare(flags: &Flags) -> Result<bool, String> {
+    if !(0.0..PROMISED_GAP).contains(&flags.gap) {
+        return Err(format!("--gap: {:?} given, numbers from 0 to below {PROMISED_GAP:e} are accepted", flags.gap));
+    }
     println(&format!(
         "width {}, layer decays {:e}, feature decay {:e}, Nesterov's method from Gaussian starts\n",
         flags.width, flags.layer_decay, flags.feature_decay
@@ -117,16 +120,20 @@ fn descend(title: &str, ufm: &Ufm, optimum: f64, flags: &Flags) -> Result<Run, E
         bar.set_style(style);
     }
     bar.set_prefix(title.to_owned());
-    let run = Descent::default().with_optimum(optimum, flags.gap).minimize_observed(ufm, start, |progress| {
-        if progress.record.step % 10 == 0 {
-            let gap = progress.gap.unwrap_or(f64::INFINITY);
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            bar.set_position((-gap.log10() / digits * 1000.0).clamp(0.0, 1000.0) as u64);
-            let rate = bar.elapsed().as_secs_f64().recip() * progress.record.step as f64;
-            bar.set_message(format!("step {}, {rate:.0} a second, gap {gap:.1e}", progress.record.step));
-        }
-        ControlFlow::Continue(())
-    });
+    let run = Descent::default().with_optimum(optimum).with_gap_tolerance(flags.gap).minimize_observed(
+        ufm,
+        start,
+        |progress| {
+            if progress.record.step % 10 == 0 {
+                let gap = progress.gap.unwrap_or(f64::INFINITY);
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                bar.set_position((-gap.log10() / digits * 1000.0).clamp(0.0, 1000.0) as u64);
+                let rate = bar.elapsed().as_secs_f64().recip() * progress.record.step as f64;
+                bar.set_message(format!("step {}, {rate:.0} a second, gap {gap:.1e}", progress.record.step));
+            }
+            ControlFlow::Continue(())
+        },
+    );
     bar.finish_and_clear();
     run
 }

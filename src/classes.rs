@@ -94,7 +94,9 @@ impl ClassCounts {
     ///
     /// As [`ClassCounts::new`].
     pub fn balanced(classes: usize, count: u64) -> Result<Self, Error> {
-        Self::new(vec![count; classes])
+        let mut counts = empty(classes)?;
+        counts.resize(classes, count);
+        Self::new(counts)
     }
 
     /// Step imbalance (Buda et al. 2018): `majority` classes of `count` samples, then `minority` classes of
@@ -106,7 +108,8 @@ impl ClassCounts {
     /// [`ClassCounts::new`].
     pub fn step(majority: usize, minority: usize, count: u64, ratio: f64) -> Result<Self, Error> {
         check_ratio(ratio)?;
-        let mut counts = vec![count; majority];
+        let mut counts = empty(majority.saturating_add(minority))?;
+        counts.resize(majority, count);
         counts.resize(majority + minority, whole((count as f64 / ratio).round()));
         Self::new(counts)
     }
@@ -133,8 +136,8 @@ impl ClassCounts {
     pub fn long_tail(classes: usize, largest: u64, ratio: f64) -> Result<Self, Error> {
         check_ratio(ratio)?;
         let last = classes.saturating_sub(1).max(1) as f64;
-        let counts: Vec<u64> =
-            (0..classes).map(|k| whole((largest as f64 * (1.0 / ratio).powf(k as f64 / last)).floor())).collect();
+        let mut counts = empty(classes)?;
+        counts.extend((0..classes).map(|k| whole((largest as f64 * (1.0 / ratio).powf(k as f64 / last)).floor())));
         Self::new(counts)
     }
 
@@ -176,7 +179,8 @@ impl ClassCounts {
         if classes == 0 {
             return Err(Error::NoClasses);
         }
-        let mut counts = vec![0_u64; classes];
+        let mut counts = empty(classes)?;
+        counts.resize(classes, 0);
         for (index, label) in labels.into_iter().enumerate() {
             *counts.get_mut(label).ok_or(Error::LabelOutOfRange { index, label, classes })? += 1;
         }
@@ -237,6 +241,15 @@ impl ClassCounts {
     }
 }
 
+/// Room for so many counts, and a look at whether there is room for their order and its making too, before any of it is asked for in earnest.
+fn empty(classes: usize) -> Result<Vec<u64>, Error> {
+    let too_large = |_| Error::TooLarge { what: "class counts", rows: classes, cols: 1 };
+    Vec::<[u64; 4]>::new().try_reserve_exact(classes).map_err(too_large)?;
+    let mut counts = Vec::new();
+    counts.try_reserve_exact(classes).map_err(too_large)?;
+    Ok(counts)
+}
+
 fn check_ratio(ratio: f64) -> Result<(), Error> {
     if ratio >= 1.0 && ratio.is_finite() {
         Ok(())
@@ -265,13 +278,15 @@ impl FromStr for ClassCounts {
         for (index, word) in text.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()).enumerate() {
             let malformed = || Error::MalformedCounts { index, word: word.to_owned() };
             let (count, classes) = word.split_once(['x', 'X']).unwrap_or((word, "1"));
+            if !word.bytes().all(|byte| byte.is_ascii_digit() || byte.eq_ignore_ascii_case(&b'x')) {
+                return Err(malformed());
+            }
             let count: u64 = count.parse().map_err(|_| malformed())?;
             let classes: usize = classes.parse().ok().filter(|&classes| classes > 0).ok_or_else(malformed)?;
-            counts.try_reserve(classes).map_err(|_| Error::TooLarge {
-                what: "class counts",
-                rows: classes,
-                cols: 1,
-            })?;
+            // Words of one class at a time grow as any vector; a large repetition is looked at first.
+            if classes > 1 {
+                empty(counts.len().saturating_add(classes))?;
+            }
             counts.resize(counts.len() + classes, count);
         }
         Self::new(counts)

@@ -131,9 +131,9 @@ pub enum Error {
         /// The entry.
         value: f64,
     },
-    /// A dense matrix would need more memory than the machine can address or is willing to give.
+    /// An array would need more memory than the machine can address or is willing to give.
     TooLarge {
-        /// What the matrix is.
+        /// What the array is.
         what: &'static str,
         /// Its rows.
         rows: usize,
@@ -200,7 +200,7 @@ impl fmt::Display for Error {
                 write!(f, "matrix: entry ({row}, {col}) (counted from 0) is {value:?}, finite numbers are needed")
             }
             Self::TooLarge { what, rows, cols } => {
-                write!(f, "{what}: a dense {rows} x {cols} matrix does not fit in memory")
+                write!(f, "{what}: {rows} x {cols} numbers do not fit in memory")
             }
             Self::SvdDidNotConverge => write!(f, "singular value decomposition: the iteration did not converge"),
         }
@@ -208,3 +208,21 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Positive finite numbers, and no NaN.
+pub(crate) fn check_positive(argument: &'static str, value: f64) -> Result<(), Error> {
+    if value > 0.0 && value.is_finite() {
+        Ok(())
+    } else {
+        Err(Error::Domain { argument, value, accepted: "positive finite numbers" })
+    }
+}
+
+/// Finite numbers that are not negative, and no NaN.
+pub(crate) fn check_not_negative(argument: &'static str, value: f64) -> Result<(), Error> {
+    if value >= 0.0 && value.is_finite() {
+        Ok(())
+    } else {
+        Err(Error::Domain { argument, value, accepted: "finite numbers >= 0" })
+    }
+}

@@ -15,7 +15,7 @@
 //! Which classes of an imbalanced data set collapse at this decay, and does a descent that knows nothing of the theory agree?
 //!
 //! ```
-//! use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, theory::minimizer::ClassFate};
+//! use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, theory::minimizer::GroupFate};
 //! use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 //!
 //! // One class of 150 samples, 5 of 60 and 20 of 5; 64 features, one linear layer and a bias.
@@ -23,7 +23,7 @@
 //!
 //! let minimizer = ufm.minimizer()?;
 //! assert_eq!(minimizer.rank(), 6); // 19 of the 25 directions are gone:
-//! assert_eq!(minimizer.class_fates()?[2], ClassFate::Coincident); // the 20 small classes share one classifier
+//! assert_eq!(minimizer.group_fates()?[2], GroupFate::Coincident); // the 20 small classes share one classifier
 //!
 //! let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
 //! let run = Descent::default().minimize(&ufm, start)?;
@@ -109,4 +109,9 @@ pub use error::{Block, Error};
 pub use faer;
 pub use model::{Layer, Ufm};
 pub use parameters::Parameters;
+pub use rand;
 pub use targets::Targets;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

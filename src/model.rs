@@ -103,8 +103,8 @@ impl Ufm {
 
     /// The class counts, where the targets are labels.
     #[must_use]
-    pub fn classes(&self) -> Option<&ClassCounts> {
-        self.targets.classes()
+    pub fn class_counts(&self) -> Option<&ClassCounts> {
+        self.targets.class_counts()
     }
 
     /// The number of outputs K: of classes, where the targets are labels.

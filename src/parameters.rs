@@ -6,7 +6,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
     classes::ClassCounts,
-    error::{Block, Error},
+    error::{Block, Error, check_not_negative, check_positive},
     matrices::{first_not_finite, try_zeros},
     model::Ufm,
 };
@@ -57,17 +57,14 @@ impl Parameters {
     /// b               =  0
     /// ```
     ///
-    /// For L = 1 any positive scale leads to the global minimum. For L ≥ 2 zero is a local minimizer: start at a scale
-    /// well above 1, since the parts of random matrices along the singular vectors of the target are smaller than
-    /// their largest singular values.
+    /// For L = 1 any positive scale leads to the global minimum. For L ≥ 2 zero is a local minimizer, and a start far below the balanced level ends there:
+    /// start at a scale of about 1, with widths of several times K. Larger starts take longer and can stall.
     ///
     /// # Errors
     ///
     /// [`Error::Domain`] unless `scale` is positive and finite; [`Error::TooLarge`] where the features do not fit in memory.
     pub fn gaussian(ufm: &Ufm, scale: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
-        if !(scale > 0.0 && scale.is_finite()) {
-            return Err(Error::Domain { argument: "scale", value: scale, accepted: "positive finite numbers" });
-        }
+        check_positive("scale", scale)?;
         let deviations = gaussian_deviations(ufm, scale);
         Self::from_fn(ufm, |block| {
             let deviation = match block {
@@ -88,13 +85,8 @@ impl Parameters {
     /// [`Error::Domain`] unless both are finite and not negative; [`Error::TooLarge`] where the features do not fit in
     /// memory.
     pub fn normal(ufm: &Ufm, weights: f64, features: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
-        for (argument, value) in
-            [("standard deviation of weights", weights), ("standard deviation of features", features)]
-        {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::Domain { argument, value, accepted: "finite numbers >= 0" });
-            }
-        }
+        check_not_negative("standard deviation of weights", weights)?;
+        check_not_negative("standard deviation of features", features)?;
         Self::from_fn(ufm, |block| {
             let deviation = match block {
                 Block::Weights(_) => weights,
@@ -147,7 +139,7 @@ impl Parameters {
     /// [`Error::NoClassCounts`] where the targets are no labels; as [`Parameters::new`], where the parameters belong to another model.
     pub fn class_means(&self, ufm: &Ufm) -> Result<Mat<f64>, Error> {
         self.check_shapes(ufm)?;
-        let classes = ufm.classes().ok_or(Error::NoClassCounts)?;
+        let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
         Ok(class_means(classes, self.features.as_ref()))
     }
 

@@ -79,7 +79,7 @@ impl Targets {
 
     /// The class counts, where the targets are labels.
     #[must_use]
-    pub fn classes(&self) -> Option<&ClassCounts> {
+    pub fn class_counts(&self) -> Option<&ClassCounts> {
         match &self.kind {
             Kind::Labels { classes, .. } => Some(classes),
             Kind::Matrix(_) => None,

@@ -31,6 +31,7 @@ fn malformed_text_is_named() {
         ("5x2x2", 0, "5x2x2"),
         ("99999999999999999999", 0, "99999999999999999999"),
         ("10,20;30", 1, "20;30"),
+        ("+5x+2", 0, "+5x+2"),
     ] {
         let error = refused(text);
         assert_eq!(error, Error::MalformedCounts { index, word: word.into() });
@@ -42,6 +43,17 @@ fn malformed_text_is_named() {
     // More classes than any memory holds are refused before it is asked for.
     assert!(matches!(refused("1x9007199254740992"), Error::TooLarge { .. }));
     assert!(matches!(refused("1x18446744073709551615"), Error::TooLarge { .. }));
+}
+
+#[test]
+fn absurd_numbers_of_classes_are_refused_before_memory_is_asked_for() {
+    for classes in [usize::MAX, 1 << 62, 1 << 50] {
+        assert!(matches!(ClassCounts::balanced(classes, 1), Err(Error::TooLarge { .. })));
+        assert!(matches!(ClassCounts::step(classes, 1, 9, 2.0), Err(Error::TooLarge { .. })));
+        assert!(matches!(ClassCounts::step(1, classes, 9, 2.0), Err(Error::TooLarge { .. })));
+        assert!(matches!(ClassCounts::long_tail(classes, 9, 2.0), Err(Error::TooLarge { .. })));
+        assert!(matches!(ClassCounts::from_labels([0], classes), Err(Error::TooLarge { .. })));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Ufm,
     descent::{Descent, Method, StepSize, Stop, Variables},
     metrics::{
-        landscape::{Ending, ending},
+        landscape::{Difference, Ending, difference, ending},
         singular_values::singular_value_error,
     },
 };
@@ -54,9 +54,10 @@ proptest! {
             minimizer.directions().iter().flat_map(|d| std::iter::repeat_n(d.target, d.multiplicity)).collect();
         prop_assume!(!flat && (width >= targets.len() || targets[width] < 0.99 * targets[width - 1]));
         let start = Parameters::gaussian(&model, scale, &mut rng(seed)).unwrap();
-        let run = Descent::default().with_optimum(minimizer.objective(), 1e-10).minimize(&model, start).unwrap();
+        let run = Descent::default().with_optimum(minimizer.objective()).minimize(&model, start).unwrap();
+        prop_assert_eq!(run.stop, Stop::Gap);
+        prop_assert!((run.objective / minimizer.objective() - 1.0).abs() <= 1e-9 || minimizer.objective() == 0.0);
         prop_assert_eq!(ending(&minimizer, &run).unwrap(), Ending::GlobalMinimum);
-        prop_assert!(run.gap.unwrap().abs() <= 1e-9, "{:?}", run.gap);
     }
 
     /// L >= 2 from a start above the balanced level, widths several times K, decays well below the thresholds.
@@ -71,7 +72,7 @@ proptest! {
         let model = model(counts, depth, 40, 10_f64.powf(log_q), bias);
         let minimizer = model.minimizer().unwrap();
         let start = Parameters::gaussian(&model, 1.5, &mut rng(seed)).unwrap();
-        let run = Descent::default().with_optimum(minimizer.objective(), 1e-10).minimize(&model, start).unwrap();
+        let run = Descent::default().with_optimum(minimizer.objective()).minimize(&model, start).unwrap();
         prop_assert_eq!(run.stop, Stop::Gap);
         // The objective is quadratic about the minimum, with a curvature of at least about e: errors are below √(gap/e).
         prop_assert!(singular_value_error(&minimizer, &run.parameters).unwrap() <= 1e-3);
@@ -148,7 +149,7 @@ fn every_method_reaches_the_minimum_of_the_paper_profile() {
             let start = Parameters::gaussian(&model, 1.0, &mut rng(3)).unwrap();
             let run = Descent::new(method)
                 .with_variables(variables)
-                .with_optimum(minimizer.objective(), 1e-10)
+                .with_optimum(minimizer.objective())
                 .minimize(&model, start)
                 .unwrap();
             assert_eq!(run.stop, Stop::Gap, "{method:?} {variables:?}");
@@ -162,7 +163,11 @@ fn a_start_at_the_minimizer_stays_there() {
     let model = model(vec![20, 10, 10, 5], 3, 8, 0.05, true);
     let minimizer = model.minimizer().unwrap();
     let start = minimizer.random_parameters(&mut rng(0)).unwrap();
-    let run = Descent::default().with_optimum(minimizer.objective(), 1e-13).minimize(&model, start.clone()).unwrap();
+    let run = Descent::default()
+        .with_optimum(minimizer.objective())
+        .with_gap_tolerance(1e-13)
+        .minimize(&model, start.clone())
+        .unwrap();
     assert_eq!((run.stop, run.steps), (Stop::Gap, 0));
     // Without an optimum the gradient tells: rounding of the gradient is 1/e times an epsilon.
     let run = Descent::default().minimize(&model, start).unwrap();
@@ -179,26 +184,87 @@ fn critical_points_are_told_from_minima() {
         let run = Descent::default().minimize(&model, Parameters::zeros(&model).unwrap()).unwrap();
         assert_eq!((run.stop, run.steps), (Stop::Gradient, 0));
         assert!((run.objective - 0.5).abs() <= ROUNDING);
-        let Ending::CriticalPoint { missing } = ending(&minimizer, &run).unwrap() else { panic!("zero is no minimum") };
-        assert_eq!(missing.iter().map(|missing| missing.count).collect::<Vec<_>>(), [1, 3]);
+        let Ending::CriticalPoint(Difference { missing, .. }) = ending(&minimizer, &run).unwrap() else {
+            panic!("zero is no minimum")
+        };
+        assert_eq!(missing.iter().map(|&(_, count)| count).collect::<Vec<_>>(), [1, 3]);
     }
     // L = 3 from a start below the balanced level: descent itself ends at zero.
     let model = model(vec![20, 10, 10, 10], 3, 8, 0.05, true);
     let minimizer = model.minimizer().unwrap();
     let start = Parameters::gaussian(&model, 0.05, &mut rng(1)).unwrap();
-    let run = Descent::default().with_optimum(minimizer.objective(), 1e-10).minimize(&model, start).unwrap();
-    let Ending::CriticalPoint { missing } = ending(&minimizer, &run).unwrap() else { panic!("zero is no minimum") };
-    assert_eq!(missing.iter().map(|missing| missing.count).sum::<usize>(), 3);
-    assert_eq!(ending(&minimizer, &run).unwrap().to_string(), "critical point, 3 directions missing");
+    let run = Descent::default().with_optimum(minimizer.objective()).minimize(&model, start).unwrap();
+    let Ending::CriticalPoint(Difference { missing, .. }) = ending(&minimizer, &run).unwrap() else {
+        panic!("zero is no minimum")
+    };
+    assert_eq!(missing.iter().map(|&(_, count)| count).sum::<usize>(), 3);
+    assert_eq!(
+        ending(&minimizer, &run).unwrap().to_string(),
+        "critical point above the minimum: directions missing 3, in excess 0"
+    );
+}
+
+#[test]
+fn a_local_minimum_beyond_the_threshold_is_no_global_one() {
+    // L = 2, q = 1.02 q_2: the minimizer is zero, but a warm start from smaller decays stays at the positive critical point.
+    let at = |scale: f64| {
+        Ufm::bias_free(ClassCounts::new([10; 4]).unwrap(), [Layer::new(6, 0.01 * scale); 2], 0.01 * scale).unwrap()
+    };
+    let critical = at(1.0).minimizer().unwrap().directions()[0].critical_scale;
+    let (below, beyond) = (at(0.99 * critical), at(1.02 * critical));
+    let start = below.minimizer().unwrap().parameters().unwrap();
+    let (weights, features, bias) = start.into_parts();
+    let start = Parameters::new(&beyond, weights, features, bias).unwrap();
+    let run = Descent::default().minimize(&beyond, start).unwrap();
+    let minimizer = beyond.minimizer().unwrap();
+    assert_eq!((minimizer.rank(), run.stop), (0, Stop::Gradient));
+    assert!(run.objective > 1.01 * minimizer.objective());
+    let Ending::CriticalPoint(difference) = ending(&minimizer, &run).unwrap() else { panic!("a local minimum") };
+    assert_eq!((difference.missing, difference.excess), (vec![], vec![0]));
+}
+
+#[test]
+fn endings_do_not_trust_the_optimum_they_are_told() {
+    let model = model(vec![20, 10, 5], 1, 8, 0.05, true);
+    let minimizer = model.minimizer().unwrap();
+    let start = Parameters::gaussian(&model, 1.0, &mut rng(0)).unwrap();
+    let wrong = Descent::default().with_optimum(10.0 * minimizer.objective()).minimize(&model, start.clone()).unwrap();
+    assert_eq!(ending(&minimizer, &wrong).unwrap(), Ending::Unfinished(Stop::Gap));
+    let loose = Descent::default().with_optimum(minimizer.objective()).with_gap_tolerance(0.5);
+    let run = loose.minimize(&model, start).unwrap();
+    assert_eq!(ending(&minimizer, &run).unwrap(), Ending::Unfinished(Stop::Gap));
+    // At a minimizer nothing is missing and nothing in excess, whatever the width cuts.
+    for width in 1..4 {
+        let narrow = Ufm::bias_free(ClassCounts::new([9, 9, 4]).unwrap(), [Layer::new(width, 0.01)], 0.01).unwrap();
+        let minimizer = narrow.minimizer().unwrap();
+        assert_eq!(difference(&minimizer, &minimizer.parameters().unwrap()).unwrap(), Difference::default());
+    }
+}
+
+#[test]
+fn the_gradient_that_stops_a_run_is_that_of_its_last_point() {
+    for seed in 0..8 {
+        let model = model(vec![20, 10, 5, 3], 1 + seed as usize % 2, 12, 0.03, seed % 3 == 0);
+        let start = Parameters::gaussian(&model, 1.0, &mut rng(seed)).unwrap();
+        for method in METHODS {
+            let run = Descent::new(method).with_gradient_tolerance(1e-7).minimize(&model, start.clone()).unwrap();
+            assert_eq!(run.stop, Stop::Gradient);
+            assert!(run.gradient_norm <= 1e-7 * run.objective.sqrt());
+            assert_eq!(run.gradient_norm, run.trajectory[run.steps].gradient_norm);
+        }
+    }
 }
 
 #[test]
 fn a_saddle_between_the_minima_is_told_by_what_it_misses() {
     // The minimizer of the same model of width 1, in a corner of the wide one: critical, with one direction of three.
     let wide = model(vec![20, 10, 10, 10], 1, 8, 0.05, true);
-    let narrow =
-        Ufm::biased(wide.classes().unwrap().clone(), [Layer::new(1, wide.layers()[0].decay)], wide.feature_decay())
-            .unwrap();
+    let narrow = Ufm::biased(
+        wide.class_counts().unwrap().clone(),
+        [Layer::new(1, wide.layers()[0].decay)],
+        wide.feature_decay(),
+    )
+    .unwrap();
     let corner = narrow.minimizer().unwrap().parameters().unwrap();
     let (mut weights, mut features, bias) = Parameters::zeros(&wide).unwrap().into_parts();
     weights[0].col_mut(0).copy_from(corner.weights()[0].col(0));
@@ -206,10 +272,10 @@ fn a_saddle_between_the_minima_is_told_by_what_it_misses() {
     let saddle = Parameters::new(&wide, weights, features, bias.map(|_| corner.bias().unwrap().to_owned())).unwrap();
     let run = Descent::default().minimize(&wide, saddle).unwrap();
     assert_eq!((run.stop, run.steps), (Stop::Gradient, 0));
-    let Ending::CriticalPoint { missing } = ending(&wide.minimizer().unwrap(), &run).unwrap() else {
+    let Ending::CriticalPoint(Difference { missing, .. }) = ending(&wide.minimizer().unwrap(), &run).unwrap() else {
         panic!("a saddle")
     };
-    assert_eq!(missing.iter().map(|missing| missing.count).sum::<usize>(), 2);
+    assert_eq!(missing.iter().map(|&(_, count)| count).sum::<usize>(), 2);
 }
 
 #[test]
@@ -289,8 +355,8 @@ fn options_that_cannot_be_are_refused() {
     for bad in [f64::NAN, f64::INFINITY, -1.0] {
         refused(Descent::default().with_step_size(StepSize::Fixed(bad)), "step size");
         refused(Descent::new(Method::HeavyBall { momentum: bad }), "momentum");
-        refused(Descent::default().with_optimum(bad, 0.1), "optimum");
-        refused(Descent::default().with_optimum(0.1, bad), "gap");
+        refused(Descent::default().with_optimum(bad).with_gap_tolerance(0.1), "optimum");
+        refused(Descent::default().with_optimum(0.1).with_gap_tolerance(bad), "gap tolerance");
         refused(Descent::default().with_gradient_tolerance(bad), "gradient tolerance");
     }
     refused(Descent::default().with_step_size(StepSize::Fixed(0.0)), "step size");

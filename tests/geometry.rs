@@ -4,7 +4,7 @@ use neural_collapse::{
     ClassCounts, Error, Layer, Ufm,
     theory::{
         geometry::critical_imbalance_ratio,
-        minimizer::{ClassFate, Fate},
+        minimizer::{Fate, GroupFate},
     },
 };
 use proptest::prelude::*;
@@ -32,8 +32,8 @@ proptest! {
         let grams = [
             (geometry.classifiers(), &product * product.transpose()),
             (geometry.class_means(), means.transpose() * &means),
-            (geometry.logits(), &product * &means),
         ];
+        let logits = &product * &means;
         for (gram, dense) in grams {
             // Sums of up to 14 products, rounded in each of up to four factors.
             let rounding = 128.0 * f64::EPSILON * dense.norm_l2();
@@ -46,6 +46,15 @@ proptest! {
                 }
             }
         }
+        for k in 0..logits.nrows() {
+            for l in 0..logits.nrows() {
+                let rounding = 128.0 * f64::EPSILON * logits.norm_l2();
+                match geometry.logit(k, l) {
+                    Some(value) => prop_assert!((value - logits[(k, l)]).abs() <= rounding),
+                    None => prop_assert!(!minimizer.is_unique()),
+                }
+            }
+        }
     }
 
     /// What a user reads about a group is what its numbers say.
@@ -53,30 +62,30 @@ proptest! {
     fn fates_are_those_of_the_geometry(model in models()) {
         let minimizer = model.minimizer().unwrap();
         let geometry = minimizer.geometry().unwrap();
-        for (r, (group, fate)) in model.classes().unwrap().groups().zip(minimizer.class_fates().unwrap()).enumerate() {
+        for (r, (group, fate)) in model.class_counts().unwrap().groups().zip(minimizer.group_fates().unwrap()).enumerate() {
             let (k, gram) = (group.classes[0], geometry.classifiers());
             let norm = gram.norm(k);
             match fate {
-                ClassFate::Vanished => prop_assert!(norm == Some(0.0)),
-                ClassFate::Ambiguous => prop_assert!(norm.is_none()),
+                GroupFate::Vanished => prop_assert!(norm == Some(0.0)),
+                GroupFate::Ambiguous => prop_assert!(norm.is_none()),
                 _ => prop_assert!(norm.unwrap() > 0.0),
             }
             if let (Some(&l), Some(norm)) = (group.classes.get(1), norm) {
                 let product = gram.inner_product(k, l).unwrap();
                 match fate {
-                    ClassFate::Coincident => prop_assert!(product == norm * norm || (product / norm / norm - 1.0).abs() <= 4.0 * f64::EPSILON),
-                    ClassFate::Distinct => prop_assert!(product < norm * norm),
+                    GroupFate::Coincident => prop_assert!(product == norm * norm || (product / norm / norm - 1.0).abs() <= 4.0 * f64::EPSILON),
+                    GroupFate::Distinct => prop_assert!(product < norm * norm),
                     _ => prop_assert!(product == 0.0),
                 }
                 // A width may have cut the group's directions before decay collapses them.
                 let own = minimizer.directions().iter().find(|direction| direction.group == Some(r)).unwrap();
                 if let Some(scale) = minimizer.coincidence_scale(r) && own.fate != Fate::Cut && (scale - 1.0).abs() > 1e-12 {
-                    prop_assert_eq!(scale > 1.0, fate == ClassFate::Distinct || fate == ClassFate::Ambiguous);
+                    prop_assert_eq!(scale > 1.0, fate == GroupFate::Distinct || fate == GroupFate::Ambiguous);
                 }
             }
             let scale = minimizer.vanishing_scale(r).unwrap();
             if (scale - 1.0).abs() > 1e-12 && scale < 1.0 {
-                prop_assert!(fate == ClassFate::Vanished);
+                prop_assert!(fate == GroupFate::Vanished);
             }
         }
     }
@@ -100,8 +109,8 @@ proptest! {
         let kept = |ratio: f64| {
             let classes = ClassCounts::step(majority, minority, count, ratio).unwrap();
             let model = make(classes, layers.as_slice(), c).unwrap();
-            let fates = model.minimizer().unwrap().class_fates().unwrap();
-            fates[fates.len() - 1] == ClassFate::Distinct
+            let fates = model.minimizer().unwrap().group_fates().unwrap();
+            fates[fates.len() - 1] == GroupFate::Distinct
         };
         if ratio > 1.0 && ratio < 1e6 {
             // A ratio of at most 1e6 leaves counts of 1e6, which round by 1e-6.

@@ -4,13 +4,14 @@ use faer::{Mat, MatRef};
 use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Ufm,
     theory::{
-        minimizer::{ClassFate, Fate, Minimizer, Tie},
+        minimizer::{Fate, GroupFate, Minimizer, Tie},
         shrinkage::shrinkage_threshold,
         spectrum::{centered_label_matrix, dense_svd},
     },
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+use rand_distr::{Distribution, StandardNormal};
 
 fn ufm(counts: &str, widths: &[usize], layer_decays: &[f64], feature_decay: f64, bias: bool) -> Ufm {
     let layers: Vec<Layer> = widths.iter().zip(layer_decays).map(|(&width, &decay)| Layer::new(width, decay)).collect();
@@ -102,9 +103,9 @@ fn counts_of_one_class_have_a_minimizer() {
     let biased = ufm("9", &[3, 3], &[1e-2, 1e-2], 1e-2, true).minimizer().unwrap();
     assert_eq!((biased.objective(), biased.rank(), biased.is_unique()), (0.0, 0, true));
     assert_eq!(biased.parameters().unwrap().bias().unwrap()[0], 1.0);
-    assert_eq!(biased.class_fates().unwrap(), [ClassFate::Vanished]);
+    assert_eq!(biased.group_fates().unwrap(), [GroupFate::Vanished]);
     let bias_free = ufm("9", &[3, 3], &[1e-2, 1e-2], 1e-2, false).minimizer().unwrap();
-    assert_eq!((bias_free.rank(), bias_free.class_fates().unwrap()), (1, vec![ClassFate::Distinct]));
+    assert_eq!((bias_free.rank(), bias_free.group_fates().unwrap()), (1, vec![GroupFate::Distinct]));
 }
 
 #[test]
@@ -116,6 +117,7 @@ fn both_ties_are_told() {
         let at = ufm("50x2 20 10", &[8, 8], &[1e-2, 1e-2], decay, false).minimizer().unwrap();
         assert_eq!(at.ties(), [Tie::Threshold { direction }]);
         assert_eq!(at.directions()[direction].shrinkage, 0.5);
+        assert_eq!(at.group_fates().unwrap()[direction], GroupFate::Ambiguous);
         // Both sides of the tie.
         let below = ufm("50x2 20 10", &[8, 8], &[1e-2, 1e-2], decay * (1.0 - 1e-13), false).minimizer().unwrap();
         let above = ufm("50x2 20 10", &[8, 8], &[1e-2, 1e-2], decay * (1.0 + 1e-13), false).minimizer().unwrap();
@@ -129,7 +131,7 @@ fn both_ties_are_told() {
     // A width that cuts through the two classes of 50, and one that cuts between different counts.
     let cut = ufm("50x2 20 10", &[1], &[1e-3], 1e-3, false).minimizer().unwrap();
     assert_eq!(cut.ties(), [Tie::Width { direction: 0 }]);
-    assert_eq!(cut.class_fates().unwrap(), [ClassFate::Ambiguous, ClassFate::Vanished, ClassFate::Vanished]);
+    assert_eq!(cut.group_fates().unwrap(), [GroupFate::Ambiguous, GroupFate::Vanished, GroupFate::Vanished]);
     assert!(ufm("50x2 20 10", &[2], &[1e-3], 1e-3, false).minimizer().unwrap().is_unique());
     // L = 1 at q = 1: the direction shrinks to zero continuously, there is no tie.
     let plain = ufm("50 20", &[8], &[1e-2], 1e-3, false);
@@ -150,7 +152,7 @@ fn bias_free_classes_collapse_at_the_known_count() {
 fn minority_collapse_with_a_bias_makes_classifiers_coincide() {
     let model = ufm("1500 600x5 50x20", &[64], &[5e-3], 5e-4, true);
     let minimizer = model.minimizer().unwrap();
-    assert_eq!(minimizer.class_fates().unwrap(), [ClassFate::Distinct, ClassFate::Distinct, ClassFate::Coincident]);
+    assert_eq!(minimizer.group_fates().unwrap(), [GroupFate::Distinct, GroupFate::Distinct, GroupFate::Coincident]);
     let parameters = minimizer.parameters().unwrap();
     let (product, means) = (parameters.product(), parameters.class_means(&model).unwrap());
     for class in 7..26 {
@@ -233,13 +235,36 @@ proptest! {
         }
     }
 
+    /// The objective does not change under the gauge, at any point: W_l → Q_{l+1} W_l Q_lᵀ, H → Q_1 H.
+    #[test]
+    fn the_objective_is_gauge_invariant(model in models(), seed: u64) {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let point = Parameters::normal(&model, 1.0, 1.0, &mut rng).unwrap();
+        let (mut weights, mut features, bias) = point.clone().into_parts();
+        for l in 0..model.depth() {
+            let width = model.layers()[l].width;
+            let gaussian = Mat::<f64>::from_fn(width, width, |_, _| StandardNormal.sample(&mut rng));
+            let rotation = gaussian.qr().compute_thin_Q();
+            weights[l] = &weights[l] * rotation.transpose();
+            if l > 0 {
+                weights[l - 1] = &rotation * &weights[l - 1];
+            } else {
+                features = &rotation * features;
+            }
+        }
+        let turned = Parameters::new(&model, weights, features, bias).unwrap();
+        let (a, b) = (model.objective(&point).unwrap(), model.objective(&turned).unwrap());
+        // Products of up to five matrices of 14 columns, turned twice each.
+        prop_assert!((a / b - 1.0).abs() <= 1000.0 * f64::EPSILON);
+    }
+
     /// Layers are balanced, features collapsed, and singular values are those promised.
     #[test]
     fn layers_are_balanced_and_collapsed(model in models(), seed: u64) {
         let minimizer = model.minimizer().unwrap();
         let parameters = minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
         let means = parameters.class_means(&model).unwrap();
-        let root_counts: Vec<f64> = model.classes().unwrap().counts().iter().map(|&count| (count as f64).sqrt()).collect();
+        let root_counts: Vec<f64> = model.class_counts().unwrap().counts().iter().map(|&count| (count as f64).sqrt()).collect();
         let weighted = Mat::from_fn(means.nrows(), means.ncols(), |i, k| means[(i, k)] * root_counts[k]);
         let rounding = 64.0 * f64::EPSILON;
         let close = |matrix: MatRef<'_, f64>, values: Vec<f64>| {
@@ -266,7 +291,7 @@ proptest! {
         }
         // NC1: every feature is its class mean.
         let mut column = 0;
-        for (class, &count) in model.classes().unwrap().counts().iter().enumerate() {
+        for (class, &count) in model.class_counts().unwrap().counts().iter().enumerate() {
             for _ in 0..count {
                 let deviation = (parameters.features().col(column) - means.col(class)).norm_l2();
                 // A mean of n_k equal numbers rounds n_k times.
@@ -294,7 +319,7 @@ proptest! {
     /// Permuting the classes permutes the answer: all numbers are the same.
     #[test]
     fn permuting_classes_permutes_the_answer(model in models(), shift in 0_usize..12) {
-        let mut counts = model.classes().unwrap().counts().to_vec();
+        let mut counts = model.class_counts().unwrap().counts().to_vec();
         let shift = shift % counts.len();
         counts.rotate_left(shift);
         let make = if model.has_bias() { Ufm::biased } else { Ufm::bias_free };
@@ -325,8 +350,8 @@ proptest! {
         let decay = 10_f64.powf(log_q) * (classes.group(0).count as f64).sqrt() / classes.samples() as f64;
         let model = Ufm::biased(classes, [Layer::new(12, 0.1 * decay)], 10.0 * decay).unwrap();
         let minimizer = model.minimizer().unwrap();
-        let target = centered_label_matrix(model.classes().unwrap()).unwrap();
-        let threshold = model.classes().unwrap().samples() as f64 * (model.layers()[0].decay * model.feature_decay()).sqrt();
+        let target = centered_label_matrix(model.class_counts().unwrap()).unwrap();
+        let threshold = model.class_counts().unwrap().samples() as f64 * (model.layers()[0].decay * model.feature_decay()).sqrt();
         let thresholded = neural_collapse::theory::thresholding::soft_threshold(target.as_ref(), threshold).unwrap();
         let parameters = minimizer.parameters().unwrap();
         let means = parameters.class_means(&model).unwrap();
@@ -334,7 +359,7 @@ proptest! {
         let matrix = thresholded.matrix();
         for i in 0..matrix.nrows() {
             for k in 0..matrix.ncols() {
-                let root = (model.classes().unwrap().counts()[k] as f64).sqrt();
+                let root = (model.class_counts().unwrap().counts()[k] as f64).sqrt();
                 // A dense decomposition of a 12 x 12 matrix: some K epsilons of the largest singular value.
                 prop_assert!((prediction[(i, k)] * root - matrix[(i, k)]).abs() <= 64.0 * f64::EPSILON * target.norm_l2());
             }

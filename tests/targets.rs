@@ -168,7 +168,7 @@ fn descent_meets_theory_on_any_targets() {
                 let minimizer = model.minimizer().unwrap();
                 let start = Parameters::gaussian(&model, 1.0, &mut rng(0)).unwrap();
                 for reduced in [true, false] {
-                    let descent = Descent::default().with_optimum(minimizer.objective(), 1e-10).with_reduction(reduced);
+                    let descent = Descent::default().with_optimum(minimizer.objective()).with_reduction(reduced);
                     let run = descent.minimize(&model, start.clone()).unwrap();
                     assert_eq!(run.stop, Stop::Gap, "{bias} {depth}");
                     assert!(singular_value_error(&minimizer, &run.parameters).unwrap() < 1e-3);
@@ -191,7 +191,7 @@ fn targets_without_variation_collapse() {
     assert!(minimizer.directions().iter().all(|direction| direction.fate == Fate::Collapsed));
     // Descent has only the mean to learn, and a gap relative to the objective at zero.
     let start = Parameters::gaussian(&model, 1.0, &mut rng(0)).unwrap();
-    let run = Descent::default().with_optimum(0.0, 1e-10).minimize(&model, start).unwrap();
+    let run = Descent::default().with_optimum(0.0).minimize(&model, start).unwrap();
     assert_eq!(run.stop, Stop::Gap);
     // Without a bias they are one direction.
     let model = Ufm::bias_free(equal, [Layer::new(5, 1e-3)], 1e-3).unwrap();
@@ -234,7 +234,7 @@ fn targets_that_cannot_be_are_refused() {
     // Questions about classes, where there are none.
     let model = Ufm::biased(Targets::matrix(gaussian(2, 9, 0)).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
     let minimizer = model.minimizer().unwrap();
-    assert_eq!(minimizer.class_fates(), Err(Error::NoClassCounts));
+    assert_eq!(minimizer.group_fates(), Err(Error::NoClassCounts));
     assert_eq!(minimizer.geometry().unwrap_err(), Error::NoClassCounts);
     assert_eq!(Parameters::zeros(&model).unwrap().class_means(&model), Err(Error::NoClassCounts));
 }

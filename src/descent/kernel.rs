@@ -43,7 +43,7 @@ pub(crate) struct Column {
 /// The columns of all samples.
 pub(crate) fn sample_columns(ufm: &Ufm) -> Vec<Column> {
     let sample = |class| Column { class, weight: 1.0 };
-    match ufm.classes() {
+    match ufm.class_counts() {
         Some(classes) => {
             let classes = classes.ranges().enumerate();
             classes.flat_map(|(class, samples)| samples.map(move |_| sample(Some(class)))).collect()

@@ -73,10 +73,15 @@ impl Momentum {
         }
     }
 
+    /// Starts from rest again.
+    pub(super) fn stop(&mut self) {
+        self.t = 1.0;
+    }
+
     /// To be told the slope <∇f(y), x_{k+1} - x_k> of the step taken.
     pub(super) fn stepped(&mut self, slope: f64) {
         if self.method.looks_ahead() && slope > 0.0 {
-            self.t = 1.0;
+            self.stop();
         }
     }
 }

@@ -19,10 +19,15 @@ use self::{
     reduction::{Reduction, reduced_columns},
     variables::{Scales, difference, extrapolate, longest_step, slope},
 };
-use crate::{error::Error, model::Ufm, parameters::Parameters};
+use crate::{
+    error::{Error, check_not_negative, check_positive},
+    model::Ufm,
+    parameters::Parameters,
+};
 
 /// How far a step goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub enum StepSize {
     /// The longest step η, to within a factor of 2, for which the objective is below the quadratic that has curvature 1/η:
     ///
@@ -51,7 +56,7 @@ pub enum StepSize {
 /// let ufm = Ufm::biased("60x2,20,5".parse::<ClassCounts>()?, [Layer::new(16, 5e-3)], 5e-3)?;
 /// let minimizer = ufm.minimizer()?;
 /// let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
-/// let run = Descent::default().with_optimum(minimizer.objective(), 1e-10).minimize(&ufm, start)?;
+/// let run = Descent::default().with_optimum(minimizer.objective()).minimize(&ufm, start)?;
 /// assert_eq!(run.stop, Stop::Gap);
 /// assert!(run.objective - minimizer.objective() <= 1e-10 * minimizer.objective());
 /// # Ok::<(), neural_collapse::Error>(())
@@ -65,7 +70,8 @@ pub struct Descent {
     step_size: StepSize,
     step_limit: usize,
     gradient_tolerance: f64,
-    optimum: Option<(f64, f64)>,
+    optimum: Option<f64>,
+    gap_tolerance: f64,
 }
 
 impl Default for Descent {
@@ -79,6 +85,7 @@ impl Default for Descent {
             step_limit: 100_000,
             gradient_tolerance: 1e-9,
             optimum: None,
+            gap_tolerance: 1e-10,
         }
     }
 }
@@ -116,10 +123,15 @@ impl Descent {
         Self { gradient_tolerance: tolerance, ..self }
     }
 
-    /// Ends with [`Stop::Gap`] once the relative gap (f - f*)/f* is at most `gap`; for f* = 0, relative to the
-    /// objective at zero instead, 1/2 for one-hot labels.
-    pub fn with_optimum(self, optimum: f64, gap: f64) -> Self {
-        Self { optimum: Some((optimum, gap)), ..self }
+    /// Measures the relative gap (f - f*)/f* to this optimum f*, and ends with [`Stop::Gap`] once it is at most 1e-10 or what
+    /// [`Descent::with_gap_tolerance`] asks for. Where f* = 0 the gap is relative to the objective at zero, 1/2 for one-hot labels.
+    pub fn with_optimum(self, optimum: f64) -> Self {
+        Self { optimum: Some(optimum), ..self }
+    }
+
+    /// Ends with [`Stop::Gap`] once the relative gap is at most this, where the optimum is given. Zero lets the run go on to its other ends.
+    pub fn with_gap_tolerance(self, gap_tolerance: f64) -> Self {
+        Self { gap_tolerance, ..self }
     }
 
     /// Descends from `start`.
@@ -145,7 +157,7 @@ impl Descent {
     ) -> Result<Run, Error> {
         self.check()?;
         start.check_shapes(ufm)?;
-        let (columns, reduction, start) = match ufm.classes().filter(|_| self.reduced) {
+        let (columns, reduction, start) = match ufm.class_counts().filter(|_| self.reduced) {
             Some(classes) => {
                 let (reduction, features) = Reduction::new(classes, start.features.as_ref())?;
                 (reduced_columns(classes, features.ncols()), Some(reduction), Parameters { features, ..start })
@@ -158,28 +170,14 @@ impl Descent {
 
     fn check(&self) -> Result<(), Error> {
         self.method.check()?;
-        let positive = |argument, value: f64| {
-            if value > 0.0 && value.is_finite() {
-                Ok(())
-            } else {
-                Err(Error::Domain { argument, value, accepted: "positive finite numbers" })
-            }
-        };
-        let not_negative = |argument, value: f64| {
-            if value >= 0.0 && value.is_finite() {
-                Ok(())
-            } else {
-                Err(Error::Domain { argument, value, accepted: "finite numbers >= 0" })
-            }
-        };
         if let StepSize::Fixed(step) = self.step_size {
-            positive("step size", step)?;
+            check_positive("step size", step)?;
         }
-        if let Some((optimum, gap)) = self.optimum {
-            not_negative("optimum", optimum)?;
-            not_negative("gap", gap)?;
+        if let Some(optimum) = self.optimum {
+            check_not_negative("optimum", optimum)?;
         }
-        not_negative("gradient tolerance", self.gradient_tolerance)
+        check_not_negative("gap tolerance", self.gap_tolerance)?;
+        check_not_negative("gradient tolerance", self.gradient_tolerance)
     }
 }
 
@@ -193,7 +191,7 @@ pub enum Stop {
     Gradient,
     /// The number of steps has been used up.
     StepLimit,
-    /// The objective has left every bound: a smaller fixed step, or automatic steps, will help. The run holds
+    /// The objective has left every bound: the start is too large, or a fixed step is and a smaller one, or automatic steps, will help. The run holds
     /// the best point seen.
     Diverged,
     /// The observer has asked for it.
@@ -208,8 +206,8 @@ pub struct Record {
     pub step: usize,
     /// The objective here.
     pub objective: f64,
-    /// The norm, in the variables of the descent, of the gradient that the next step is made of (for Nesterov's method it is taken a
-    /// little ahead of the point).
+    /// The norm, in the variables of the descent, of the gradient that the next step is made of: for Nesterov's method taken a
+    /// little ahead of the point, but for a last point that ends the run with [`Stop::Gradient`].
     pub gradient_norm: f64,
 }
 
@@ -343,7 +341,13 @@ impl<'a> Walk<'a> {
         loop {
             let step = trajectory.len();
             self.look();
-            let gradient_norm = self.scales.gradient_square(&self.gradient).sqrt();
+            let tolerance = self.descent.gradient_tolerance * self.objective.max(f64::EPSILON * self.scale).sqrt();
+            let mut gradient_norm = self.scales.gradient_square(&self.gradient).sqrt();
+            if gradient_norm <= tolerance && self.beta > 0.0 {
+                // The gradient ahead is small: what counts is the one at the point itself, and the next step starts from rest.
+                self.rest();
+                gradient_norm = self.scales.gradient_square(&self.gradient).sqrt();
+            }
             let record = Record { step, objective: self.objective, gradient_norm };
             trajectory.push(record);
             let gap = self.gap();
@@ -353,11 +357,9 @@ impl<'a> Walk<'a> {
             // Negated comparisons: NaN has diverged.
             let stop = if !(self.objective <= bound && self.objective.is_finite()) {
                 Some(Stop::Diverged)
-            } else if gap.zip(self.descent.optimum).is_some_and(|(gap, (_, wanted))| gap <= wanted) {
+            } else if gap.is_some_and(|gap| gap <= self.descent.gap_tolerance) {
                 Some(Stop::Gap)
-            } else if gradient_norm
-                <= self.descent.gradient_tolerance * self.objective.max(f64::EPSILON * self.scale).sqrt()
-            {
+            } else if gradient_norm <= tolerance {
                 Some(Stop::Gradient)
             } else if asked_to_stop {
                 Some(Stop::Observer)
@@ -379,6 +381,15 @@ impl<'a> Walk<'a> {
         if self.descent.method.looks_ahead() && self.beta > 0.0 {
             extrapolate(&mut self.next, &self.point, self.beta, &self.displacement);
             self.base = self.kernel.gradient(&self.next, &mut self.gradient);
+        }
+    }
+
+    /// Gives up the momentum, and takes the gradient at the point.
+    fn rest(&mut self) {
+        if self.descent.method.looks_ahead() {
+            self.momentum.stop();
+            self.beta = self.momentum.next();
+            self.base = self.kernel.gradient(&self.point, &mut self.gradient);
         }
     }
 
@@ -436,7 +447,7 @@ impl<'a> Walk<'a> {
     fn gap(&self) -> Option<f64> {
         self.descent
             .optimum
-            .map(|(optimum, _)| (self.objective - optimum) / if optimum > 0.0 { optimum } else { self.scale })
+            .map(|optimum| (self.objective - optimum) / if optimum > 0.0 { optimum } else { self.scale })
     }
 
     fn finish(mut self, stop: Stop, trajectory: Vec<Record>, reduction: Option<&Reduction>) -> Result<Run, Error> {

@@ -6,9 +6,11 @@ use crate::{model::Ufm, parameters::Parameters, wide::Wide};
 
 /// Which variables the descent moves in. The objective is the same; its level sets are rounder in balanced variables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Variables {
-    /// √λ_l W_l, √λ_H H and b (scaled like the largest direction): every regularizer is 1/2 ‖·‖², and a minimizer has the same singular values in every block. A step η
-    /// moves W_l by η/λ_l times its gradient.
+    /// √λ_l W_l, √λ_H H and b/√s: every regularizer is 1/2 ‖·‖², and a minimizer has the same singular values in every block. A step η
+    /// moves W_l by η/λ_l times its gradient, and b by η s, where s = max(1, 1/q_0), q_0 = N (λ_H λ_1 ··· λ_L / n_max^L)^(1/(L+1)), makes the bias about
+    /// as stiff as the other blocks are.
     #[default]
     Balanced,
     /// W_l, H and b themselves, as frameworks train them.

@@ -78,7 +78,7 @@ pub fn singular_value_error(minimizer: &Minimizer, parameters: &Parameters) -> R
 
 /// The features beside the right singular vectors of the target: H̄ D, d_1 × K, for labels, and H for a matrix of targets.
 pub(super) fn weighted_features(ufm: &Ufm, parameters: &Parameters) -> Result<Mat<f64>, Error> {
-    let Some(classes) = ufm.classes() else {
+    let Some(classes) = ufm.class_counts() else {
         parameters.check_shapes(ufm)?;
         return Ok(parameters.features().to_owned());
     };

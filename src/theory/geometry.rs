@@ -12,6 +12,8 @@
 //! W = W_{L:1}; j runs over the directions between groups, and the second terms are those of the √c_r directions within group r. Without a bias there
 //! are no directions between groups, and δ_kl - 1/m_r is δ_kl.
 
+use std::sync::Arc;
+
 use faer::{Col, Mat};
 
 use super::{
@@ -19,7 +21,12 @@ use super::{
     minimizer::{Direction, Fate, Minimizer, Tie},
     shrinkage::critical_q,
 };
-use crate::{classes::ClassCounts, error::Error, model::Layer, wide::Wide};
+use crate::{
+    classes::ClassCounts,
+    error::Error,
+    model::{Layer, Ufm},
+    wide::Wide,
+};
 
 /// The geometry of the minimizer: R × R numbers for each Gram matrix, whatever the number of classes.
 ///
@@ -42,18 +49,23 @@ use crate::{classes::ClassCounts, error::Error, model::Layer, wide::Wide};
 pub struct Geometry {
     classifiers: Gram,
     class_means: Gram,
-    logits: Gram,
+    logits: Blocks,
     bias: Option<Vec<f64>>,
 }
 
-/// Inner products between classes, constant on blocks of groups.
+/// Inner products between classes.
 ///
 /// A number that is not the same for all minimizers is `None`: a tie at a threshold leaves open whether a direction is there at all, and a width that
 /// cuts through equal targets which classes of the group it separates.
 #[derive(Clone, Debug)]
-pub struct Gram {
-    groups: GroupOf,
-    /// Between different groups and, without the part within groups, inside of them.
+pub struct Gram(Blocks);
+
+/// A K × K matrix that is constant on blocks of groups, but for the diagonal.
+#[derive(Clone, Debug)]
+struct Blocks {
+    /// The group of every class.
+    groups: Arc<[usize]>,
+    /// Between groups and, without the part within groups, inside of them.
     between: Mat<f64>,
     /// What the directions within group r add on the diagonal and elsewhere in the group; `None` where it is ambiguous.
     within: Vec<Option<(f64, f64)>>,
@@ -61,28 +73,8 @@ pub struct Gram {
     ambiguous: bool,
 }
 
-/// The group of every class.
-#[derive(Clone, Debug)]
-struct GroupOf(std::sync::Arc<[usize]>);
-
-impl Gram {
-    /// The inner product of classes `k` and `l`, or, in a Gram matrix between classifiers and class means, of classifier `k` and class mean `l`.
-    ///
-    /// # Panics
-    ///
-    /// Where there is no such class.
-    #[must_use]
-    pub fn inner_product(&self, k: usize, l: usize) -> Option<f64> {
-        self.by_group(self.groups.0[k], self.groups.0[l], k == l)
-    }
-
-    /// The inner product of a class of group `r` and one of group `t`, groups by falling count; `same` is whether they are one class.
-    ///
-    /// # Panics
-    ///
-    /// Where there is no such group.
-    #[must_use]
-    pub fn by_group(&self, r: usize, t: usize, same: bool) -> Option<f64> {
+impl Blocks {
+    fn by_group(&self, r: usize, t: usize, same: bool) -> Option<f64> {
         if self.ambiguous {
             return None;
         }
@@ -93,7 +85,33 @@ impl Gram {
         self.within[r].map(|(diagonal, elsewhere)| between + if same { diagonal } else { elsewhere })
     }
 
-    /// The norm of class `k`: only for Gram matrices of classifiers or of class means with themselves.
+    fn entry(&self, k: usize, l: usize) -> Option<f64> {
+        self.by_group(self.groups[k], self.groups[l], k == l)
+    }
+}
+
+impl Gram {
+    /// The inner product of classes `k` and `l`.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such class.
+    #[must_use]
+    pub fn inner_product(&self, k: usize, l: usize) -> Option<f64> {
+        self.0.entry(k, l)
+    }
+
+    /// The inner product of a class of group `r` and one of group `t`, groups by falling count; `same` is whether they are one class.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such group.
+    #[must_use]
+    pub fn by_group(&self, r: usize, t: usize, same: bool) -> Option<f64> {
+        self.0.by_group(r, t, same)
+    }
+
+    /// The norm of class `k`.
     ///
     /// # Panics
     ///
@@ -110,10 +128,13 @@ impl Gram {
     /// Where there is no such class.
     #[must_use]
     pub fn cosine(&self, k: usize, l: usize) -> Option<f64> {
-        let norms = self.norm(k)? * self.norm(l)?;
-        // Vectors on top of each other may have a cosine that rounds beyond 1.
-        (norms > 0.0).then_some(()).and(self.inner_product(k, l)).map(|product| (product / norms).clamp(-1.0, 1.0))
+        cosine(self.inner_product(k, l)?, self.norm(k)?, self.norm(l)?)
     }
+}
+
+/// Vectors on top of each other may have a cosine that rounds beyond 1.
+fn cosine(product: f64, first: f64, second: f64) -> Option<f64> {
+    (first > 0.0 && second > 0.0).then(|| (product / first / second).clamp(-1.0, 1.0))
 }
 
 impl Geometry {
@@ -129,10 +150,14 @@ impl Geometry {
         &self.class_means
     }
 
-    /// Inner products of classifier k and class mean l: the logits W_{L:1} H̄, without the bias.
+    /// The logit of class `k`, without the bias, for a sample of class `l`: the inner product of classifier k and class mean l.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such class.
     #[must_use]
-    pub fn logits(&self) -> &Gram {
-        &self.logits
+    pub fn logit(&self, k: usize, l: usize) -> Option<f64> {
+        self.logits.entry(k, l)
     }
 
     /// By how much a sample of class `k` scores higher for its own class than for class `l`, bias included.
@@ -143,7 +168,7 @@ impl Geometry {
     #[must_use]
     pub fn logit_gap(&self, k: usize, l: usize) -> Option<f64> {
         let bias = self.bias.as_ref().map_or(0.0, |bias| bias[k] - bias[l]);
-        Some(self.logits.inner_product(k, k)? - self.logits.inner_product(l, k)? + bias)
+        Some(self.logit(k, k)? - self.logit(l, k)? + bias)
     }
 
     /// Self-duality: the cosine of the angle between the classifier and the class mean of class `k`, 1 where they are parallel, as they always are
@@ -154,11 +179,7 @@ impl Geometry {
     /// Where there is no such class.
     #[must_use]
     pub fn self_duality(&self, k: usize) -> Option<f64> {
-        let norms = self.classifiers.norm(k)? * self.class_means.norm(k)?;
-        (norms > 0.0)
-            .then_some(())
-            .and(self.logits.inner_product(k, k))
-            .map(|product| (product / norms).clamp(-1.0, 1.0))
+        cosine(self.logit(k, k)?, self.classifiers.norm(k)?, self.class_means.norm(k)?)
     }
 }
 
@@ -176,7 +197,7 @@ impl Minimizer {
         for (r, group) in classes.groups().enumerate() {
             group.classes.iter().for_each(|&class| group_of[class] = r);
         }
-        let groups = GroupOf(group_of.into());
+        let groups: Arc<[usize]> = group_of.into();
         let roots: Vec<f64> = classes.groups().map(|group| (group.count as f64).sqrt()).collect();
 
         let kept = || self.directions().iter().zip(self.levels()).filter(|(direction, _)| direction.fate == Fate::Kept);
@@ -192,22 +213,25 @@ impl Minimizer {
             .ties()
             .iter()
             .any(|tie| matches!(tie, Tie::Threshold { direction } if self.directions()[*direction].group.is_none()));
-        let gram = |a: &Mat<f64>, b: &Mat<f64>, value: &dyn Fn(&Direction) -> f64, scale: &dyn Fn(f64) -> f64| Gram {
-            groups: groups.clone(),
-            between: a
-                * between().map(|(direction, _)| value(direction)).collect::<Col<f64>>().as_diagonal()
-                * b.transpose(),
-            within: roots
-                .iter()
-                .enumerate()
-                .map(|(r, &root)| self.within(r, classes, |direction| value(direction) * scale(root)))
-                .collect(),
-            ambiguous,
-        };
+        let blocks =
+            |a: &Mat<f64>, b: &Mat<f64>, value: &dyn Fn(&Direction) -> f64, scale: &dyn Fn(f64) -> f64| Blocks {
+                groups: groups.clone(),
+                between: a
+                    * between().map(|(direction, _)| value(direction)).collect::<Col<f64>>().as_diagonal()
+                    * b.transpose(),
+                within: roots
+                    .iter()
+                    .enumerate()
+                    .map(|(r, &root)| self.within(r, classes, |direction| value(direction) * scale(root)))
+                    .collect(),
+                ambiguous,
+            };
         Ok(Geometry {
-            classifiers: gram(&left, &left, &|direction| direction.product.powi(2), &|_| 1.0),
-            class_means: gram(&right, &right, &|direction| direction.feature.powi(2), &|root| (root * root).recip()),
-            logits: gram(&left, &right, &|direction| direction.prediction, &f64::recip),
+            classifiers: Gram(blocks(&left, &left, &|direction| direction.product.powi(2), &|_| 1.0)),
+            class_means: Gram(blocks(&right, &right, &|direction| direction.feature.powi(2), &|root| {
+                (root * root).recip()
+            })),
+            logits: blocks(&left, &right, &|direction| direction.prediction, &f64::recip),
             bias: self.bias().map(|bias| bias.iter().copied().collect()),
         })
     }
@@ -269,7 +293,7 @@ impl Minimizer {
 ///
 /// # Errors
 ///
-/// As [`Ufm::biased`](crate::Ufm::biased) for counts and decays; [`Error::Domain`] unless there are majority classes and, with a bias in mind, two minority classes.
+/// As [`Ufm::biased`] for counts and decays; [`Error::Domain`] unless there are majority classes and, with a bias in mind, two minority classes.
 ///
 /// # References
 ///
@@ -281,14 +305,15 @@ pub fn critical_imbalance_ratio(
     layers: &[Layer],
     feature_decay: f64,
 ) -> Result<f64, Error> {
-    let ufm = crate::model::Ufm::biased(ClassCounts::step(majority, minority, count, 1.0)?, layers, feature_decay)?;
-    for (argument, classes, least, accepted) in
-        [("majority classes", majority, 1, "at least 1"), ("minority classes", minority, 2, "at least 2")]
-    {
-        if classes < least {
-            return Err(Error::Domain { argument, value: classes as f64, accepted });
-        }
+    let too_few = |argument, classes: usize, accepted| Error::Domain { argument, value: classes as f64, accepted };
+    if majority < 1 {
+        return Err(too_few("majority classes", majority, "at least 1"));
     }
+    if minority < 2 {
+        return Err(too_few("minority classes", minority, "at least 2"));
+    }
+    // The decays, the layers and the count are those of a model; the number of classes is not needed for it.
+    let ufm = Ufm::biased(ClassCounts::balanced(1, count)?, layers, feature_decay)?;
     let (l, depth) = (ufm.depth() as f64, ufm.depth());
     let (count, majority, minority) = (count as f64, majority as f64, minority as f64);
     // ln q - ln q_L at ρ = e^s, from the logarithm at ρ = 1, where nothing overflows.

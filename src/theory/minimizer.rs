@@ -19,7 +19,7 @@ use super::{
     shrinkage::{Shrinkage, critical_q, smaller_root},
     spectrum::{Level, Spectrum},
 };
-use crate::{error::Error, matrices::try_zeros, model::Ufm, parameters::Parameters, wide::Wide};
+use crate::{classes::Group, error::Error, matrices::try_zeros, model::Ufm, parameters::Parameters, wide::Wide};
 
 /// What becomes of a direction, a singular value of the target, at the minimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,17 +79,17 @@ pub enum Tie {
     },
 }
 
-/// What becomes of the classifier of a class.
+/// What becomes of the classifiers of a group of classes of equal counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ClassFate {
-    /// The class has a classifier and a class mean of its own.
+pub enum GroupFate {
+    /// Every class has a classifier and a class mean of its own.
     Distinct,
-    /// Minority collapse: all classes of the group share one classifier row and one class mean, which are not zero.
+    /// All classes of the group share one classifier row and one class mean, which are not zero: minority collapse.
     Coincident,
-    /// The classifier row of W_{L:1} and the class mean are zero.
+    /// The classifier rows of W_{L:1} and the class means are zero.
     Vanished,
-    /// A width cuts through the directions of the group: which classes stay apart is a matter of choice.
+    /// Not the same for all minimizers: a direction of the group is at its threshold, or a width cuts through its directions.
     Ambiguous,
 }
 
@@ -336,7 +336,7 @@ impl Minimizer {
     /// λ_H = (q_L/N)^(L+1) σ^(2L) / (λ_1 ··· λ_L)
     /// ```
     ///
-    /// Zero for a zero target.
+    /// Zero for a zero target, and where it is below the range of `f64`.
     ///
     /// # Panics
     ///
@@ -363,7 +363,7 @@ impl Minimizer {
         if scale > 0.0 { Wide::new(scale).power(self.ufm.depth() + 1).times(Wide::new(decay)).to_f64() } else { 0.0 }
     }
 
-    /// What becomes of the classes of every group of [`ClassCounts::groups`](crate::ClassCounts::groups), in that order.
+    /// What becomes of the classes of every group of [`ClassCounts::groups`](crate::ClassCounts::groups), in that order: by falling count.
     ///
     /// Bias-free, a class lives or dies with its own direction. With a bias, the √c_r directions tell the classes of a group
     /// apart, and every one of the directions between the groups reaches all classes.
@@ -371,26 +371,41 @@ impl Minimizer {
     /// # Errors
     ///
     /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias.
-    pub fn class_fates(&self) -> Result<Vec<ClassFate>, Error> {
+    pub fn group_fates(&self) -> Result<Vec<GroupFate>, Error> {
         let classes = self.label_spectrum()?.classes();
-        let mut kept = vec![0; classes.groups().len()];
-        for direction in self.directions.iter().filter(|direction| direction.fate == Fate::Kept) {
-            if let Some(group) = direction.group {
-                kept[group] += direction.multiplicity;
+        let mut open = vec![false; self.directions.len()];
+        for &(Tie::Threshold { direction } | Tie::Width { direction }) in &self.ties {
+            open[direction] = true;
+        }
+        // Of the directions kept, those between groups reach every class; one at its threshold may or may not be there.
+        let (mut reaches_all, mut maybe_reaches_all) = (false, false);
+        let mut own = vec![(0, false); classes.groups().len()];
+        for (direction, &open) in
+            self.directions.iter().zip(&open).filter(|(direction, _)| direction.fate == Fate::Kept)
+        {
+            match direction.group {
+                Some(r) => own[r] = (direction.multiplicity, open),
+                None => {
+                    reaches_all |= !open;
+                    maybe_reaches_all = true;
+                }
             }
         }
-        // Of the directions kept, those that are no contrast within a group reach every class.
-        let reaches_all = self.ufm.has_bias() && self.rank > kept.iter().sum::<usize>();
-        let contrasts = |multiplicity: usize| multiplicity - usize::from(self.ufm.has_bias());
-        let fate = |(group, &kept): (crate::classes::Group<'_>, &usize)| match contrasts(group.multiplicity()) {
-            0 if reaches_all => ClassFate::Distinct,
-            0 => ClassFate::Vanished,
-            all if kept == all => ClassFate::Distinct,
-            _ if kept > 0 => ClassFate::Ambiguous,
-            _ if reaches_all => ClassFate::Coincident,
-            _ => ClassFate::Vanished,
+        let fate = |(group, &(kept, tied)): (Group<'_>, &(usize, bool))| {
+            let contrasts = group.multiplicity() - usize::from(self.ufm.has_bias());
+            if tied {
+                GroupFate::Ambiguous
+            } else if contrasts > 0 && kept == contrasts {
+                GroupFate::Distinct
+            } else if reaches_all {
+                if contrasts == 0 { GroupFate::Distinct } else { GroupFate::Coincident }
+            } else if maybe_reaches_all {
+                GroupFate::Ambiguous
+            } else {
+                GroupFate::Vanished
+            }
         };
-        Ok(classes.groups().zip(&kept).map(fate).collect())
+        Ok(classes.groups().zip(&own).map(fate).collect())
     }
 
     /// A minimizer in the canonical gauge, every Q_l the first columns of the identity:
@@ -460,7 +475,7 @@ impl Minimizer {
         let right = self.spectrum.right_vectors(self.rank)?;
         let weighted_means =
             scaled_product(above.as_ref(), values(&|direction| direction.feature).as_ref(), right.transpose());
-        let features = match self.ufm.classes() {
+        let features = match self.ufm.class_counts() {
             None => weighted_means,
             Some(classes) => {
                 let mut features = try_zeros("features H", self.ufm.feature_width(), classes.samples())?;

@@ -13,7 +13,7 @@
 
 use qd::Quad;
 
-use crate::error::Error;
+use crate::error::{Error, check_not_negative, check_positive};
 
 /// The global minimizers of g(x) = 1/(x^L + 1) + β x over x ≥ 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,13 +56,14 @@ impl Shrinkage {
 ///
 /// # Errors
 ///
-/// [`Error::NoLayers`] for L = 0.
+/// [`Error::NoLayers`] for L = 0, [`Error::Domain`] for L above 2^53.
 ///
 /// # References
 ///
 /// Liu 2024, Lemma A.2; Dang et al. 2023, D.2.1.
 pub fn scalar_threshold(layers: usize) -> Result<f64, Error> {
-    if layers == 0 { Err(Error::NoLayers) } else { Ok(critical_beta(layers)) }
+    check_layers(layers)?;
+    Ok(critical_beta(layers))
 }
 
 /// The threshold of q beyond which a direction collapses, correctly rounded:
@@ -73,9 +74,10 @@ pub fn scalar_threshold(layers: usize) -> Result<f64, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::NoLayers`] for L = 0.
+/// [`Error::NoLayers`] for L = 0, [`Error::Domain`] for L above 2^53.
 pub fn shrinkage_threshold(layers: usize) -> Result<f64, Error> {
-    if layers == 0 { Err(Error::NoLayers) } else { Ok(critical_q(layers)) }
+    check_layers(layers)?;
+    Ok(critical_q(layers))
 }
 
 /// The global minimizers of g(x) = 1/(x^L + 1) + β x over x ≥ 0.
@@ -87,11 +89,11 @@ pub fn shrinkage_threshold(layers: usize) -> Result<f64, Error> {
 /// ```
 ///
 /// A positive root exists for some β above β_L too, but there it is not the global minimizer. The result is within one
-/// unit in the last place for normal β (two for L = 1).
+/// unit in the last place for normal β.
 ///
 /// # Errors
 ///
-/// [`Error::NoLayers`] for L = 0; [`Error::Domain`] unless β is positive and finite.
+/// [`Error::NoLayers`] for L = 0, [`Error::Domain`] for L above 2^53 and unless β is positive and finite.
 ///
 /// # Example
 ///
@@ -108,12 +110,8 @@ pub fn shrinkage_threshold(layers: usize) -> Result<f64, Error> {
 ///
 /// Liu 2024, Lemma A.2; Dang et al. 2023, D.2.1.
 pub fn scalar_minimizer(beta: f64, layers: usize) -> Result<ScalarMinimizer, Error> {
-    if layers == 0 {
-        return Err(Error::NoLayers);
-    }
-    if !(beta > 0.0 && beta.is_finite()) {
-        return Err(Error::Domain { argument: "beta", value: beta, accepted: "positive finite numbers" });
-    }
+    check_layers(layers)?;
+    check_positive("beta", beta)?;
     let threshold = critical_beta(layers);
     Ok(if beta > threshold || (layers == 1 && beta == threshold) {
         ScalarMinimizer::Zero
@@ -137,7 +135,7 @@ pub fn scalar_minimizer(beta: f64, layers: usize) -> Result<ScalarMinimizer, Err
 ///
 /// # Errors
 ///
-/// [`Error::NoLayers`] for L = 0; [`Error::Domain`] unless q is finite and not negative.
+/// [`Error::NoLayers`] for L = 0, [`Error::Domain`] for L above 2^53 and unless q is finite and not negative.
 ///
 /// # Example
 ///
@@ -151,12 +149,8 @@ pub fn scalar_minimizer(beta: f64, layers: usize) -> Result<ScalarMinimizer, Err
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 pub fn shrinkage(q: f64, layers: usize) -> Result<Shrinkage, Error> {
-    if layers == 0 {
-        return Err(Error::NoLayers);
-    }
-    if !(q >= 0.0 && q.is_finite()) {
-        return Err(Error::Domain { argument: "q", value: q, accepted: "finite numbers >= 0" });
-    }
+    check_layers(layers)?;
+    check_not_negative("q", q)?;
     let threshold = critical_q(layers);
     Ok(if q > threshold || (layers == 1 && q == threshold) {
         Shrinkage::Complete
@@ -165,6 +159,17 @@ pub fn shrinkage(q: f64, layers: usize) -> Result<Shrinkage, Error> {
     } else {
         Shrinkage::Partial(smaller_root(q, layers))
     })
+}
+
+fn check_layers(layers: usize) -> Result<(), Error> {
+    match layers {
+        0 => Err(Error::NoLayers),
+        // Beyond, L is no longer exact as a number; no model comes near it.
+        layers if layers as u64 > 1 << 53 => {
+            Err(Error::Domain { argument: "layers", value: layers as f64, accepted: "1 to 2^53" })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Relative steps below this are followed by the final correction: its error is about their square, 1e-24.
@@ -204,24 +209,25 @@ pub(crate) fn smaller_root(q: f64, layers: usize) -> f64 {
 /// passes it; nothing in it overflows.
 fn largest_root(beta: f64, layers: usize) -> f64 {
     let l = layers as f64;
-    if layers == 1 {
+    let slope = |a: f64| ((l + 1.0) - (l - 1.0) * a) / (1.0 + a);
+    let x = if layers == 1 {
         // 1/√β - 1 without cancellation: 1 - β is exact for β ≥ 1/2.
         let root = beta.sqrt();
-        return (1.0 - beta) / (root * (1.0 + root));
-    }
-    let slope = |a: f64| ((l + 1.0) - (l - 1.0) * a) / (1.0 + a);
-    // The logarithms keep their relative accuracy to 1e-13 even at β = 1e-308; the final correction does the rest.
-    let target = beta.ln() - l.ln();
-    let mut log = target / (l + 1.0);
-    loop {
-        let a = (l * log).exp();
-        let step = -((l + 1.0) * log - 2.0 * a.ln_1p() - target) / slope(a);
-        log += step;
-        if !(step > CLOSE) {
-            break;
+        (1.0 - beta) / (root * (1.0 + root))
+    } else {
+        // The logarithms keep their relative accuracy to 1e-13 even at β = 1e-308; the final correction does the rest.
+        let target = beta.ln() - l.ln();
+        let mut log = target / (l + 1.0);
+        loop {
+            let a = (l * log).exp();
+            let step = -((l + 1.0) * log - 2.0 * a.ln_1p() - target) / slope(a);
+            log += step;
+            if !(step > CLOSE) {
+                break;
+            }
         }
-    }
-    let x = (-log).exp();
+        (-log).exp()
+    };
     // β (1 + x^L) · x (1 + x^-L) / L - 1 = 1/(the ratio under the logarithm above) - 1, every factor moderate.
     let power = power(Quad::from(x), layers);
     let ratio =

@@ -53,7 +53,7 @@ impl Spectrum {
     pub fn new(ufm: &Ufm) -> Result<Self, Error> {
         let targets = ufm.targets();
         let smoothing = targets.smoothing();
-        match (targets.classes(), targets.as_matrix()) {
+        match (targets.class_counts(), targets.as_matrix()) {
             (Some(classes), _) if ufm.has_bias() => {
                 Ok(Self::Labels(LabelSpectrum::centered(classes).scaled(1.0 - smoothing)))
             }
@@ -142,6 +142,24 @@ impl Spectrum {
         match self {
             Self::Labels(spectrum) => spectrum.right_vectors(count),
             Self::Dense(svd) => Ok(svd.right.subcols(0, count).to_owned()),
+        }
+    }
+}
+
+impl Spectrum {
+    /// Uᵀ X, one row for every singular value: without forming U for class labels.
+    pub(crate) fn left_transposed_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
+        match self {
+            Self::Labels(spectrum) => spectrum.left_transposed_times(matrix),
+            Self::Dense(svd) => svd.left.transpose() * matrix,
+        }
+    }
+
+    /// Vᵀ X, one row for every singular value: without forming V for class labels.
+    pub(crate) fn right_transposed_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
+        match self {
+            Self::Labels(spectrum) => spectrum.right_transposed_times(matrix),
+            Self::Dense(svd) => svd.right.transpose() * matrix,
         }
     }
 }

@@ -4,7 +4,7 @@
 use faer::{Mat, MatRef};
 
 use super::spectrum::{Svd, dense_svd};
-use crate::error::Error;
+use crate::error::{Error, check_not_negative, check_positive};
 
 /// Soft-thresholding of singular values:
 ///
@@ -36,9 +36,7 @@ use crate::error::Error;
 ///
 /// Cai, Candès, Shen 2010, Theorem 2.1.
 pub fn soft_threshold(matrix: MatRef<'_, f64>, threshold: f64) -> Result<Svd, Error> {
-    if !(threshold >= 0.0 && threshold.is_finite()) {
-        return Err(Error::Domain { argument: "threshold", value: threshold, accepted: "finite numbers >= 0" });
-    }
+    check_not_negative("threshold", threshold)?;
     let svd = dense_svd(matrix)?;
     let rank = svd.values.iter().take_while(|&&value| value > threshold).count();
     Ok(Svd {
@@ -78,11 +76,8 @@ impl Svd {
     ///
     /// Liu 2024, Lemma A.1; Zhu et al. 2021, Lemma 2.3.
     pub fn factors(&self, weight_decay: f64, feature_decay: f64) -> Result<(Mat<f64>, Mat<f64>), Error> {
-        for (argument, value) in [("weight decay", weight_decay), ("feature decay", feature_decay)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(Error::Domain { argument, value, accepted: "positive finite numbers" });
-            }
-        }
+        check_positive("weight decay", weight_decay)?;
+        check_positive("feature decay", feature_decay)?;
         // Roots before the quotient, which could leave the range.
         let ratio = (feature_decay.sqrt() / weight_decay.sqrt()).sqrt();
         let weights = faer::Col::from_fn(self.values.nrows(), |i| ratio * self.values[i].sqrt());
