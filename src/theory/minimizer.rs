@@ -383,12 +383,11 @@ impl Minimizer {
         for (direction, &open) in
             self.directions.iter().zip(&open).filter(|(direction, _)| direction.fate == Fate::Kept)
         {
-            match direction.group {
-                Some(r) => own[r] = (direction.multiplicity, open),
-                None => {
-                    reaches_all |= !open;
-                    maybe_reaches_all = true;
-                }
+            if let Some(r) = direction.group {
+                own[r] = (direction.multiplicity, open);
+            } else {
+                reaches_all |= !open;
+                maybe_reaches_all = true;
             }
         }
         let fate = |(group, &(kept, tied)): (Group<'_>, &(usize, bool))| {
