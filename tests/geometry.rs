@@ -21,7 +21,88 @@ fn models() -> impl Strategy<Value = Ufm> {
     })
 }
 
+/// 2e-14: what every number that the crate reports for class counts keeps to.
+const PROMISE: f64 = 90.0 * f64::EPSILON;
+
+#[test]
+fn every_number_agrees_with_the_reference() {
+    let mut worst = 0.0_f64;
+    let mut check = |ours: f64, reference: f64, what: &str| {
+        let error = if reference == 0.0 { ours.abs() } else { (ours / reference - 1.0).abs() };
+        assert!(error <= PROMISE, "{what}: {ours:e} instead of {reference:e}, off by {error:e}");
+        worst = worst.max(error);
+    };
+    for line in include_str!("reference/geometries.csv").lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let classes: ClassCounts = fields[0].parse().unwrap();
+        let layers: Vec<Layer> =
+            fields[1].split(' ').map(|decay| Layer::new(2_000_000, decay.parse().unwrap())).collect();
+        let make = if fields[3] == "true" { Ufm::biased } else { Ufm::bias_free };
+        let minimizer = make(classes.clone(), layers, fields[2].parse().unwrap()).unwrap().minimizer().unwrap();
+        let scales = fields[4].split_whitespace().map(|scale| scale.parse().unwrap());
+        for (direction, scale) in minimizer.directions().iter().filter(|direction| direction.target > 0.0).zip(scales) {
+            check(direction.critical_scale, scale, line);
+        }
+        let geometry = minimizer.geometry().unwrap();
+        let (classifiers, class_means) = (geometry.classifiers(), geometry.class_means());
+        for entry in fields[5].split(' ') {
+            let words: Vec<&str> = entry.split(':').collect();
+            let group = |word: &str| classes.group(word.parse().unwrap()).classes;
+            let (k, l) = match (words[0] == words[1], words[2] == "true") {
+                (true, false) => (group(words[0])[0], group(words[0])[1]),
+                _ => (group(words[0])[0], group(words[1])[0]),
+            };
+            let what = format!("{}, {entry}", fields[0]);
+            let reference: Vec<f64> = words[3..].iter().map(|word| word.parse().unwrap()).collect();
+            for (gram, reference) in [(classifiers, reference[0]), (class_means, reference[1])] {
+                let product = gram.inner_product(k, l).unwrap();
+                check(product, reference, &what);
+                // Four factors of each term are off by some epsilons: their sum is, beside the norms.
+                let norms = gram.norm(k).unwrap() * gram.norm(l).unwrap();
+                assert!(
+                    (product - reference).abs() <= 8.0 * f64::EPSILON * norms,
+                    "{what}: {product:e} instead of {reference:e}"
+                );
+            }
+            check(geometry.logit(k, l).unwrap(), reference[2], &what);
+        }
+    }
+    println!("worst relative error: {worst:.1e}");
+}
+
+#[test]
+fn critical_ratios_agree_with_the_reference() {
+    for line in include_str!("reference/critical_ratios.csv").lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let layers: Vec<Layer> = fields[3].split(' ').map(|decay| Layer::new(8, decay.parse().unwrap())).collect();
+        let (majority, minority) = (fields[0].parse().unwrap(), fields[1].parse().unwrap());
+        let (count, feature_decay) = (fields[2].parse().unwrap(), fields[4].parse().unwrap());
+        let ours = critical_imbalance_ratio(majority, minority, count, &layers, feature_decay).unwrap();
+        let reference: f64 = fields[5].parse().unwrap();
+        assert!((ours / reference - 1.0).abs() <= PROMISE, "{line}: {ours:e} instead of {reference:e}");
+    }
+}
+
 proptest! {
+    /// By how much a sample scores higher for its own class: from the logits and the bias.
+    #[test]
+    fn logit_gaps_are_those_of_the_logits(model in models()) {
+        let minimizer = model.minimizer().unwrap();
+        let geometry = minimizer.geometry().unwrap();
+        let bias = minimizer.bias();
+        for k in 0..model.outputs() {
+            for l in 0..model.outputs() {
+                let bias = bias.as_ref().map_or(0.0, |bias| bias[k] - bias[l]);
+                let (own, other) = (geometry.logit(k, k), geometry.logit(l, k));
+                prop_assert_eq!(geometry.logit_gap(k, l).is_some(), own.is_some() && other.is_some());
+                if let (Some(gap), Some(own), Some(other)) = (geometry.logit_gap(k, l), own, other) {
+                    // Numbers below 1, each off by some epsilons.
+                    prop_assert!((gap - (own - other + bias)).abs() <= 16.0 * f64::EPSILON);
+                }
+            }
+        }
+    }
+
     /// Every number, where it is one; in two random gauges, so that numbers that depend on a choice would differ.
     #[test]
     fn grams_are_those_of_the_parameters(model in models(), seed: u64) {

@@ -6,19 +6,22 @@
 //! ```text
 //! (W W')_kl    =  Σ_j w_j² u_jr u_jt               +  w_r² (δ_kl - 1/m_r) δ_rt
 //! (H̄'H̄)_kl     =  Σ_j h_j² v_jr v_jt / √(c_r c_t)  +  h_r²/c_r (δ_kl - 1/m_r) δ_rt
-//! (W H̄)_kl     =  Σ_j z_j u_jr v_jt / √c_t         +  z_r/√c_r (δ_kl - 1/m_r) δ_rt
+//! (W H̄)_kl     =  Σ_j z_j u_jr v_jt / √c_t         +  (1-e_r) (δ_kl - 1/m_r) δ_rt
+//!              =  δ_kl - c_r/N  -  Σ_j σ_j e_j u_jr v_jt / √c_t  -  e_r (δ_kl - 1/m_r) δ_rt
 //! ```
 //!
-//! W = W_{L:1}; j runs over the directions between groups, and the second terms are those of the √c_r directions within group r. Without a bias there
-//! are no directions between groups, and δ_kl - 1/m_r is δ_kl.
+//! W = W_{L:1}; j runs over the directions between groups, and the terms with δ_rt are those of the √c_r directions within group r. Without a bias
+//! there are no directions between groups, δ_kl - 1/m_r is δ_kl and c_r/N is 0. The second form of the logits is what T = U diag(σ) V' leaves of the
+//! first: the one with the smaller terms is the accurate one.
 
 use std::sync::Arc;
 
-use faer::{Col, Mat};
+use faer::Mat;
+use qd::Quad;
 
 use super::{
     label_spectrum::Side,
-    minimizer::{Direction, Fate, Minimizer, Tie},
+    minimizer::{Direction, Minimizer, Tie},
     shrinkage::critical_q,
 };
 use crate::{
@@ -28,9 +31,14 @@ use crate::{
     wide::Wide,
 };
 
-/// The geometry of the minimizer: R × R numbers for each Gram matrix, whatever the number of classes.
+/// The geometry of the minimizer: norms, angles and logits of any two classes, whatever their number.
 ///
-/// Cost: 6 R³ operations and 3 R² numbers, for R distinct counts.
+/// Classes of one group have the same numbers: for those of group r and t ask for one class of each, say
+/// [`Group::classes`](crate::Group)`[0]`.
+///
+/// Cost: O(R²) operations and 2 R² + K numbers, for R distinct counts, and O(R) operations for every question. A norm or a cosine has a relative error of
+/// some epsilons; an inner product or a logit has that error relative to the largest term of its sum above, which is small beside it
+/// where vectors are nearly orthogonal.
 ///
 /// # Example
 ///
@@ -47,10 +55,12 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Geometry {
+    frame: Arc<Frame>,
     classifiers: Gram,
     class_means: Gram,
-    logits: Blocks,
-    bias: Option<Vec<f64>>,
+    /// z_j and σ_j e_j of the directions between groups, 1 - e_r and e_r of those within, for one-hot labels.
+    prediction: Values,
+    residual: Values,
 }
 
 /// Inner products between classes.
@@ -58,35 +68,122 @@ pub struct Geometry {
 /// A number that is not the same for all minimizers is `None`: a tie at a threshold leaves open whether a direction is there at all, and a width that
 /// cuts through equal targets which classes of the group it separates.
 #[derive(Clone, Debug)]
-pub struct Gram(Blocks);
-
-/// A K × K matrix that is constant on blocks of groups, but for the diagonal.
-#[derive(Clone, Debug)]
-struct Blocks {
-    /// The group of every class.
-    groups: Arc<[usize]>,
-    /// Between groups and, without the part within groups, inside of them.
-    between: Mat<f64>,
-    /// What the directions within group r add on the diagonal and elsewhere in the group; `None` where it is ambiguous.
-    within: Vec<Option<(f64, f64)>>,
-    /// Whether no entry at all is the same for all minimizers.
-    ambiguous: bool,
+pub struct Gram {
+    frame: Arc<Frame>,
+    side: Side,
+    values: Values,
 }
 
-impl Blocks {
-    fn by_group(&self, r: usize, t: usize, same: bool) -> Option<f64> {
-        if self.ambiguous {
-            return None;
+/// The vectors of the directions between groups, and what tells the classes of a group apart.
+#[derive(Debug)]
+struct Frame {
+    classes: ClassCounts,
+    /// The group of every class.
+    group_of: Vec<usize>,
+    /// A column for every group: u_j at one of its classes.
+    left: Mat<f64>,
+    /// A column for every group: v_j/√c at one of its classes.
+    right: Mat<f64>,
+    has_bias: bool,
+    /// One less the smoothing of the labels: the scale of the target.
+    scale: f64,
+    /// Whether no entry at all is the same for all minimizers.
+    ambiguous: bool,
+    /// Whether what the directions within a group give is not the same for all minimizers.
+    ambiguous_within: Vec<bool>,
+}
+
+/// What every direction between groups contributes, and those within each group.
+#[derive(Clone, Debug)]
+struct Values {
+    between: Vec<f64>,
+    within: Vec<f64>,
+}
+
+impl Frame {
+    fn new(minimizer: &Minimizer) -> Result<Self, Error> {
+        let spectrum = minimizer.label_spectrum()?;
+        let classes = spectrum.classes().clone();
+        let mut group_of = vec![0; classes.classes()];
+        for (r, group) in classes.groups().enumerate() {
+            group.classes.iter().for_each(|&class| group_of[class] = r);
         }
-        let between = self.between[(r, t)];
-        if r != t {
-            return Some(between);
+        let levels: Vec<usize> = between(minimizer).map(|(index, _)| minimizer.levels()[index]).collect();
+        let left = spectrum.entries_by_group(&levels, Side::Left)?;
+        let mut right = spectrum.entries_by_group(&levels, Side::Right)?;
+        for (column, group) in right.col_iter_mut().zip(classes.groups()) {
+            let root = (group.count as f64).sqrt();
+            column.iter_mut().for_each(|entry| *entry /= root);
         }
-        self.within[r].map(|(diagonal, elsewhere)| between + if same { diagonal } else { elsewhere })
+        let mut ambiguous = false;
+        let mut ambiguous_within = vec![false; classes.groups().len()];
+        for &(Tie::Threshold { direction } | Tie::Width { direction }) in minimizer.ties() {
+            match minimizer.directions()[direction].group {
+                Some(r) => ambiguous_within[r] = true,
+                None => ambiguous = true,
+            }
+        }
+        let targets = minimizer.ufm().targets();
+        let (has_bias, scale) = (minimizer.ufm().has_bias(), 1.0 - targets.smoothing());
+        Ok(Self { classes, group_of, left, right, has_bias, scale, ambiguous, ambiguous_within })
     }
 
-    fn entry(&self, k: usize, l: usize) -> Option<f64> {
-        self.by_group(self.groups[k], self.groups[l], k == l)
+    fn vectors(&self, side: Side) -> &Mat<f64> {
+        match side {
+            Side::Left => &self.left,
+            Side::Right => &self.right,
+        }
+    }
+
+    /// δ_kl - 1/m_r, the inner product of classes of group `r` along its own directions: δ_kl without a bias.
+    fn contrast(&self, r: usize, same: bool) -> f64 {
+        let m = self.classes.group(r).multiplicity() as f64;
+        match (self.has_bias, same) {
+            (true, true) => (m - 1.0) / m,
+            (true, false) => -1.0 / m,
+            (false, same) => f64::from(u8::from(same)),
+        }
+    }
+
+    /// The entry of classes k and l with these values of the directions, and the sum of the sizes of its terms.
+    fn entry(&self, (k, l): (usize, usize), sides: (Side, Side), values: &Values) -> Option<(Quad, f64)> {
+        let (r, t) = (self.group_of[k], self.group_of[l]);
+        if self.ambiguous || (r == t && self.ambiguous_within[r]) {
+            return None;
+        }
+        let (left, right) = (self.vectors(sides.0).col(r), self.vectors(sides.1).col(t));
+        let (mut sum, mut size) = (Quad::ZERO, 0.0);
+        let mut add = |term: Quad| {
+            sum += term;
+            size += term.0.abs();
+        };
+        for ((value, a), b) in values.between.iter().zip(left.iter()).zip(right.iter()) {
+            add(Quad::from(value * a) * Quad::from(*b));
+        }
+        if r == t {
+            add(Quad::from(values.within[r] * self.contrast(r, k == l)));
+        }
+        Some((sum, size))
+    }
+}
+
+/// The directions between groups, with their indices.
+fn between(minimizer: &Minimizer) -> impl Iterator<Item = (usize, &Direction)> {
+    let nonzero = |(_, direction): &(usize, &Direction)| direction.group.is_none() && direction.target > 0.0;
+    minimizer.directions().iter().enumerate().filter(nonzero)
+}
+
+impl Values {
+    /// `of` every direction, and of the count of its group for those within one.
+    fn new(minimizer: &Minimizer, classes: &ClassCounts, of: impl Fn(&Direction, f64) -> f64) -> Self {
+        let mut within = vec![0.0; classes.groups().len()];
+        for direction in minimizer.directions() {
+            if let Some(r) = direction.group {
+                // Where a width cuts through a group there are two directions, and the entries are ambiguous.
+                within[r] = of(direction, classes.group(r).count as f64);
+            }
+        }
+        Self { between: between(minimizer).map(|(_, direction)| of(direction, 1.0)).collect(), within }
     }
 }
 
@@ -98,17 +195,7 @@ impl Gram {
     /// Where there is no such class.
     #[must_use]
     pub fn inner_product(&self, k: usize, l: usize) -> Option<f64> {
-        self.0.entry(k, l)
-    }
-
-    /// The inner product of a class of group `r` and one of group `t`, groups by falling count; `same` is whether they are one class.
-    ///
-    /// # Panics
-    ///
-    /// Where there is no such group.
-    #[must_use]
-    pub fn by_group(&self, r: usize, t: usize, same: bool) -> Option<f64> {
-        self.0.by_group(r, t, same)
+        self.frame.entry((k, l), (self.side, self.side), &self.values).map(|(sum, _)| sum.0)
     }
 
     /// The norm of class `k`.
@@ -157,7 +244,18 @@ impl Geometry {
     /// Where there is no such class.
     #[must_use]
     pub fn logit(&self, k: usize, l: usize) -> Option<f64> {
-        self.logits.entry(k, l)
+        let frame = &self.frame;
+        let entry = |values| frame.entry((k, l), (Side::Left, Side::Right), values);
+        let ((prediction, size), (residual, residual_size)) = (entry(&self.prediction)?, entry(&self.residual)?);
+        if size <= residual_size {
+            return Some(prediction.0);
+        }
+        // δ_kl - n_k/N, where there is a bias.
+        let samples = frame.classes.samples();
+        let others = if frame.has_bias { frame.classes.counts()[k] } else { 0 };
+        let share = if k == l { (samples - others) as f64 } else { -(others as f64) };
+        let target = Quad::from(frame.scale) * Quad::from(share) / Quad::from(samples as f64);
+        Some((target - residual).0)
     }
 
     /// By how much a sample of class `k` scores higher for its own class than for class `l`, bias included.
@@ -167,8 +265,15 @@ impl Geometry {
     /// Where there is no such class.
     #[must_use]
     pub fn logit_gap(&self, k: usize, l: usize) -> Option<f64> {
-        let bias = self.bias.as_ref().map_or(0.0, |bias| bias[k] - bias[l]);
-        Some(self.logit(k, k)? - self.logit(l, k)? + bias)
+        let own = self.logit(k, k)?;
+        let (frame, r) = (&self.frame, self.frame.group_of[k]);
+        if r == frame.group_of[l] {
+            return Some(if k == l { 0.0 } else { self.prediction.within[r] });
+        }
+        let (own_count, other_count) = (frame.classes.counts()[k], frame.classes.counts()[l]);
+        let difference = own_count.abs_diff(other_count) as f64 * if own_count < other_count { -1.0 } else { 1.0 };
+        let bias = if frame.has_bias { frame.scale * (difference / frame.classes.samples() as f64) } else { 0.0 };
+        Some(own - self.logit(l, k)? + bias)
     }
 
     /// Self-duality: the cosine of the angle between the classifier and the class mean of class `k`, 1 where they are parallel, as they always are
@@ -191,65 +296,16 @@ impl Minimizer {
     /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias;
     /// [`Error::TooLarge`] where R × R numbers do not fit in memory.
     pub fn geometry(&self) -> Result<Geometry, Error> {
-        let spectrum = self.label_spectrum()?;
-        let classes = spectrum.classes();
-        let mut group_of = vec![0; classes.classes()];
-        for (r, group) in classes.groups().enumerate() {
-            group.classes.iter().for_each(|&class| group_of[class] = r);
-        }
-        let groups: Arc<[usize]> = group_of.into();
-        let roots: Vec<f64> = classes.groups().map(|group| (group.count as f64).sqrt()).collect();
-
-        let kept = || self.directions().iter().zip(self.levels()).filter(|(direction, _)| direction.fate == Fate::Kept);
-        let between = || kept().filter(|(direction, _)| direction.group.is_none());
-        let levels: Vec<usize> = between().map(|(_, &level)| level).collect();
-        let left = spectrum.entries_by_group(&levels, Side::Left)?;
-        let mut right = spectrum.entries_by_group(&levels, Side::Right)?;
-        for (r, root) in roots.iter().enumerate() {
-            right.row_mut(r).iter_mut().for_each(|entry| *entry /= root);
-        }
-        // A tie of a direction between groups leaves all entries open.
-        let ambiguous = self
-            .ties()
-            .iter()
-            .any(|tie| matches!(tie, Tie::Threshold { direction } if self.directions()[*direction].group.is_none()));
-        let blocks =
-            |a: &Mat<f64>, b: &Mat<f64>, value: &dyn Fn(&Direction) -> f64, scale: &dyn Fn(f64) -> f64| Blocks {
-                groups: groups.clone(),
-                between: a
-                    * between().map(|(direction, _)| value(direction)).collect::<Col<f64>>().as_diagonal()
-                    * b.transpose(),
-                within: roots
-                    .iter()
-                    .enumerate()
-                    .map(|(r, &root)| self.within(r, classes, |direction| value(direction) * scale(root)))
-                    .collect(),
-                ambiguous,
-            };
+        let frame = Arc::new(Frame::new(self)?);
+        let values = |of: &dyn Fn(&Direction, f64) -> f64| Values::new(self, &frame.classes, of);
+        let gram = |side, values| Gram { frame: frame.clone(), side, values };
         Ok(Geometry {
-            classifiers: Gram(blocks(&left, &left, &|direction| direction.product.powi(2), &|_| 1.0)),
-            class_means: Gram(blocks(&right, &right, &|direction| direction.feature.powi(2), &|root| {
-                (root * root).recip()
-            })),
-            logits: blocks(&left, &right, &|direction| direction.prediction, &f64::recip),
-            bias: self.bias().map(|bias| bias.iter().copied().collect()),
+            classifiers: gram(Side::Left, values(&|direction, _| direction.product.powi(2))),
+            class_means: gram(Side::Right, values(&|direction, count| direction.feature.powi(2) / count)),
+            prediction: values(&|direction, count| direction.prediction / count.sqrt()),
+            residual: values(&|direction, count| direction.target * direction.shrinkage / count.sqrt()),
+            frame,
         })
-    }
-
-    /// What the directions within group `r` add to the diagonal of its block, and elsewhere in the block.
-    fn within(&self, r: usize, classes: &ClassCounts, value: impl Fn(&Direction) -> f64) -> Option<(f64, f64)> {
-        let own = || self.directions().iter().enumerate().filter(move |(_, direction)| direction.group == Some(r));
-        let tied = self.ties().iter().any(|&tie| {
-            let (Tie::Threshold { direction } | Tie::Width { direction }) = tie;
-            own().any(|(i, _)| i == direction)
-        });
-        if tied {
-            return None;
-        }
-        let kept = own().map(|(_, direction)| direction).find(|direction| direction.fate == Fate::Kept);
-        let value = kept.map_or(0.0, value);
-        let m = classes.group(r).multiplicity() as f64;
-        Some(if self.ufm().has_bias() { (value * ((m - 1.0) / m), -value / m) } else { (value, 0.0) })
     }
 
     /// The factor by which all L + 1 decays together would have to grow for the classes of group `r` (by falling count) to share one classifier: minority
@@ -289,7 +345,7 @@ impl Minimizer {
 /// q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) (count/ρ)^(-L/(L+1)) = q_L,      N = count (majority + minority/ρ)
 /// ```
 ///
-/// 1 where they have collapsed at every ratio. The minority classes then share one classifier where there is a bias, and vanish where there is none.
+/// 1 where they have collapsed at every ratio, infinite where the ratio is beyond the range of `f64`. The minority classes then share one classifier where there is a bias, and vanish where there is none.
 ///
 /// # Errors
 ///
@@ -314,28 +370,23 @@ pub fn critical_imbalance_ratio(
     }
     // The decays, the layers and the count are those of a model; the number of classes is not needed for it.
     let ufm = Ufm::biased(ClassCounts::balanced(1, count)?, layers, feature_decay)?;
-    let (l, depth) = (ufm.depth() as f64, ufm.depth());
-    let (count, majority, minority) = (count as f64, majority as f64, minority as f64);
-    // ln q - ln q_L at ρ = e^s, from the logarithm at ρ = 1, where nothing overflows.
-    let constant = Wide::new(count * (majority + minority))
-        .times(ufm.decay_product().over(Wide::new(count).power(depth)).root(depth + 1));
-    let at_one = constant.to_f64().ln() - critical_q(depth).ln();
-    let excess =
-        |s: f64| at_one + (majority + minority * (-s).exp()).ln() - (majority + minority).ln() + l / (l + 1.0) * s;
+    let (depth, count) = (ufm.depth(), count as f64);
+    let power = depth as f64 / (depth as f64 + 1.0);
+    let (majority, minority) = (majority as f64, minority as f64);
+    // q/q_L = constant (majority + minority/ρ) ρ^(L/(L+1))
+    let constant =
+        Wide::new(count).times(ufm.decay_product()).root(depth + 1).over(Wide::new(critical_q(depth))).to_f64();
+    let collapsed = |ratio: f64| constant * (majority + minority / ratio) * ratio.powf(power) >= 1.0;
     // N falls with ρ at first: q is least at ρ = minority/(L majority), and rises from there on.
-    let mut low = (minority / (l * majority)).ln().max(0.0);
-    if excess(low) >= 0.0 {
+    let least = (minority / (depth as f64 * majority)).max(1.0);
+    if collapsed(least) {
         return Ok(1.0);
     }
-    let mut high = low + 1.0;
-    while excess(high) < 0.0 {
-        high *= 2.0;
+    // Bisection between positive numbers by their bits, which are in the same order, ends at two neighbors.
+    let (mut low, mut high) = (least.to_bits(), f64::INFINITY.to_bits());
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        (low, high) = if collapsed(f64::from_bits(middle)) { (low, middle) } else { (middle, high) };
     }
-    loop {
-        let middle = 0.5 * (low + high);
-        if middle <= low || middle >= high {
-            return Ok(high.exp());
-        }
-        (low, high) = if excess(middle) < 0.0 { (middle, high) } else { (low, middle) };
-    }
+    Ok(f64::from_bits(high))
 }

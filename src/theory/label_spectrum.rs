@@ -388,13 +388,12 @@ impl LabelSpectrum {
         }
     }
 
-    /// For the levels at these indices, the entries of their vectors at the classes of every group, R × the number of levels; zero
-    /// for levels within groups.
+    /// The entries of the vectors of the levels at these indices, a row for every level and a column for every group; zero for levels
+    /// within groups.
     pub(crate) fn entries_by_group(&self, levels: &[usize], side: Side) -> Result<Mat<f64>, Error> {
-        let mut entries = try_zeros("singular vectors by group", self.classes.groups().len(), levels.len() as u64)?;
-        for (column, &level) in entries.col_iter_mut().zip(levels) {
-            let values = self.entries(&self.levels[level], side);
-            column.iter_mut().zip(values).for_each(|(entry, value)| *entry = value);
+        let mut entries = try_zeros("singular vectors by group", levels.len(), self.classes.groups().len() as u64)?;
+        for (row, &level) in entries.row_iter_mut().zip(levels) {
+            row.iter_mut().zip(self.entries(&self.levels[level], side)).for_each(|(entry, value)| *entry = value);
         }
         Ok(entries)
     }

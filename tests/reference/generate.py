@@ -235,6 +235,124 @@ def minima():
             table.write(",".join(fields + [show(total), " ".join(rows)]) + "\n")
 
 
+GEOMETRIES = [
+    # counts, layer decays, feature decay, bias; widths never cut
+    ("500x2 400x2 300x2 200x2 100x2", [5e-4], 1e-5, True),
+    ("500x2 400x2 300x2 200x2 100x2", [5e-4, 1e-3], 1e-5, False),
+    ("1500 600x5 50x20", [5e-4], 1e-5, True),
+    ("1500 600x5 50x20", [5e-3], 5e-4, True),
+    ("1500 600x5 50x20", [5e-4] * 3, 1e-5, True),
+    ("7x5", [1e-2], 1e-2, True),
+    ("9", [1e-2], 1e-2, True),
+    ("1000000000 999999999 999999998", [1e-5], 1e-6, True),
+    ("1000000000 1x99", [1e-14], 1e-14, True),
+    ("1000000000000x2 1x1000000", [1e-16], 1e-16, True),
+    ("1000000000 2 1", [1e-12], 1e-14, True),
+    ("1000000000 100000 1", [1e-12, 1e-8], 1e-16, True),
+    ("1000000000x3 999999999x2 1", [1e-13], 1e-13, True),
+    ("1073741824 1073741823 1073741822 3 2 1", [1e-11] * 2, 1e-15, True),
+    ("1 10 100 1000 10000 100000 1000000 10000000 100000000 1000000000 10000000000", [1e-9], 1e-15, True),
+]
+
+
+def geometries():
+    """Inner products between classes from the eigenvectors of the R x R matrix of `levels`, with 120 digits: for every pair of groups r, t
+    and for one class (r = t, same) or two."""
+    with open(HERE / "geometries.csv", "w") as table:
+        table.write("counts,layer decays,feature decay,bias,critical scales,r:t:same:classifiers:class means:logit ...\n")
+        for text, layer_decays, feature_decay, bias in GEOMETRIES:
+            mp.dps = 120
+            groups, L = counts(text), len(layer_decays)
+            c, m = [mpf(count) for count, _ in groups], [mpf(classes) for _, classes in groups]
+            samples, size = sum(a * b for a, b in zip(c, m)), len(groups)
+            decays = [mpf(d) for d in layer_decays + [feature_decay]]
+            product = mpf(1)
+            for decay in decays:
+                product *= decay
+
+            def numbers(square):
+                """w^2, h^2 and z of a direction with this squared target."""
+                z, _ = prediction(square, samples, decays, L)
+                if z == 0:
+                    return mpf(0), mpf(0), mpf(0)
+                h = sqrt((z * z * product) ** (mpf(1) / (L + 1)) / decays[-1])
+                return (z / h) ** 2, h * h, z
+
+            # Directions between groups: their squares, and the entries of left and right vectors at one class of every group.
+            between = []
+            if bias and size > 1:
+                v = [a * sqrt(b) for a, b in zip(c, m)]
+                gram = matrix(size, size)
+                for i in range(size):
+                    for j in range(size):
+                        gram[i, j] = (c[i] if i == j else 0) - v[i] * v[j] / samples
+                squares, vectors = eigsy(gram)
+                for j in range(size):
+                    if squares[j] > mpf(10) ** -60:
+                        left = [vectors[r, j] / sqrt(m[r]) for r in range(size)]
+                        mean = sum(m[r] * c[r] * left[r] for r in range(size)) / samples
+                        right = [sqrt(c[r]) * (left[r] - mean) / sqrt(squares[j]) for r in range(size)]
+                        between.append((squares[j], left, right))
+            entries = []
+            all_numbers = [numbers(square) for square, _, _ in between]
+            for r in range(size):
+                for t in range(size):
+                    totals = [mpf(0)] * 3
+                    for (_, left, right), (w2, h2, z) in zip(between, all_numbers):
+                        totals[0] += w2 * left[r] * left[t]
+                        totals[1] += h2 * right[r] * right[t] / sqrt(c[r] * c[t])
+                        totals[2] += z * left[r] * right[t] / sqrt(c[t])
+                    for same in (True, False):
+                        if (r != t and same) or (r == t and not same and m[r] == 1):
+                            continue
+                        own = (int(same) - 1 / m[r] if bias else int(same)) if r == t else 0
+                        w2, h2, z = numbers(c[r])
+                        parts = [w2, h2 / c[r], z / sqrt(c[r])]
+                        values = [total + part * own for total, part in zip(totals, parts)]
+                        entries.append(":".join([str(r), str(t), str(same).lower()] + [show(x) for x in values]))
+            squares = sorted([s for s, _, _ in between] + [c[r] for r in range(size) if not bias or m[r] > 1], reverse=True)
+            scales = [q_threshold(L) / (samples * (product / s**L) ** (mpf(1) / (L + 1))) for s in squares]
+            mp.dps = 60
+            fields = [text, " ".join(map(repr, layer_decays)), repr(feature_decay), str(bias).lower()]
+            table.write(",".join(fields + [" ".join(map(show, scales)), " ".join(entries)]) + "\n")
+
+
+RATIOS = [
+    # majority classes, minority classes, count, layer decays, feature decay
+    (1, 2, 1000, [1e-3], 1e-5),
+    (5, 5, 5000, [5e-4], 1e-5),
+    (10, 90, 500, [1e-3] * 2, 1e-5),
+    (1, 99, 5000, [1e-4] * 3, 1e-5),
+    (3, 1000, 1000000000000, [1e-14] * 6, 1e-14),
+    (1, 1000000, 1000000, [1e-8], 1e-13),
+    (2, 2, 1000, [1e-150], 1e-150),
+    (2, 2, 1000, [1e-150], 1e140),
+    (7, 2, 1000000, [1e-8] * 100, 1e-8),
+    (7, 2, 1000000, [1e-3] * 2, 1e-3),
+]
+
+
+def critical_ratios():
+    """The ratio r with N (prod decays)^(1/(L+1)) (count/r)^(-L/(L+1)) = q_L, N = count (majority + minority/r), beyond the ratio where this is least."""
+    with open(HERE / "critical_ratios.csv", "w") as table:
+        table.write("majority,minority,count,layer decays,feature decay,ratio\n")
+        for majority, minority, count, layer_decays, feature_decay in RATIOS:
+            L, product = len(layer_decays), mpf(1)
+            for decay in layer_decays + [feature_decay]:
+                product *= mpf(decay)
+
+            def excess(ratio):
+                samples = count * (majority + minority / ratio)
+                return samples * (product * (ratio / count) ** L) ** (mpf(1) / (L + 1)) - q_threshold(L)
+
+            low = max(mpf(1), mpf(minority) / (L * majority))
+            ratio = bisect(excess, low, mpf(10) ** 400) if excess(low) < 0 else mpf(1)
+            fields = [majority, minority, count, " ".join(map(repr, layer_decays)), repr(feature_decay), show(ratio)]
+            table.write(",".join(map(str, fields)) + "\n")
+
+
 scalars()
 spectra()
 minima()
+geometries()
+critical_ratios()
