@@ -33,10 +33,7 @@ fn spectrum(c: &mut Criterion) {
                 b.iter(|| LabelSpectrum::centered(black_box(&counts)));
             });
             group.bench_function(BenchmarkId::new("vectors", classes), |b| {
-                b.iter(|| {
-                    let spectrum = LabelSpectrum::centered(black_box(&counts));
-                    (spectrum.left_vectors(classes), spectrum.right_vectors(classes))
-                });
+                b.iter(|| LabelSpectrum::centered(black_box(&counts)).both_vectors(classes));
             });
             let matrix = centered_label_matrix(&counts).expect("a matrix that fits in memory");
             group.bench_function(BenchmarkId::new("dense", classes), |b| {

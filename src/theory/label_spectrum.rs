@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     classes::{ClassCounts, Group},
-    cores::{for_each, map_range},
+    cores::{for_each, join, map_range},
     error::Error,
     matrices::try_zeros,
 };
@@ -186,6 +186,20 @@ impl LabelSpectrum {
     /// Where `count` exceeds K.
     pub fn right_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         self.vectors(count, Side::Right)
+    }
+
+    /// The first `count` left and the first `count` right singular vectors, both K × `count`, at the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where they do not fit in memory.
+    ///
+    /// # Panics
+    ///
+    /// Where `count` exceeds K.
+    pub fn both_vectors(&self, count: usize) -> Result<(Mat<f64>, Mat<f64>), Error> {
+        let (left, right) = join(|| self.left_vectors(count), || self.right_vectors(count));
+        Ok((left?, right?))
     }
 
     /// The left singular vector at this index, in the order of [`LabelSpectrum::singular_values`]. Cost: O(K).

@@ -72,34 +72,9 @@ pub(super) fn root(poles: &[f64], weights: &[f64], upper: usize) -> Root {
 /// Independent sums that a processor can work on at once.
 const LANES: usize = 8;
 
-/// Σ_r w_r / (c_r - x)², the slope of the secular equation, at x = `origin` + `offset`.
-pub(super) fn slope(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> f64 {
-    let term = |pole: f64, weight: f64| {
-        let distance = (pole - origin) - offset;
-        weight / (distance * distance)
-    };
-    let mut sums = [0.0; LANES];
-    let (pole_chunks, pole_rest) = poles.as_chunks::<LANES>();
-    let (weight_chunks, weight_rest) = weights.as_chunks::<LANES>();
-    for (poles, weights) in pole_chunks.iter().zip(weight_chunks) {
-        for i in 0..LANES {
-            sums[i] += term(poles[i], weights[i]);
-        }
-    }
-    let rest: f64 = pole_rest.iter().zip(weight_rest).map(|(&pole, &weight)| term(pole, weight)).sum();
-    sums.iter().sum::<f64>() + rest
-}
-
-fn sum(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> Sum {
-    let mut sums = [[0.0; LANES]; 3];
-    let mut add = |i: usize, pole: f64, weight: f64| {
-        let inverse = 1.0 / ((pole - origin) - offset);
-        let value = weight * inverse;
-        let slope = value * inverse;
-        sums[0][i] += value;
-        sums[1][i] += slope;
-        sums[2][i] += slope * inverse;
-    };
+/// Every pole and its weight, with the lane whose sums its terms belong to.
+#[inline]
+fn for_each_lane(poles: &[f64], weights: &[f64], mut add: impl FnMut(usize, f64, f64)) {
     let (pole_chunks, pole_rest) = poles.as_chunks::<LANES>();
     let (weight_chunks, weight_rest) = weights.as_chunks::<LANES>();
     for (poles, weights) in pole_chunks.iter().zip(weight_chunks) {
@@ -110,6 +85,28 @@ fn sum(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> Sum {
     for (i, (&pole, &weight)) in pole_rest.iter().zip(weight_rest).enumerate() {
         add(i, pole, weight);
     }
+}
+
+/// Σ_r w_r / (c_r - x)², the slope of the secular equation, at x = `origin` + `offset`.
+pub(super) fn slope(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> f64 {
+    let mut sums = [0.0; LANES];
+    for_each_lane(poles, weights, |i, pole, weight| {
+        let distance = (pole - origin) - offset;
+        sums[i] += weight / (distance * distance);
+    });
+    sums.iter().sum()
+}
+
+fn sum(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> Sum {
+    let mut sums = [[0.0; LANES]; 3];
+    for_each_lane(poles, weights, |i, pole, weight| {
+        let inverse = 1.0 / ((pole - origin) - offset);
+        let value = weight * inverse;
+        let slope = value * inverse;
+        sums[0][i] += value;
+        sums[1][i] += slope;
+        sums[2][i] += slope * inverse;
+    });
     let [value, slope, half_curvature] = sums.map(|lanes| lanes.iter().sum());
     Sum { value, slope, half_curvature }
 }
@@ -142,25 +139,46 @@ fn between(low: f64, high: f64) -> f64 {
 
 /// The left side of the secular equation as if computed with twice the precision, and its slope.
 fn compensated_sum(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> (f64, f64) {
-    let (mut value, mut error, mut slope) = (0.0_f64, 0.0_f64, 0.0_f64);
-    for (pole, weight) in poles.iter().zip(weights) {
+    let (mut values, mut errors, mut slopes) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+    for_each_lane(poles, weights, |i, pole, weight| {
         let difference = pole - origin;
         let distance = difference - offset;
         let lost = rounding_of_sum(difference, -offset, distance);
         let inverse = 1.0 / distance;
         let term = weight * inverse;
         // weight/(distance + lost) - term, to first order in the two small numbers.
-        let correction = (term.mul_add(-distance, *weight) - term * lost) * inverse;
-        let sum = value + term;
-        error += rounding_of_sum(value, term, sum) + correction;
+        let product = term * distance;
+        let residual = (weight - product) - rounding_of_product(term, distance, product);
+        let correction = (residual - term * lost) * inverse;
+        let sum = values[i] + term;
+        errors[i] += rounding_of_sum(values[i], term, sum) + correction;
+        values[i] = sum;
+        slopes[i] += term * inverse;
+    });
+    let (mut value, mut error) = (0.0, errors.iter().sum::<f64>());
+    for lane in values {
+        let sum = value + lane;
+        error += rounding_of_sum(value, lane, sum);
         value = sum;
-        slope += term * inverse;
     }
-    (value + error, slope)
+    (value + error, slopes.iter().sum())
 }
 
 /// a + b - fl(a + b), exactly (Knuth's two-sum).
 fn rounding_of_sum(a: f64, b: f64, sum: f64) -> f64 {
     let other = sum - a;
     (a - (sum - other)) + (b - other)
+}
+
+/// a b - fl(a b), exactly (Dekker's product): in the vector registers of every processor, where a fused multiply-add is a call on most.
+fn rounding_of_product(a: f64, b: f64, product: f64) -> f64 {
+    let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
+    (((a_high * b_high - product) + a_high * b_low) + a_low * b_high) + a_low * b_low
+}
+
+/// A number as the sum of two with 26 bits each (Veltkamp's split).
+fn halves(a: f64) -> (f64, f64) {
+    let scaled = 134_217_729.0 * a; // 2^27 + 1
+    let high = scaled - (scaled - a);
+    (high, a - high)
 }
