@@ -43,7 +43,8 @@ fn descend(c: &mut Criterion) {
     group.finish();
 }
 
-/// The machine's own matrix product, 2 · 1024³ operations: what a step, of 6 d K operations a column, is measured against.
+/// The machine's own matrix product, 2 · 1024³ operations: what a step, of 6 d K operations a column, is measured
+/// against.
 fn peak(c: &mut Criterion) {
     let matrix = Mat::<f64>::from_fn(1024, 1024, |i, j| (i + j) as f64);
     let mut group = c.benchmark_group("matrix product");

@@ -25,8 +25,9 @@ const MOST_LAYERS: usize = 10_000;
 
 /// Predicts where the last layers of a classifier trained with squared loss must end.
 ///
-/// The objective is 1/(2N) |W_L...W_1 H + b 1' - Y|^2 + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2: half the squared error, summed over classes
-/// and averaged over samples. A training loss that is scaled differently has its decays scaled by the inverse.
+/// The objective is 1/(2N) |W_L...W_1 H + b 1' - Y|^2 + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2: half the squared
+/// error, summed over classes and averaged over samples. A training loss that is scaled differently has its decays
+/// scaled by the inverse.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 #[command(after_help = "Example: CIFAR-10 as in the paper, two linear layers, and which classes are about to collapse:

@@ -1,5 +1,5 @@
-//! Theory and descent side by side: the closed-form minimum, a descent from a random start that knows nothing of it, and how well the two agree,
-//! on the class profiles of Liu 2024.
+//! Theory and descent side by side: the closed-form minimum, a descent from a random start that knows nothing of it,
+//! and how well the two agree, on the class profiles of Liu 2024.
 //!
 //!     cargo run --release --example theory_meets_descent
 

@@ -241,7 +241,8 @@ impl ClassCounts {
     }
 }
 
-/// Room for so many counts, and a look at whether there is room for their order and its making too, before any of it is asked for in earnest.
+/// Room for so many counts, and a look at whether there is room for their order and its making too, before any of it is
+/// asked for in earnest.
 fn empty(classes: usize) -> Result<Vec<u64>, Error> {
     let too_large = |_| Error::TooLarge { what: "class counts", rows: classes, cols: 1 };
     Vec::<[u64; 4]>::new().try_reserve_exact(classes).map_err(too_large)?;
@@ -264,8 +265,8 @@ fn whole(count: f64) -> u64 {
     count as u64
 }
 
-/// The text form of class counts: `C` is a class of C samples, `CxM` stands for M such classes; entries are separated by
-/// commas, spaces or line ends.
+/// The text form of class counts: `C` is a class of C samples, `CxM` stands for M such classes; entries are separated
+/// by commas, spaces or line ends.
 ///
 /// # Errors
 ///

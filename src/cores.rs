@@ -2,8 +2,8 @@
 
 use faer::Par;
 
-/// Parallelism for faer: work for all threads of the pool in use, in a fixed number of parts. faer's decompositions add the parts
-/// up in an order that depends on their number, which therefore must not be the number of threads.
+/// Parallelism for faer: work for all threads of the pool in use, in a fixed number of parts. faer's decompositions add
+/// the parts up in an order that depends on their number, which therefore must not be the number of threads.
 pub(crate) fn all_cores() -> Par {
     #[cfg(feature = "rayon")]
     return Par::rayon(8);

@@ -65,7 +65,8 @@ pub enum Error {
         /// Its columns.
         cols: usize,
     },
-    /// Something that only class counts have was asked of a model whose targets are a matrix, or are labels that are smoothed without a bias.
+    /// Something that only class counts have was asked of a model whose targets are a matrix, or are labels that are
+    /// smoothed without a bias.
     NoClassCounts,
     /// The list of layers is empty; the plain unconstrained features model has one.
     NoLayers,

@@ -1,10 +1,10 @@
-//! Give it class counts and weight decays, and it tells you, in closed form, where the last layers of a classifier trained with squared loss
-//! must end; then it goes there by gradient descent so that you can see the two agree.
+//! Give it class counts and weight decays, and it tells you, in closed form, where the last layers of a classifier
+//! trained with squared loss must end; then it goes there by gradient descent so that you can see the two agree.
 //!
 //! # The model
 //!
-//! The L-extended unconstrained features model (Liu 2024, Definition 3.1) takes the features of a network's last hidden layer as free
-//! variables, and minimizes over them, over the L linear layers that follow and over a bias
+//! The L-extended unconstrained features model (Liu 2024, Definition 3.1) takes the features of a network's last hidden
+//! layer as free variables, and minimizes over them, over the L linear layers that follow and over a bias
 //!
 //! ```text
 //! f(W_1 .. W_L, H, b) = 1/(2N) ‖W_L ··· W_1 H + b 1ᵀ - Y‖² + Σ_l λ_l/2 ‖W_l‖² + λ_H/2 ‖H‖²
@@ -12,7 +12,8 @@
 //!
 //! # Example
 //!
-//! Which classes of an imbalanced data set collapse at this decay, and does a descent that knows nothing of the theory agree?
+//! Which classes of an imbalanced data set collapse at this decay, and does a descent that knows nothing of the theory
+//! agree?
 //!
 //! ```
 //! use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, theory::minimizer::GroupFate};
@@ -63,7 +64,7 @@
 //! | W_l | d_{l+1} × d_l | [`Parameters::weights`] | linear layers; W_{L:1} = W_L ··· W_1 is [`Parameters::product`] |
 //! | H, H̄ | d_1 × N, d_1 × K | [`Parameters::features`], [`Parameters::class_means`] | features, and their class means |
 //! | b | K | [`Parameters::bias`] | bias; n/N at every minimizer |
-//! | Y | K × N | | one-hot labels |
+//! | Y | K × N | | targets: one-hot labels, smoothed labels or any matrix, [`Targets`] |
 //! | D | K × K | | diag(√n_1, ..., √n_K) |
 //! | T = U diag(σ) Vᵀ | K × K | [`theory::spectrum::Spectrum`] | the target: (I - n 1ᵀ/N) D with a bias, D without, for class labels |
 //! | σ, e, z | | [`Direction`](theory::minimizer::Direction): `target`, `shrinkage`, `prediction` | z = σ (1-e), singular value of W_{L:1} H̄ D |
@@ -73,20 +74,26 @@
 //!
 //! # Which decay did I train with?
 //!
-//! If training minimizes α/(2N) ‖residual‖² + μ/2 ‖W‖² + μ_H/2 ‖H‖², the λ of this crate are μ/α and μ_H/α: α = 2/K for a mean over all K N elements (PyTorch's
-//! `MSELoss`), 2 for a sum over classes and a mean over samples, 1 for half of that. A `weight_decay` μ of an optimizer adds μ W to the gradient, and is μ/2 ‖W‖².
-//! A feature penalty averaged over samples, μ_H/(2N) ‖H‖², gives λ_H = μ_H/(α N).
+//! If training minimizes α/(2N) ‖residual‖² + μ/2 ‖W‖² + μ_H/2 ‖H‖², the λ of this crate are μ/α and μ_H/α: α = 2/K for
+//! a mean over all K N elements (PyTorch's `MSELoss`), 2 for a sum over classes and a mean over samples, 1 for half of
+//! that. A `weight_decay` μ of an optimizer adds μ W to the gradient, and is μ/2 ‖W‖². A feature penalty averaged over
+//! samples, μ_H/(2N) ‖H‖², gives λ_H = μ_H/(α N).
 //!
 //! # Threads
 //!
-//! The default feature `rayon` runs descent and large decompositions on all threads of the rayon pool that they are called in. Results are bitwise the same for any number
-//! of threads, and from run to run.
+//! The default feature `rayon` runs descent and large decompositions on all threads of the rayon pool that they are
+//! called in. Results are bitwise the same for any number of threads, and from run to run.
+//!
+//! Matrices are those of [`faer`], generators those of [`rand`]: both are re-exported, so that versions agree.
 //!
 //! # References
 //!
-//! - Liu 2024, *The Exploration of Neural Collapse under Imbalanced Data*, arXiv 2411.17278: the theorems and lemmas cited by number.
-//! - Dang, Tran, Osher, Tran-The, Ho, Nguyen 2023, *Neural Collapse in Deep Linear Networks*, ICML: the bias-free model with L layers.
-//! - Zhu et al. 2021, NeurIPS; Zhou et al. 2022, ICML; Tirer, Bruna 2022, ICML; Fang et al. 2021, PNAS: the model and its landscape, minority collapse.
+//! - Liu 2024, *The Exploration of Neural Collapse under Imbalanced Data*, arXiv 2411.17278: the theorems and lemmas
+//!   cited by number.
+//! - Dang, Tran, Osher, Tran-The, Ho, Nguyen 2023, *Neural Collapse in Deep Linear Networks*, ICML: the bias-free model
+//!   with L layers.
+//! - Zhu et al. 2021, NeurIPS; Zhou et al. 2022, ICML; Tirer, Bruna 2022, ICML; Fang et al. 2021, PNAS: the model and
+//!   its landscape, minority collapse.
 //! - Cai, Candès, Shen 2010, SIAM J. Optim.: singular-value thresholding.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

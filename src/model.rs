@@ -30,9 +30,9 @@ impl Layer {
 /// f(W_1 .. W_L, H, b) = 1/(2N) ‖W_L ··· W_1 H + b 1ᵀ - Y‖² + Σ_l λ_l/2 ‖W_l‖² + λ_H/2 ‖H‖²
 /// ```
 ///
-/// with W_l of d_{l+1} × d_l (d_{L+1} = K), H of d_1 × N, b of K, and Y the K × N matrix of one-hot labels. L = 1 is the plain
-/// model (4.1) without and (4.2) with a bias; L > 1 is (4.3) with a bias and the model of Dang et al. 2023 without.
-/// The bias is not regularized.
+/// with W_l of d_{l+1} × d_l (d_{L+1} = K), H of d_1 × N, b of K, and Y the K × N matrix of one-hot labels. L = 1 is
+/// the plain model (4.1) without and (4.2) with a bias; L > 1 is (4.3) with a bias and the model of Dang et al. 2023
+/// without. The bias is not regularized.
 ///
 /// # Example
 ///
@@ -172,8 +172,8 @@ impl Ufm {
         self.layers.iter().fold(Wide::new(self.feature_decay), |product, layer| product.times(Wide::new(layer.decay)))
     }
 
-    /// √τ, τ = (λ_H λ_1 ··· λ_L σ²)^(1/(L+1)): the singular value in every block, in balanced variables, of a direction of the largest
-    /// target that does not shrink; σ² = n_max for labels.
+    /// √τ, τ = (λ_H λ_1 ··· λ_L σ²)^(1/(L+1)): the singular value in every block, in balanced variables, of a direction
+    /// of the largest target that does not shrink; σ² = n_max for labels.
     pub(crate) fn balanced_level_root(&self) -> f64 {
         let largest = Wide::new(self.targets.largest_square());
         self.decay_product().times(largest).root(2 * (self.depth() + 1)).to_f64()

@@ -33,8 +33,8 @@ impl Ufm {
     /// ∂f/∂W_l = R_l S_{l-1}ᵀ + λ_l W_l,      ∂f/∂H = R_0 + λ_H H,      ∂f/∂b = R_L 1
     /// ```
     ///
-    /// The gradient has the shape of the parameters. Cost: 6 N (d_1 d_2 + ... + d_L K) operations, N (d_1 + ... + d_L + K)
-    /// numbers of memory.
+    /// The gradient has the shape of the parameters. Cost: 6 N (d_1 d_2 + ... + d_L K) operations, N (d_1 + ... + d_L +
+    /// K) numbers of memory.
     ///
     /// # Errors
     ///

@@ -13,8 +13,8 @@ use crate::{
 
 /// The variables of a [`Ufm`] or its gradient: W_1 .. W_L, H and b.
 ///
-/// The columns of H are the samples: those of the target matrix, or sorted by class, first the n_0 samples of class 0, then the n_1 of class 1, and so
-/// on. Shapes and finiteness are checked once, when the parameters are made.
+/// The columns of H are the samples: those of the target matrix, or sorted by class, first the n_0 samples of class 0,
+/// then the n_1 of class 1, and so on. Shapes and finiteness are checked once, when the parameters are made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {
     pub(crate) weights: Vec<Mat<f64>>,
@@ -45,8 +45,8 @@ impl Parameters {
         Self::from_fn(ufm, |_| 0.0)
     }
 
-    /// A Gaussian start whose scale has a meaning for every model: in the balanced variables √λ_l W_l and √λ_H H̄D, each
-    /// block is `scale` times the level √τ, τ = (λ_H λ_1 ··· λ_L n_max)^{1/(L+1)}.
+    /// A Gaussian start whose scale has a meaning for every model: in the balanced variables √λ_l W_l and √λ_H H̄D,
+    /// each block is `scale` times the level √τ, τ = (λ_H λ_1 ··· λ_L n_max)^{1/(L+1)}.
     ///
     /// At a minimizer every block has the same singular values in these variables, none larger than √τ. A Gaussian
     /// p × q matrix of standard deviation s has its largest singular value near s (√p + √q), so that
@@ -57,12 +57,14 @@ impl Parameters {
     /// b               =  0
     /// ```
     ///
-    /// For L = 1 any positive scale leads to the global minimum. For L ≥ 2 zero is a local minimizer, and a start far below the balanced level ends there:
-    /// start at a scale of about 1, with widths of several times K. Larger starts take longer and can stall.
+    /// For L = 1 any positive scale leads to the global minimum. For L ≥ 2 zero is a local minimizer, and a start far
+    /// below the balanced level ends there: start at a scale of about 1, with widths of several times K. Larger starts
+    /// take longer and can stall.
     ///
     /// # Errors
     ///
-    /// [`Error::Domain`] unless `scale` is positive and finite; [`Error::TooLarge`] where the features do not fit in memory.
+    /// [`Error::Domain`] unless `scale` is positive and finite; [`Error::TooLarge`] where the features do not fit in
+    /// memory.
     pub fn gaussian(ufm: &Ufm, scale: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
         check_positive("scale", scale)?;
         let deviations = gaussian_deviations(ufm, scale);
@@ -77,8 +79,8 @@ impl Parameters {
         })
     }
 
-    /// A Gaussian start as frameworks draw it: entries of every W_l with standard deviation `weights`, entries of H with
-    /// standard deviation `features`, b = 0.
+    /// A Gaussian start as frameworks draw it: entries of every W_l with standard deviation `weights`, entries of H
+    /// with standard deviation `features`, b = 0.
     ///
     /// # Errors
     ///
@@ -136,7 +138,8 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// [`Error::NoClassCounts`] where the targets are no labels; as [`Parameters::new`], where the parameters belong to another model.
+    /// [`Error::NoClassCounts`] where the targets are no labels; as [`Parameters::new`], where the parameters belong to
+    /// another model.
     pub fn class_means(&self, ufm: &Ufm) -> Result<Mat<f64>, Error> {
         self.check_shapes(ufm)?;
         let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;

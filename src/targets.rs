@@ -8,7 +8,8 @@ use crate::{classes::ClassCounts, error::Error, matrices::first_not_finite};
 
 /// The targets Y, K outputs by N samples.
 ///
-/// [`ClassCounts`] turn into one-hot labels by themselves: `Ufm::biased(classes, ..)`. A clone shares the data and costs nothing.
+/// [`ClassCounts`] turn into one-hot labels by themselves: `Ufm::biased(classes, ..)`. A clone shares the data and
+/// costs nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Targets {
     kind: Kind,
@@ -30,8 +31,8 @@ impl From<ClassCounts> for Targets {
 impl Targets {
     /// Smoothed labels (Szegedy et al. 2016), samples sorted by class: (1-ε) e_k + ε/K 1 for a sample of class k.
     ///
-    /// With a bias they scale the target of the theory by 1-ε, since the bias takes the constant; without one the target has no structure to use, and is
-    /// decomposed densely.
+    /// With a bias they scale the target of the theory by 1-ε, since the bias takes the constant; without one the
+    /// target has no structure to use, and is decomposed densely.
     ///
     /// # Errors
     ///

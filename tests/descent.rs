@@ -36,7 +36,8 @@ const ROUNDING: f64 = 64.0 * f64::EPSILON;
 proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
 
-    /// L = 1: every critical point but the global minima is a strict saddle, so that a random start leads to f*, any width.
+    /// L = 1: every critical point but the global minima is a strict saddle, so that a random start leads to f*, any
+    /// width.
     #[test]
     fn one_layer_always_reaches_the_minimum(
         counts in prop::collection::vec(1_u64..30, 1..7),
@@ -48,7 +49,8 @@ proptest! {
     ) {
         let model = model(counts, 1, width, 10_f64.powf(log_q), bias);
         let minimizer = model.minimizer().unwrap();
-        // A direction within 1 % of its threshold, or targets within 1 % of each other at the width, make the valley arbitrarily flat.
+        // A direction within 1 % of its threshold, or targets within 1 % of each other at the width, make the valley
+        // arbitrarily flat.
         let flat = minimizer.directions().iter().any(|direction| (direction.critical_scale - 1.0).abs() < 0.01);
         let targets: Vec<f64> =
             minimizer.directions().iter().flat_map(|d| std::iter::repeat_n(d.target, d.multiplicity)).collect();
@@ -74,7 +76,8 @@ proptest! {
         let start = Parameters::gaussian(&model, 1.5, &mut rng(seed)).unwrap();
         let run = Descent::default().with_optimum(minimizer.objective()).minimize(&model, start).unwrap();
         prop_assert_eq!(run.stop, Stop::Gap);
-        // The objective is quadratic about the minimum, with a curvature of at least about e: errors are below √(gap/e).
+        // The objective is quadratic about the minimum, with a curvature of at least about e: errors are below
+        // √(gap/e).
         prop_assert!(singular_value_error(&minimizer, &run.parameters).unwrap() <= 1e-3);
     }
 
@@ -108,7 +111,8 @@ proptest! {
         }
     }
 
-    /// The reduction changes the work and not the trajectory: N below and above d_1, every method, both kinds of variables.
+    /// The reduction changes the work and not the trajectory: N below and above d_1, every method, both kinds of
+    /// variables.
     #[test]
     fn reduced_and_full_trajectories_agree(
         counts in prop::collection::vec(1_u64..12, 1..5),
@@ -129,7 +133,8 @@ proptest! {
             let full = descent.with_reduction(false).minimize(&model, start.clone()).unwrap();
             prop_assert!(reduced.columns <= full.columns);
             prop_assert_eq!(reduced.steps, full.steps);
-            // Steps along a direction of negative curvature amplify rounding, here by e at most (60 steps of 1/60 each).
+            // Steps along a direction of negative curvature amplify rounding, here by e at most (60 steps of 1/60
+            // each).
             let close = |a: f64, b: f64| (a - b).abs() <= 1e-11 * a.abs().max(1e-3);
             for (a, b) in reduced.trajectory.iter().zip(&full.trajectory) {
                 prop_assert!(close(a.objective, b.objective), "{:?} {:?}", a, b);
@@ -206,7 +211,8 @@ fn critical_points_are_told_from_minima() {
 
 #[test]
 fn a_local_minimum_beyond_the_threshold_is_no_global_one() {
-    // L = 2, q = 1.02 q_2: the minimizer is zero, but a warm start from smaller decays stays at the positive critical point.
+    // L = 2, q = 1.02 q_2: the minimizer is zero, but a warm start from smaller decays stays at the positive critical
+    // point.
     let at = |scale: f64| {
         Ufm::bias_free(ClassCounts::new([10; 4]).unwrap(), [Layer::new(6, 0.01 * scale); 2], 0.01 * scale).unwrap()
     };

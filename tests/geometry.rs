@@ -171,7 +171,8 @@ proptest! {
         }
     }
 
-    /// At the critical ratio, and on both sides of it, in counts so large that rounding them to whole numbers does not count.
+    /// At the critical ratio, and on both sides of it, in counts so large that rounding them to whole numbers does not
+    /// count.
     #[test]
     fn collapse_begins_at_the_critical_ratio(
         majority in 1_usize..6,
@@ -203,7 +204,8 @@ proptest! {
 
 #[test]
 fn ambiguous_numbers_are_not_invented() {
-    // The width cuts through the two classes of 50: their norms are a matter of choice, their product with others is not.
+    // The width cuts through the two classes of 50: their norms are a matter of choice, their product with others is
+    // not.
     let cut = Ufm::bias_free("50x2,20".parse::<ClassCounts>().unwrap(), [Layer::new(1, 1e-3)], 1e-3)
         .unwrap()
         .minimizer()

@@ -71,8 +71,8 @@ fn every_number_agrees_with_the_reference() {
             return assert!(ours == 0.0, "{what}: {ours:e} instead of 0");
         }
         let error = (ours / reference - 1.0).abs();
-        // Some 8 roundings of half an epsilon in q; e and z magnify them by at most 1.5, and every later step divides errors
-        // by L+1 or adds two roundings.
+        // Some 8 roundings of half an epsilon in q; e and z magnify them by at most 1.5, and every later step divides
+        // errors by L+1 or adds two roundings.
         assert!(error <= 8.0 * f64::EPSILON, "{what}: {ours:e} instead of {reference:e}, off by {error:e}");
         worst = worst.max(error);
     };
@@ -222,13 +222,13 @@ proptest! {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         for parameters in [minimizer.parameters().unwrap(), minimizer.random_parameters(&mut rng).unwrap()] {
             let (objective, gradient) = model.objective_and_gradient(&parameters).unwrap();
-            // Products of L+1 matrices of up to 14 columns, each summing 14 terms: some 14 (L+2) roundings of terms of the
-            // size of the labels (their part of f is at most 1/2) and of the penalties (at most f*).
+            // Products of L+1 matrices of up to 14 columns, each summing 14 terms: some 14 (L+2) roundings of terms of
+            // the size of the labels (their part of f is at most 1/2) and of the penalties (at most f*).
             let rounding = 14.0 * (model.depth() + 2) as f64 * f64::EPSILON;
             prop_assert!((objective - minimizer.objective()).abs() <= rounding * (0.5 + minimizer.objective()));
             prop_assert!(objective == model.objective(&parameters).unwrap());
-            // The gradient of each block is a difference of two equal terms of size √(λ) ‖block‖ in balanced variables; the
-            // residual they are made of is itself a difference, magnified by at most ‖Y‖/‖residual‖ <= 1/min(e).
+            // The gradient of each block is a difference of two equal terms of size √(λ) ‖block‖ in balanced variables;
+            // the residual they are made of is itself a difference, magnified by at most ‖Y‖/‖residual‖ <= 1/min(e).
             let smallest = minimizer.directions().iter().map(|direction| direction.shrinkage).fold(1.0, f64::min);
             let magnified = rounding / smallest * (1.0 + scale(&model, &parameters));
             prop_assert!(gradient_norm(&model, &gradient) <= magnified, "{} {}", gradient_norm(&model, &gradient), magnified);
@@ -343,7 +343,8 @@ proptest! {
         }
     }
 
-    /// The target, decomposed densely, and thresholded direction by direction, is the prediction Z (Theorems 4.1 and 4.2).
+    /// The target, decomposed densely, and thresholded direction by direction, is the prediction Z (Theorems 4.1 and
+    /// 4.2).
     #[test]
     fn the_prediction_is_the_thresholded_target(counts in prop::collection::vec(1_u64..60, 1..12), log_q in -2.0..0.3_f64) {
         let classes = ClassCounts::new(counts).unwrap();

@@ -150,8 +150,8 @@ proptest! {
         let l = layers as f64;
         let e = shrinkage((beta / l).powf(l / (l + 1.0)), layers).unwrap().relative();
         let ScalarMinimizer::Positive(x) = scalar_minimizer(beta, layers).unwrap() else { panic!("below the threshold") };
-        // The power has an error of |ln β| + 2 epsilons; e magnifies it at most 1.5 times, (1-e)/e by 1/(1-e) more, and for
-        // L = 1 1-e can be small.
+        // The power has an error of |ln β| + 2 epsilons; e magnifies it at most 1.5 times, (1-e)/e by 1/(1-e) more, and
+        // for L = 1 1-e can be small.
         let magnified = 4.0 * ((beta / l).ln().abs() + 4.0) * f64::EPSILON / (1.0 - e);
         prop_assert!((x / ((1.0 - e) / e).powf(1.0 / l) - 1.0).abs() <= magnified);
     }

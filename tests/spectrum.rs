@@ -123,6 +123,7 @@ proptest! {
         let size = classes.classes();
         let spectrum = if centered { LabelSpectrum::centered(&classes) } else { LabelSpectrum::uncentered(&classes) };
         let (left, right) = (spectrum.left_vectors(size).unwrap(), spectrum.right_vectors(size).unwrap());
+        prop_assert!((left.clone(), right.clone()) == spectrum.both_vectors(size).unwrap());
         for k in 0..size {
             prop_assert!(left.col(k) == spectrum.left_vector(k).as_ref());
             prop_assert!(right.col(k) == spectrum.right_vector(k).as_ref());

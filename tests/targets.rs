@@ -116,9 +116,9 @@ proptest! {
         prop_assert!(model.objective(&other).unwrap() >= minimizer.objective());
     }
 
-    /// Andriopoulos et al. 2024, Theorem 4.1 (biased regression, L = 1, feature decay averaged over samples): with Σ the covariance of the targets and
-    /// c = λ_W λ_H below its least eigenvalue, A = Σ^(1/2) - √c I and
-    /// W = (λ_H/λ_W)^(1/4) A^(1/2) R, H = (λ_W/λ_H)^(1/4) Rᵀ A^(1/2) Σ^(-1/2) (Y - ȳ 1ᵀ), b = ȳ.
+    /// Andriopoulos et al. 2024, Theorem 4.1 (biased regression, L = 1, feature decay averaged over samples): with Σ
+    /// the covariance of the targets and c = λ_W λ_H below its least eigenvalue, A = Σ^(1/2) - √c I and W =
+    /// (λ_H/λ_W)^(1/4) A^(1/2) R, H = (λ_W/λ_H)^(1/4) Rᵀ A^(1/2) Σ^(-1/2) (Y - ȳ 1ᵀ), b = ȳ.
     #[test]
     fn regression_collapses_as_published(outputs in 1_usize..5, samples in 20_usize..60, ratio in 0.1..10.0_f64, part in 0.01..0.9_f64, seed: u64) {
         let targets = gaussian(outputs, samples, seed);
@@ -182,7 +182,8 @@ fn descent_meets_theory_on_any_targets() {
 
 #[test]
 fn targets_without_variation_collapse() {
-    // All targets equal, and a constant row among others: the bias takes them, and what is left is right, not a failure.
+    // All targets equal, and a constant row among others: the bias takes them, and what is left is right, not a
+    // failure.
     let equal = Targets::matrix(Mat::from_fn(3, 10, |i, _| 0.1 * (i + 1) as f64)).unwrap();
     let model = Ufm::biased(equal.clone(), [Layer::new(5, 1e-3)], 1e-3).unwrap();
     let minimizer = model.minimizer().unwrap();

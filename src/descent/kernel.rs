@@ -1,15 +1,15 @@
 //! The objective and its gradient in one pass over panels of columns, on all cores.
 //!
-//! All weight gradients follow from one K × d_1 matrix M, so that the cost of a pass over the samples does not grow with the number of
-//! layers, and all products of layers have K rows:
+//! All weight gradients follow from one K × d_1 matrix M, so that the cost of a pass over the samples does not grow
+//! with the number of layers, and all products of layers have K rows:
 //!
 //! ```text
 //! S_l = W_L ··· W_l,   E = S_1 H + b 1ᵀ - Y,   M = E Hᵀ/N,   M_1 = M,   M_l = M_{l-1} W_{l-1}ᵀ
 //! ∂f/∂W_l = S_{l+1}ᵀ M_l + λ_l W_l,   ∂f/∂H = S_1ᵀ E/N + λ_H H,   ∂f/∂b = E 1/N
 //! ```
 //!
-//! The columns are split into a number of parts that depends on their number alone, each part is summed in order on one core, and
-//! the parts are added up in order: results are bitwise the same for any number of threads.
+//! The columns are split into a number of parts that depends on their number alone, each part is summed in order on one
+//! core, and the parts are added up in order: results are bitwise the same for any number of threads.
 
 use faer::{
     Accum, Col, Mat, MatMut, MatRef, Par,
@@ -30,10 +30,11 @@ const MAX_PARTS: usize = 16;
 /// Fewer columns than this are not worth a part of their own.
 const MIN_PART: usize = 2 * PANEL;
 
-/// What one column of features is compared with: `weight` times the label of `class`, and `weight` is also its entry of 1ᵀ.
+/// What one column of features is compared with: `weight` times the label of `class`, and `weight` is also its entry of
+/// 1ᵀ.
 ///
-/// The weight is 1 for a sample, √n_k for a class mean that stands for n_k samples, and 0 for a deviation within classes. There is no class where the
-/// targets are a matrix.
+/// The weight is 1 for a sample, √n_k for a class mean that stands for n_k samples, and 0 for a deviation within
+/// classes. There is no class where the targets are a matrix.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     pub(crate) class: Option<usize>,
@@ -282,7 +283,8 @@ mod tests {
             let rounding = 1000.0 * f64::EPSILON;
             prop_assert!((kernel.gradient(&point, &mut gradient) / objective - 1.0).abs() <= rounding);
             prop_assert!((kernel.objective(&point) / objective - 1.0).abs() <= rounding);
-            // Sums of up to 1000 columns, whose terms are of the size of the objective times the norms of the other factors.
+            // Sums of up to 1000 columns, whose terms are of the size of the objective times the norms of the other
+            // factors.
             let size: f64 = point.blocks().map(|block| 1.0 + block.norm_l2()).product();
             for (ours, theirs) in gradient.blocks().zip(reference.blocks()) {
                 prop_assert!((ours - theirs).norm_l2() <= rounding * size * (1.0 + objective));

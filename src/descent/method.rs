@@ -17,8 +17,8 @@ pub enum Method {
         /// β in [0, 1).
         momentum: f64,
     },
-    /// β_k = (t_k - 1)/t_{k+1}, t_{k+1} = (1 + √(1 + 4 t_k²))/2, y = x + β m (Nesterov 1983), with t back to 1 whenever the step points
-    /// uphill, <∇f(y), x_{k+1} - x_k> > 0 (O'Donoghue, Candès 2015).
+    /// β_k = (t_k - 1)/t_{k+1}, t_{k+1} = (1 + √(1 + 4 t_k²))/2, y = x + β m (Nesterov 1983), with t back to 1 whenever
+    /// the step points uphill, <∇f(y), x_{k+1} - x_k> > 0 (O'Donoghue, Candès 2015).
     #[default]
     Nesterov,
 }

@@ -1,7 +1,8 @@
 //! Full-batch descent on the objective of a [`Ufm`]: the judge of the closed forms, and itself judged by them.
 //!
-//! What direction ([`Method`]), in which variables ([`Variables`]), how far ([`StepSize`]) and when to stop ([`Stop`]) are separate choices.
-//! This module knows nothing of the theory: the optimum, where a run is to be stopped by its gap, is given by the caller.
+//! What direction ([`Method`]), in which variables ([`Variables`]), how far ([`StepSize`]) and when to stop ([`Stop`])
+//! are separate choices. This module knows nothing of the theory: the optimum, where a run is to be stopped by its gap,
+//! is given by the caller.
 
 mod kernel;
 mod method;
@@ -29,14 +30,15 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum StepSize {
-    /// The longest step η, to within a factor of 2, for which the objective is below the quadratic that has curvature 1/η:
+    /// The longest step η, to within a factor of 2, for which the objective is below the quadratic that has curvature
+    /// 1/η:
     ///
     /// ```text
     /// f(x + d) ≤ f(y) + <∇f(y), x + d - y> + ‖x + d - y‖²/(2η)
     /// ```
     ///
-    /// A step that fails the test is halved; after a step that passes, η grows by a factor of 2 as long as no step has failed yet, of
-    /// 1.02 from then on. No tuning is needed.
+    /// A step that fails the test is halved; after a step that passes, η grows by a factor of 2 as long as no step has
+    /// failed yet, of 1.02 from then on. No tuning is needed.
     #[default]
     Automatic,
     /// This η at every step, in the variables of the descent, for those who study the dynamics.
@@ -75,7 +77,8 @@ pub struct Descent {
 }
 
 impl Default for Descent {
-    /// Nesterov's method with restarts in balanced variables with automatic steps, to a gradient of 1e-9 √f or for 100,000 steps.
+    /// Nesterov's method with restarts in balanced variables with automatic steps, to a gradient of 1e-9 √f or for
+    /// 100,000 steps.
     fn default() -> Self {
         Self {
             method: Method::default(),
@@ -101,8 +104,9 @@ impl Descent {
         Self { variables, ..self }
     }
 
-    /// Whether to run on K + min(d_1, N - K) columns of features instead of N, by the exact orthogonal reduction: the same trajectory, to
-    /// rounding, for a fraction of the work. On by default; targets that are a matrix are not reduced.
+    /// Whether to run on K + min(d_1, N - K) columns of features instead of N, by the exact orthogonal reduction: the
+    /// same trajectory, to rounding, for a fraction of the work. On by default; targets that are a matrix are not
+    /// reduced.
     pub fn with_reduction(self, reduced: bool) -> Self {
         Self { reduced, ..self }
     }
@@ -117,19 +121,21 @@ impl Descent {
         Self { step_limit, ..self }
     }
 
-    /// Ends with [`Stop::Gradient`] once ‖∇f‖ ≤ `tolerance` √f, the norm being that of the variables of the descent (and f no less than an epsilon of the objective at zero). Zero switches
-    /// this off.
+    /// Ends with [`Stop::Gradient`] once ‖∇f‖ ≤ `tolerance` √f, the norm being that of the variables of the descent
+    /// (and f no less than an epsilon of the objective at zero). Zero switches this off.
     pub fn with_gradient_tolerance(self, tolerance: f64) -> Self {
         Self { gradient_tolerance: tolerance, ..self }
     }
 
-    /// Measures the relative gap (f - f*)/f* to this optimum f*, and ends with [`Stop::Gap`] once it is at most 1e-10 or what
-    /// [`Descent::with_gap_tolerance`] asks for. Where f* = 0 the gap is relative to the objective at zero, 1/2 for one-hot labels.
+    /// Measures the relative gap (f - f*)/f* to this optimum f*, and ends with [`Stop::Gap`] once it is at most 1e-10
+    /// or what [`Descent::with_gap_tolerance`] asks for. Where f* = 0 the gap is relative to the objective at zero, 1/2
+    /// for one-hot labels.
     pub fn with_optimum(self, optimum: f64) -> Self {
         Self { optimum: Some(optimum), ..self }
     }
 
-    /// Ends with [`Stop::Gap`] once the relative gap is at most this, where the optimum is given. Zero lets the run go on to its other ends.
+    /// Ends with [`Stop::Gap`] once the relative gap is at most this, where the optimum is given. Zero lets the run go
+    /// on to its other ends.
     pub fn with_gap_tolerance(self, gap_tolerance: f64) -> Self {
         Self { gap_tolerance, ..self }
     }
@@ -138,8 +144,9 @@ impl Descent {
     ///
     /// # Errors
     ///
-    /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`] where the start belongs to another model; [`Error::Domain`]
-    /// where an option is no number that it can be; [`Error::TooLarge`] where the features do not fit in memory once more.
+    /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`] where the start belongs to another model;
+    /// [`Error::Domain`] where an option is no number that it can be; [`Error::TooLarge`] where the features do not fit
+    /// in memory once more.
     pub fn minimize(&self, ufm: &Ufm, start: Parameters) -> Result<Run, Error> {
         self.minimize_observed(ufm, start, |_| ControlFlow::Continue(()))
     }
@@ -191,8 +198,8 @@ pub enum Stop {
     Gradient,
     /// The number of steps has been used up.
     StepLimit,
-    /// The objective has left every bound: the start is too large, or a fixed step is and a smaller one, or automatic steps, will help. The run holds
-    /// the best point seen.
+    /// The objective has left every bound: the start is too large, or a fixed step is and a smaller one, or automatic
+    /// steps, will help. The run holds the best point seen.
     Diverged,
     /// The observer has asked for it.
     Observer,
@@ -206,8 +213,8 @@ pub struct Record {
     pub step: usize,
     /// The objective here.
     pub objective: f64,
-    /// The norm, in the variables of the descent, of the gradient that the next step is made of: for Nesterov's method taken a
-    /// little ahead of the point, but for a last point that ends the run with [`Stop::Gradient`].
+    /// The norm, in the variables of the descent, of the gradient that the next step is made of: for Nesterov's method
+    /// taken a little ahead of the point, but for a last point that ends the run with [`Stop::Gradient`].
     pub gradient_norm: f64,
 }
 
@@ -228,7 +235,8 @@ pub struct Progress<'a> {
 }
 
 impl Progress<'_> {
-    /// The point, with the features of all samples. Cost: that of a copy, and 4 N d_1² operations where the descent is reduced.
+    /// The point, with the features of all samples. Cost: that of a copy, and 4 N d_1² operations where the descent is
+    /// reduced.
     ///
     /// # Errors
     ///
@@ -270,7 +278,8 @@ pub struct Run {
     pub trajectory: Vec<Record>,
 }
 
-/// f beyond this many times the sum of f at the start and at zero means divergence: near a minimum no method here rises by so much.
+/// f beyond this many times the sum of f at the start and at zero means divergence: near a minimum no method here rises
+/// by so much.
 const DIVERGENCE: f64 = 1e6;
 
 /// Differences of the objective below this many epsilons of it are rounding.
@@ -344,7 +353,8 @@ impl<'a> Walk<'a> {
             let tolerance = self.descent.gradient_tolerance * self.objective.max(f64::EPSILON * self.scale).sqrt();
             let mut gradient_norm = self.scales.gradient_square(&self.gradient).sqrt();
             if gradient_norm <= tolerance && self.beta > 0.0 {
-                // The gradient ahead is small: what counts is the one at the point itself, and the next step starts from rest.
+                // The gradient ahead is small: what counts is the one at the point itself, and the next step starts
+                // from rest.
                 self.rest();
                 gradient_norm = self.scales.gradient_square(&self.gradient).sqrt();
             }

@@ -1,14 +1,15 @@
 //! The exact orthogonal reduction: N columns of features become K + min(d_1, N - K).
 //!
-//! Let Q be an orthogonal N × N matrix with Y Q = [D 0]. The objective is the same at (H Q, Y Q, 1ᵀQ) as at (H, Y, 1ᵀ), and its gradient
-//! turns with it. A method whose steps depend on inner products alone therefore has the same trajectory from
+//! Let Q be an orthogonal N × N matrix with Y Q = [D 0]. The objective is the same at (H Q, Y Q, 1ᵀQ) as at (H, Y, 1ᵀ),
+//! and its gradient turns with it. A method whose steps depend on inner products alone therefore has the same
+//! trajectory from
 //!
 //! ```text
 //! G = [H̄ D, T],   H - H̄ Y = T Pᵀ,   P of orthonormal columns
 //! ```
 //!
-//! with √n_k e_k as the label of column k, and zero as the label of every column of T, and at any time H = H̄ Y + T Pᵀ. The within-class
-//! scatter is T Tᵀ/N.
+//! with √n_k e_k as the label of column k, and zero as the label of every column of T, and at any time H = H̄ Y + T Pᵀ.
+//! The within-class scatter is T Tᵀ/N.
 
 use faer::{
     Col, Conj, Mat, MatMut, MatRef,
@@ -145,7 +146,8 @@ fn contrast(classes: &ClassCounts, features: MatRef<'_, f64>, mut contrasts: Mat
 fn uncontrast(classes: &ClassCounts, contrasts: MatRef<'_, f64>, mut features: MatMut<'_, f64>) {
     let mut from = 0;
     for columns in classes.ranges() {
-        // From the last contrast to the first: contrast i has weight 1/√(i (i+1)) on every column before i, and -i of it on column i.
+        // From the last contrast to the first: contrast i has weight 1/√(i (i+1)) on every column before i, and -i of
+        // it on column i.
         let mut later = Col::<f64>::zeros(features.nrows());
         for i in (1..columns.len()).rev() {
             let ones = i as f64;
@@ -189,7 +191,8 @@ mod tests {
             let (reduction, reduced) = Reduction::new(&classes, features.as_ref()).unwrap();
             let columns = classes.classes() + width.min(samples - classes.classes());
             prop_assert!(reduced.ncols() == columns);
-            // Orthogonal transformations of matrices of up to 200 columns; faer drops columns below 16 N epsilons of the largest.
+            // Orthogonal transformations of matrices of up to 200 columns; faer drops columns below 16 N epsilons of
+            // the largest.
             let rounding = 16.0 * (samples + width) as f64 * f64::EPSILON * features.norm_l2();
             prop_assert!((reduced.norm_l2() - features.norm_l2()).abs() <= rounding);
             let back = reduction.expand(reduced.as_ref()).unwrap();

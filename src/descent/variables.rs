@@ -8,9 +8,9 @@ use crate::{model::Ufm, parameters::Parameters, wide::Wide};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Variables {
-    /// √λ_l W_l, √λ_H H and b/√s: every regularizer is 1/2 ‖·‖², and a minimizer has the same singular values in every block. A step η
-    /// moves W_l by η/λ_l times its gradient, and b by η s, where s = max(1, 1/q_0), q_0 = N (λ_H λ_1 ··· λ_L / n_max^L)^(1/(L+1)), makes the bias about
-    /// as stiff as the other blocks are.
+    /// √λ_l W_l, √λ_H H and b/√s: every regularizer is 1/2 ‖·‖², and a minimizer has the same singular values in every
+    /// block. A step η moves W_l by η/λ_l times its gradient, and b by η s, where s = max(1, 1/q_0), q_0 = N (λ_H λ_1
+    /// ··· λ_L / n_max^L)^(1/(L+1)), makes the bias about as stiff as the other blocks are.
     #[default]
     Balanced,
     /// W_l, H and b themselves, as frameworks train them.
@@ -67,9 +67,9 @@ impl Scales {
 
 /// The scale of the bias in balanced variables, max(1, 1/q_0) with q_0 = N (λ_H λ_1 ··· λ_L / n_max^L)^(1/(L+1)).
 ///
-/// The bias has curvature 1 and no regularizer, but it can trade places with a shift of all features: along that valley the
-/// curvature is about e in variables where b is not scaled, and 1/2 where b is scaled by 1/√e; then the curvature across it, 1/e, is that
-/// of the other blocks. q_0 is e of the largest class to first order.
+/// The bias has curvature 1 and no regularizer, but it can trade places with a shift of all features: along that valley
+/// the curvature is about e in variables where b is not scaled, and 1/2 where b is scaled by 1/√e; then the curvature
+/// across it, 1/e, is that of the other blocks. q_0 is e of the largest class to first order.
 fn bias_scale(ufm: &Ufm) -> f64 {
     let (samples, depth) = (Wide::new(ufm.samples() as f64), ufm.depth());
     let largest = Wide::new(ufm.targets().largest_square()).power(depth);

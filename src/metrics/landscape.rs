@@ -14,10 +14,11 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Directions that the minimizer keeps and the point does not have, by falling target: the index in [`Minimizer::directions`], and how many of its
-    /// equal directions are missing.
+    /// Directions that the minimizer keeps and the point does not have, by falling target: the index in
+    /// [`Minimizer::directions`], and how many of its equal directions are missing.
     pub missing: Vec<(usize, usize)>,
-    /// Directions that the minimizer gives up and the point has, by falling target: the index in [`Minimizer::directions`].
+    /// Directions that the minimizer gives up and the point has, by falling target: the index in
+    /// [`Minimizer::directions`].
     pub excess: Vec<usize>,
 }
 
@@ -27,8 +28,8 @@ pub struct Difference {
 pub enum Ending {
     /// At the global minimum: f ≤ f* (1 + 1e-8), whatever the run was asked for.
     GlobalMinimum,
-    /// At a critical point above the global minimum. For L = 1 it is a strict saddle; for L ≥ 2 it can be a local minimum: zero is one, and a direction that
-    /// is held just beyond its threshold is another.
+    /// At a critical point above the global minimum. For L = 1 it is a strict saddle; for L ≥ 2 it can be a local
+    /// minimum: zero is one, and a direction that is held just beyond its threshold is another.
     CriticalPoint(Difference),
     /// Before it had come to a critical point.
     Unfinished(Stop),
@@ -50,11 +51,13 @@ impl fmt::Display for Ending {
     }
 }
 
-/// The relative gap up to which a point is called a global minimum. Rounding of f is some 1e-14 of it at most; missing a direction costs
-/// σ²/(2N) (1 - e ((L+1) - L e)), which is less than this only for a direction whose q is within about 1e-4 of its threshold.
+/// The relative gap up to which a point is called a global minimum. Rounding of f is some 1e-14 of it at most; missing
+/// a direction costs σ²/(2N) (1 - e ((L+1) - L e)), which is less than this only for a direction whose q is within
+/// about 1e-4 of its threshold.
 const MINIMUM: f64 = 1e-8;
 
-/// Tells how a run on the model of `minimizer` has ended: by the objective, not by what the run was told of the optimum.
+/// Tells how a run on the model of `minimizer` has ended: by the objective, not by what the run was told of the
+/// optimum.
 ///
 /// # Errors
 ///
@@ -72,14 +75,16 @@ pub fn ending(minimizer: &Minimizer, run: &Run) -> Result<Ending, Error> {
     }
 }
 
-/// A direction counts as there where the prediction has this much of its singular value, and as not there where it has less than the rest: at a critical
-/// point it has all of it, or that of the smaller root of the scalar problem, or nothing.
+/// A direction counts as there where the prediction has this much of its singular value, and as not there where it has
+/// less than the rest: at a critical point it has all of it, or that of the smaller root of the scalar problem, or
+/// nothing.
 const THERE: f64 = 0.999;
 
 /// How the directions of a point near a critical point differ from those of the minimizer.
 ///
-/// The prediction Z = W_{L:1} H̄ D is measured along the singular vectors of the target: Σ u_kᵀ Z v_k over the vectors of one singular value,
-/// which does not depend on the choice of vectors among them. It is compared with z times their number, or with zero.
+/// The prediction Z = W_{L:1} H̄ D is measured along the singular vectors of the target: Σ u_kᵀ Z v_k over the vectors
+/// of one singular value, which does not depend on the choice of vectors among them. It is compared with z times their
+/// number, or with zero.
 ///
 /// Cost: O((K + R²) d_1) operations for class labels; no K × K matrix is formed.
 ///

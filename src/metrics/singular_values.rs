@@ -28,19 +28,19 @@ pub struct SingularValues {
 ///
 /// # Errors
 ///
-/// As [`Parameters::new`], where the parameters belong to another model; [`Error::MatrixNotFinite`] where a product of the blocks
-/// leaves the range of `f64`; [`Error::SvdDidNotConverge`].
+/// As [`Parameters::new`], where the parameters belong to another model; [`Error::MatrixNotFinite`] where a product of
+/// the blocks leaves the range of `f64`; [`Error::SvdDidNotConverge`].
 pub fn singular_values(ufm: &Ufm, parameters: &Parameters) -> Result<SingularValues, Error> {
     let features = values(&weighted_features(ufm, parameters)?)?;
     let layers = parameters.weights().iter().map(values).collect::<Result<_, _>>()?;
     Ok(SingularValues { layers, product: values(&parameters.product())?, features })
 }
 
-/// The largest error of the singular values of any layer, of the product and of the weighted class means, each relative to the
-/// largest singular value that the theory promises for that block.
+/// The largest error of the singular values of any layer, of the product and of the weighted class means, each relative
+/// to the largest singular value that the theory promises for that block.
 ///
-/// Where every direction has collapsed the promise is zero, and the error is that of the balanced variables √λ_l W_l, √λ_H H̄ D: relative
-/// to the level of a direction that does not shrink. The product then has no scale and is left out.
+/// Where every direction has collapsed the promise is zero, and the error is that of the balanced variables √λ_l W_l,
+/// √λ_H H̄ D: relative to the level of a direction that does not shrink. The product then has no scale and is left out.
 ///
 /// # Errors
 ///
@@ -76,7 +76,8 @@ pub fn singular_value_error(minimizer: &Minimizer, parameters: &Parameters) -> R
     Ok(worst)
 }
 
-/// The features beside the right singular vectors of the target: H̄ D, d_1 × K, for labels, and H for a matrix of targets.
+/// The features beside the right singular vectors of the target: H̄ D, d_1 × K, for labels, and H for a matrix of
+/// targets.
 pub(super) fn weighted_features(ufm: &Ufm, parameters: &Parameters) -> Result<Mat<f64>, Error> {
     let Some(classes) = ufm.class_counts() else {
         parameters.check_shapes(ufm)?;

@@ -1,7 +1,7 @@
 //! Norms and angles between classes at the minimizer, group by group.
 //!
-//! Classes of equal counts are interchangeable, so that the Gram matrices of the minimizer are constant on blocks: for classes k of group r and
-//! l of group t
+//! Classes of equal counts are interchangeable, so that the Gram matrices of the minimizer are constant on blocks: for
+//! classes k of group r and l of group t
 //!
 //! ```text
 //! (W W')_kl    =  Σ_j w_j² u_jr u_jt               +  w_r² (δ_kl - 1/m_r) δ_rt
@@ -10,9 +10,10 @@
 //!              =  δ_kl - c_r/N  -  Σ_j σ_j e_j u_jr v_jt / √c_t  -  e_r (δ_kl - 1/m_r) δ_rt
 //! ```
 //!
-//! W = W_{L:1}; j runs over the directions between groups, and the terms with δ_rt are those of the √c_r directions within group r. Without a bias
-//! there are no directions between groups, δ_kl - 1/m_r is δ_kl and c_r/N is 0. The second form of the logits is what T = U diag(σ) V' leaves of the
-//! first: the one with the smaller terms is the accurate one.
+//! W = W_{L:1}; j runs over the directions between groups, and the terms with δ_rt are those of the √c_r directions
+//! within group r. Without a bias there are no directions between groups, δ_kl - 1/m_r is δ_kl and c_r/N is 0. The
+//! second form of the logits is what T = U diag(σ) V' leaves of the first: the one with the smaller terms is the
+//! accurate one.
 
 use std::sync::Arc;
 
@@ -36,9 +37,9 @@ use crate::{
 /// Classes of one group have the same numbers: for those of group r and t ask for one class of each, say
 /// [`Group::classes`](crate::Group)`[0]`.
 ///
-/// Cost: O(R²) operations and 2 R² + K numbers, for R distinct counts, and O(R) operations for every question. A norm or a cosine has a relative error of
-/// some epsilons; an inner product or a logit has that error relative to the largest term of its sum above, which is small beside it
-/// where vectors are nearly orthogonal.
+/// Cost: O(R²) operations and 2 R² + K numbers, for R distinct counts, and O(R) operations for every question. A norm
+/// or a cosine has a relative error of some epsilons; an inner product or a logit has that error relative to the
+/// largest term of its sum above, which is small beside it where vectors are nearly orthogonal.
 ///
 /// # Example
 ///
@@ -65,8 +66,8 @@ pub struct Geometry {
 
 /// Inner products between classes.
 ///
-/// A number that is not the same for all minimizers is `None`: a tie at a threshold leaves open whether a direction is there at all, and a width that
-/// cuts through equal targets which classes of the group it separates.
+/// A number that is not the same for all minimizers is `None`: a tie at a threshold leaves open whether a direction is
+/// there at all, and a width that cuts through equal targets which classes of the group it separates.
 #[derive(Clone, Debug)]
 pub struct Gram {
     frame: Arc<Frame>,
@@ -237,7 +238,8 @@ impl Geometry {
         &self.class_means
     }
 
-    /// The logit of class `k`, without the bias, for a sample of class `l`: the inner product of classifier k and class mean l.
+    /// The logit of class `k`, without the bias, for a sample of class `l`: the inner product of classifier k and class
+    /// mean l.
     ///
     /// # Panics
     ///
@@ -276,8 +278,8 @@ impl Geometry {
         Some(own - self.logit(l, k)? + bias)
     }
 
-    /// Self-duality: the cosine of the angle between the classifier and the class mean of class `k`, 1 where they are parallel, as they always are
-    /// for balanced classes.
+    /// Self-duality: the cosine of the angle between the classifier and the class mean of class `k`, 1 where they are
+    /// parallel, as they always are for balanced classes.
     ///
     /// # Panics
     ///
@@ -308,9 +310,9 @@ impl Minimizer {
         })
     }
 
-    /// The factor by which all L + 1 decays together would have to grow for the classes of group `r` (by falling count) to share one classifier: minority
-    /// collapse in the sense of Fang et al. 2021. `None` for a group of one class, and without a bias, where classes do not come to share a classifier
-    /// before all of them vanish.
+    /// The factor by which all L + 1 decays together would have to grow for the classes of group `r` (by falling count)
+    /// to share one classifier: minority collapse in the sense of Fang et al. 2021. `None` for a group of one class,
+    /// and without a bias, where classes do not come to share a classifier before all of them vanish.
     ///
     /// Below 1 the group has collapsed already.
     ///
@@ -321,8 +323,8 @@ impl Minimizer {
         own.filter(|_| self.ufm().has_bias()).map(|direction| direction.critical_scale)
     }
 
-    /// The factor by which all L + 1 decays together would have to grow for the classifiers and class means of group `r` to be zero: with a bias, for
-    /// the last direction that reaches the group to collapse.
+    /// The factor by which all L + 1 decays together would have to grow for the classifiers and class means of group
+    /// `r` to be zero: with a bias, for the last direction that reaches the group to collapse.
     ///
     /// # Errors
     ///
@@ -338,18 +340,21 @@ impl Minimizer {
     }
 }
 
-/// The imbalance ratio from which on the classifiers of minority classes collapse, in step profiles of `majority` classes of `count` samples and `minority`
-/// classes of `count`/ρ: the least ρ ≥ 1 such that they have collapsed at ρ and at every larger ratio. Counts are taken as real numbers.
+/// The imbalance ratio from which on the classifiers of minority classes collapse, in step profiles of `majority`
+/// classes of `count` samples and `minority` classes of `count`/ρ: the least ρ ≥ 1 such that they have collapsed at ρ
+/// and at every larger ratio. Counts are taken as real numbers.
 ///
 /// ```text
 /// q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) (count/ρ)^(-L/(L+1)) = q_L,      N = count (majority + minority/ρ)
 /// ```
 ///
-/// 1 where they have collapsed at every ratio, infinite where the ratio is beyond the range of `f64`. The minority classes then share one classifier where there is a bias, and vanish where there is none.
+/// 1 where they have collapsed at every ratio, infinite where the ratio is beyond the range of `f64`. The minority
+/// classes then share one classifier where there is a bias, and vanish where there is none.
 ///
 /// # Errors
 ///
-/// As [`Ufm::biased`] for counts and decays; [`Error::Domain`] unless there are majority classes and, with a bias in mind, two minority classes.
+/// As [`Ufm::biased`] for counts and decays; [`Error::Domain`] unless there are majority classes and, with a bias in
+/// mind, two minority classes.
 ///
 /// # References
 ///

@@ -1,6 +1,7 @@
 //! The spectrum of the target of class labels, without a K × K matrix.
 //!
-//! At a minimizer features collapse to class means and the bias is n/N, and what is left is a K × K problem with the target
+//! At a minimizer features collapse to class means and the bias is n/N, and what is left is a K × K problem with the
+//! target
 //!
 //! ```text
 //! T = D                        bias-free,    D = diag(√n_1, ..., √n_K)
@@ -25,7 +26,8 @@ use crate::{
 
 /// The singular value decomposition T = U diag(σ) Vᵀ of the target of a set of class counts, without a K × K matrix.
 ///
-/// With the distinct counts c_1 > ... > c_R shared by m_1, ..., m_R classes, the centered label matrix has the singular values
+/// With the distinct counts c_1 > ... > c_R shared by m_1, ..., m_R classes, the centered label matrix has the singular
+/// values
 ///
 /// ```text
 /// √c_r                    m_r - 1 times     vectors on group r that sum to zero, left and right the same
@@ -34,9 +36,9 @@ use crate::{
 /// 0                       once              right √n_k / √N,  left 1/√K
 /// ```
 ///
-/// and D has √c_r m_r times, with unit vectors. Levels are listed by falling value. Singular values have a relative error of
-/// about one epsilon, the smallest as well as the largest; vectors are unique up to sign where the level is simple, and one
-/// of many bases where it is not.
+/// and D has √c_r m_r times, with unit vectors. Levels are listed by falling value. Singular values have a relative
+/// error of about one epsilon, the smallest as well as the largest; vectors are unique up to sign where the level is
+/// simple, and one of many bases where it is not.
 ///
 /// Cost: O(R²) operations and O(R) numbers; vectors are made on demand.
 ///
@@ -52,7 +54,8 @@ use crate::{
 ///
 /// # References
 ///
-/// Liu 2024, Theorem 4.4, for the bounds c_j ≥ x_j ≥ c_{j+1} and the roots for R = 2, 3; Golub 1973 for the secular equation.
+/// Liu 2024, Theorem 4.4, for the bounds c_j ≥ x_j ≥ c_{j+1} and the roots for R = 2, 3; Golub 1973 for the secular
+/// equation.
 #[derive(Clone, Debug)]
 pub struct LabelSpectrum {
     classes: ClassCounts,
@@ -402,8 +405,8 @@ impl LabelSpectrum {
         }
     }
 
-    /// The entries of the vectors of the levels at these indices, a row for every level and a column for every group; zero for levels
-    /// within groups.
+    /// The entries of the vectors of the levels at these indices, a row for every level and a column for every group;
+    /// zero for levels within groups.
     pub(crate) fn entries_by_group(&self, levels: &[usize], side: Side) -> Result<Mat<f64>, Error> {
         let mut entries = try_zeros("singular vectors by group", levels.len(), self.classes.groups().len() as u64)?;
         for (row, &level) in entries.row_iter_mut().zip(levels) {
@@ -429,8 +432,9 @@ impl Solved {
     }
 }
 
-/// The intervals [√n_(k+1), √n_(k)] that hold the singular values σ_1 ≥ ... ≥ σ_{K-1} of the centered label matrix, n_(1) ≥ n_(2) ≥ ... being the counts by
-/// falling size, and [0, 0] for σ_K = 0. As wide as the gap between neighboring counts, and a point where they are equal.
+/// The intervals [√n_(k+1), √n_(k)] that hold the singular values σ_1 ≥ ... ≥ σ_{K-1} of the centered label matrix,
+/// n_(1) ≥ n_(2) ≥ ... being the counts by falling size, and [0, 0] for σ_K = 0. As wide as the gap between neighboring
+/// counts, and a point where they are equal.
 ///
 /// # References
 ///
@@ -444,8 +448,8 @@ pub fn interlacing_bounds(classes: &ClassCounts) -> Vec<(f64, f64)> {
     roots.windows(2).map(|pair| (pair[1], pair[0])).chain([(0.0, 0.0)]).collect()
 }
 
-/// The singular values of the centered label matrix by the explicit formulas for up to three distinct counts, by falling
-/// value; `None` for more.
+/// The singular values of the centered label matrix by the explicit formulas for up to three distinct counts, by
+/// falling value; `None` for more.
 ///
 /// ```text
 /// R = 1   √c_1 (K-1 times), 0
@@ -465,8 +469,9 @@ pub fn explicit_singular_values(classes: &ClassCounts) -> Option<Vec<f64>> {
         1 => vec![],
         2 => vec![k * c[0] * (c[1] / n)],
         3 => {
-            // In δ = x - c_2 the quadratic is N δ² - linear δ + w_2 (c_1 - c_2)(c_3 - c_2): its roots have opposite signs,
-            // and neither the discriminant nor the larger root x loses digits. The smaller root follows from the product.
+            // In δ = x - c_2 the quadratic is N δ² - linear δ + w_2 (c_1 - c_2)(c_3 - c_2): its roots have opposite
+            // signs, and neither the discriminant nor the larger root x loses digits. The smaller root follows from the
+            // product.
             let (above, below) = (c[0] - c[1], c[2] - c[1]);
             let linear = below * (w[0] + w[1]) + above * (w[1] + w[2]);
             let constant = w[1] * above * below;

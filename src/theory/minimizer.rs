@@ -39,8 +39,8 @@ pub enum Fate {
 pub struct Direction {
     /// How many equal directions this entry stands for.
     pub multiplicity: usize,
-    /// The group of classes of equal counts that these directions tell apart, from 0 by falling count; none for the directions
-    /// between groups and for the zero of the centered label matrix.
+    /// The group of classes of equal counts that these directions tell apart, from 0 by falling count; none for the
+    /// directions between groups and for the zero of the centered label matrix.
     pub group: Option<usize>,
     /// The singular value σ of the target.
     pub target: f64,
@@ -56,8 +56,9 @@ pub struct Direction {
     pub layers: Vec<f64>,
     /// Why e is what it is.
     pub fate: Fate,
-    /// The factor by which all L + 1 decays together would have to grow to reach the threshold where this direction collapses,
-    /// q_L/q: above 1 for a kept direction (the margin that is left), below 1 for a collapsed one, 0 for a zero target.
+    /// The factor by which all L + 1 decays together would have to grow to reach the threshold where this direction
+    /// collapses, q_L/q: above 1 for a kept direction (the margin that is left), below 1 for a collapsed one, 0 for a
+    /// zero target.
     pub critical_scale: f64,
 }
 
@@ -65,8 +66,8 @@ pub struct Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tie {
-    /// The direction at this index of [`Minimizer::directions`] is at the threshold q = q_L (L ≥ 2): keeping it, as the numbers here
-    /// do, and giving it up cost the same.
+    /// The direction at this index of [`Minimizer::directions`] is at the threshold q = q_L (L ≥ 2): keeping it, as the
+    /// numbers here do, and giving it up cost the same.
     Threshold {
         /// The index of the direction.
         direction: usize,
@@ -89,15 +90,16 @@ pub enum GroupFate {
     Coincident,
     /// The classifier rows of W_{L:1} and the class means are zero.
     Vanished,
-    /// Not the same for all minimizers: a direction of the group is at its threshold, or a width cuts through its directions.
+    /// Not the same for all minimizers: a direction of the group is at its threshold, or a width cuts through its
+    /// directions.
     Ambiguous,
 }
 
 /// The global minimizers of a [`Ufm`]: what all of them share, and any of them on demand.
 ///
-/// The minimizer is unique up to the gauge (orthonormal Q_l with W_l → Q_{l+1} W_l Q_lᵀ, H → Q_1 H) unless [`Minimizer::ties`] says
-/// otherwise. Cost: O(R²) operations for R distinct class counts, and O(R L) numbers; nothing of size K × K is formed unless
-/// [`Minimizer::parameters`] are asked for.
+/// The minimizer is unique up to the gauge (orthonormal Q_l with W_l → Q_{l+1} W_l Q_lᵀ, H → Q_1 H) unless
+/// [`Minimizer::ties`] says otherwise. Cost: O(R²) operations for R distinct class counts, and O(R L) numbers; nothing
+/// of size K × K is formed unless [`Minimizer::parameters`] are asked for.
 ///
 /// # Example
 ///
@@ -125,7 +127,8 @@ pub struct Minimizer {
     rank: usize,
 }
 
-/// q is computed with at most this many epsilons of relative error (see [`ScalarProblem::q`]): a tie within them is a tie.
+/// q is computed with at most this many epsilons of relative error (see [`ScalarProblem::q`]): a tie within them is a
+/// tie.
 const Q_ERROR: f64 = 8.0 * f64::EPSILON;
 
 /// The scalar problems of a model, up to the singular value.
@@ -147,8 +150,8 @@ impl ScalarProblem {
 
     /// q = (N^(L+1) λ_H λ_1 ··· λ_L / σ^(2L))^(1/(L+1)).
     ///
-    /// At most 3 (L+1) rounding errors (half an epsilon each) under the root, which divides them by L+1, and 4 in it; an
-    /// error of σ² of one epsilon counts less than twice.
+    /// At most 3 (L+1) rounding errors (half an epsilon each) under the root, which divides them by L+1, and 4 in it;
+    /// an error of σ² of one epsilon counts less than twice.
     fn q(&self, square: f64) -> f64 {
         self.scaled_decays.over(Wide::new(square).power(self.depth)).root(self.depth + 1).to_f64()
     }
@@ -172,12 +175,13 @@ impl ScalarProblem {
 }
 
 impl Ufm {
-    /// The global minimizers, in closed form. Cost: for class labels, that of the structured spectrum, O(R²); for other targets, of a dense
-    /// decomposition.
+    /// The global minimizers, in closed form. Cost: for class labels, that of the structured spectrum, O(R²); for other
+    /// targets, of a dense decomposition.
     ///
     /// # Errors
     ///
-    /// None for one-hot labels, or labels that are smoothed where there is a bias; for other targets as [`Spectrum::new`].
+    /// None for one-hot labels, or labels that are smoothed where there is a bias; for other targets as
+    /// [`Spectrum::new`].
     pub fn minimizer(&self) -> Result<Minimizer, Error> {
         Ok(Minimizer::new(self.clone(), Spectrum::new(self)?))
     }
@@ -232,7 +236,8 @@ impl Minimizer {
                 cost += Quad::from(square) * Quad::from(kept as f64 * e * ((depth + 1.0) - depth * e));
             }
             if cut > 0 {
-                // The width cuts between equal targets: of one level, or, decomposed densely, of two that rounding tells apart.
+                // The width cuts between equal targets: of one level, or, decomposed densely, of two that rounding
+                // tells apart.
                 let equal =
                     |last: &Direction| last.fate == Fate::Kept && last.target - level.value <= spectrum.rounding();
                 if directions.last().is_some_and(equal) {
@@ -300,7 +305,8 @@ impl Minimizer {
         self.rank
     }
 
-    /// What becomes of the singular values of the target, by falling target; multiplicities add up to K, or to N where that is smaller.
+    /// What becomes of the singular values of the target, by falling target; multiplicities add up to K, or to N where
+    /// that is smaller.
     #[must_use]
     pub fn directions(&self) -> &[Direction] {
         &self.directions
@@ -323,14 +329,15 @@ impl Minimizer {
         self.ties.is_empty()
     }
 
-    /// Why the minimizer is not unique up to the gauge; empty where it is. Thresholds are compared to within the rounding of
-    /// q, 8 epsilons.
+    /// Why the minimizer is not unique up to the gauge; empty where it is. Thresholds are compared to within the
+    /// rounding of q, 8 epsilons.
     #[must_use]
     pub fn ties(&self) -> &[Tie] {
         &self.ties
     }
 
-    /// The feature decay from which on the direction at this index collapses, the decays of the layers being as they are:
+    /// The feature decay from which on the direction at this index collapses, the decays of the layers being as they
+    /// are:
     ///
     /// ```text
     /// λ_H = (q_L/N)^(L+1) σ^(2L) / (λ_1 ··· λ_L)
@@ -346,8 +353,8 @@ impl Minimizer {
         self.critical_decay(direction, self.ufm.feature_decay())
     }
 
-    /// The decay of layer `layer` (from 0) from which on the direction at this index collapses, all other decays being as they are.
-    /// Zero for a zero target.
+    /// The decay of layer `layer` (from 0) from which on the direction at this index collapses, all other decays being
+    /// as they are. Zero for a zero target.
     ///
     /// # Panics
     ///
@@ -363,10 +370,11 @@ impl Minimizer {
         if scale > 0.0 { Wide::new(scale).power(self.ufm.depth() + 1).times(Wide::new(decay)).to_f64() } else { 0.0 }
     }
 
-    /// What becomes of the classes of every group of [`ClassCounts::groups`](crate::ClassCounts::groups), in that order: by falling count.
+    /// What becomes of the classes of every group of [`ClassCounts::groups`](crate::ClassCounts::groups), in that
+    /// order: by falling count.
     ///
-    /// Bias-free, a class lives or dies with its own direction. With a bias, the √c_r directions tell the classes of a group
-    /// apart, and every one of the directions between the groups reaches all classes.
+    /// Bias-free, a class lives or dies with its own direction. With a bias, the √c_r directions tell the classes of a
+    /// group apart, and every one of the directions between the groups reaches all classes.
     ///
     /// # Errors
     ///

@@ -21,11 +21,11 @@ struct Sum {
 /// The root between `poles[upper]` and `poles[upper + 1]`; poles are falling whole numbers below 2^53 (so that their
 /// differences are exact), weights are positive.
 ///
-/// The left side rises from -∞ to +∞ between two poles, so that there is exactly one root. Each step fits
-/// `c + s/(c_j - x) + S/(c_{j+1} - x)` to the value and the first two derivatives and goes to the root of the fit: from
-/// every start in the interval this converges monotonically and cubically (Borges, Gragg 1993). A bracket guards it
-/// against rounding. At the end the residual is computed once more with compensated divisions and sums, so that the offset
-/// is correct to about one rounding error whatever the weights.
+/// The left side rises from -∞ to +∞ between two poles, so that there is exactly one root. Each step fits `c + s/(c_j -
+/// x) + S/(c_{j+1} - x)` to the value and the first two derivatives and goes to the root of the fit: from every start
+/// in the interval this converges monotonically and cubically (Borges, Gragg 1993). A bracket guards it against
+/// rounding. At the end the residual is computed once more with compensated divisions and sums, so that the offset is
+/// correct to about one rounding error whatever the weights.
 ///
 /// Cost: 4 to 6 passes over the poles.
 pub(super) fn root(poles: &[f64], weights: &[f64], upper: usize) -> Root {
@@ -36,8 +36,8 @@ pub(super) fn root(poles: &[f64], weights: &[f64], upper: usize) -> Root {
     let mut at = sum(poles, weights, poles[lower], half);
     let (origin, mut offset, mut low, mut high) =
         if at.value >= 0.0 { (lower, half, 0.0, half) } else { (upper, -half, -half, 0.0) };
-    // A root next to its pole is 2^-106 of the gap away at the very least (weights are below 2^53): 200 halvings are more
-    // than the bracket can ever take.
+    // A root next to its pole is 2^-106 of the gap away at the very least (weights are below 2^53): 200 halvings are
+    // more than the bracket can ever take.
     for _ in 0..200 {
         if at.value < 0.0 {
             low = offset;
@@ -170,7 +170,8 @@ fn rounding_of_sum(a: f64, b: f64, sum: f64) -> f64 {
     (a - (sum - other)) + (b - other)
 }
 
-/// a b - fl(a b), exactly (Dekker's product): in the vector registers of every processor, where a fused multiply-add is a call on most.
+/// a b - fl(a b), exactly (Dekker's product): in the vector registers of every processor, where a fused multiply-add is
+/// a call on most.
 fn rounding_of_product(a: f64, b: f64, product: f64) -> f64 {
     let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
     (((a_high * b_high - product) + a_high * b_low) + a_low * b_high) + a_low * b_low

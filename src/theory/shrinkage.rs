@@ -82,7 +82,8 @@ pub fn shrinkage_threshold(layers: usize) -> Result<f64, Error> {
 
 /// The global minimizers of g(x) = 1/(x^L + 1) + β x over x ≥ 0.
 ///
-/// Zero beyond the threshold β_L of [`scalar_threshold`], both zero and (L-1)^(1/L) at it, and below it the largest root of
+/// Zero beyond the threshold β_L of [`scalar_threshold`], both zero and (L-1)^(1/L) at it, and below it the largest
+/// root of
 ///
 /// ```text
 /// β = L x^(L-1) / (x^L + 1)²
@@ -130,8 +131,8 @@ pub fn scalar_minimizer(beta: f64, layers: usize) -> Result<ScalarMinimizer, Err
 /// e (1-e)^((L-1)/(L+1)) = q      in (0, 1/L]
 /// ```
 ///
-/// up to the threshold q_L of [`shrinkage_threshold`], and 1 beyond it. For L = 1 this is soft thresholding, e = q. The result
-/// is within one unit in the last place for every q ≥ 0, however small.
+/// up to the threshold q_L of [`shrinkage_threshold`], and 1 beyond it. For L = 1 this is soft thresholding, e = q. The
+/// result is within one unit in the last place for every q ≥ 0, however small.
 ///
 /// # Errors
 ///
@@ -205,8 +206,8 @@ pub(crate) fn smaller_root(q: f64, layers: usize) -> f64 {
 /// The largest root x of β = L x^(L-1)/(x^L + 1)², for 0 < β ≤ β_L.
 ///
 /// With u = 1/x, u^L ≤ 1/(L-1): χ(ln u) = ln(L u^(L+1) / ((1 + u^L)² β)) is concave and rises there, its slope being
-/// ((L+1) - (L-1) u^L)/(1 + u^L) ≥ L - 1. Newton's method from u = (β/L)^(1/(L+1)), where χ ≤ 0, rises to the root and never
-/// passes it; nothing in it overflows.
+/// ((L+1) - (L-1) u^L)/(1 + u^L) ≥ L - 1. Newton's method from u = (β/L)^(1/(L+1)), where χ ≤ 0, rises to the root and
+/// never passes it; nothing in it overflows.
 fn largest_root(beta: f64, layers: usize) -> f64 {
     let l = layers as f64;
     let slope = |a: f64| ((l + 1.0) - (l - 1.0) * a) / (1.0 + a);
@@ -237,7 +238,8 @@ fn largest_root(beta: f64, layers: usize) -> f64 {
     if correction.is_finite() { x - x * correction } else { x }
 }
 
-/// q_L = y with (y L)^(L+1) (L/(L-1))^(L-1) = 1: the correction to a first value is computed in double-double arithmetic.
+/// q_L = y with (y L)^(L+1) (L/(L-1))^(L-1) = 1: the correction to a first value is computed in double-double
+/// arithmetic.
 pub(crate) fn critical_q(layers: usize) -> f64 {
     if layers == 1 {
         return 1.0;

@@ -26,15 +26,16 @@ pub struct Level {
     pub value: f64,
     /// The number of equal singular values in this level.
     pub multiplicity: usize,
-    /// The group of classes of equal counts that the vectors of this level tell apart, from 0 by falling count; none for the
-    /// levels between groups and for the zero of the centered label matrix.
+    /// The group of classes of equal counts that the vectors of this level tell apart, from 0 by falling count; none
+    /// for the levels between groups and for the zero of the centered label matrix.
     pub group: Option<usize>,
 }
 
 /// The singular value decomposition of the target of a model.
 ///
-/// The target is T = D or (I - n 1ᵀ/N) D, K × K, for class labels, whose right singular vectors belong to classes; it is Y, or Y less the mean of its columns, K × N,
-/// for a matrix of targets, whose right singular vectors belong to samples.
+/// The target is T = D or (I - n 1ᵀ/N) D, K × K, for class labels, whose right singular vectors belong to classes; it
+/// is Y, or Y less the mean of its columns, K × N, for a matrix of targets, whose right singular vectors belong to
+/// samples.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Spectrum {
@@ -49,7 +50,8 @@ impl Spectrum {
     ///
     /// # Errors
     ///
-    /// For targets that are a matrix, or labels that are smoothed without a bias, as [`dense_svd`]; for one-hot labels none.
+    /// For targets that are a matrix, or labels that are smoothed without a bias, as [`dense_svd`]; for one-hot labels
+    /// none.
     pub fn new(ufm: &Ufm) -> Result<Self, Error> {
         let targets = ufm.targets();
         let smoothing = targets.smoothing();
@@ -79,7 +81,8 @@ impl Spectrum {
         Ok(Self::Dense(svd))
     }
 
-    /// The distinct singular values and their multiplicities, by falling value. Those of a dense decomposition are listed one by one, equal or not.
+    /// The distinct singular values and their multiplicities, by falling value. Those of a dense decomposition are
+    /// listed one by one, equal or not.
     #[must_use]
     pub fn levels(&self) -> Vec<Level> {
         match self {
@@ -208,15 +211,16 @@ pub struct Svd {
 }
 
 impl Svd {
-    /// The absolute error that singular values may have: the larger side of the matrix in epsilons of the largest of them.
+    /// The absolute error that singular values may have: the larger side of the matrix in epsilons of the largest of
+    /// them.
     fn rounding(&self) -> f64 {
         let side = self.left.nrows().max(self.right.nrows()) as f64;
         side * f64::EPSILON * self.values.iter().copied().fold(0.0, f64::max)
     }
 }
 
-/// Below this side a second thread brings nothing (two cores: 0.063 s against 0.066 s at 512 × 512, 0.46 s against 0.38 s at
-/// 1024 × 1024).
+/// Below this side a second thread brings nothing (two cores: 0.063 s against 0.066 s at 512 × 512, 0.46 s against 0.38
+/// s at 1024 × 1024).
 const PARALLEL_SIDE: usize = 768;
 
 /// The thin singular value decomposition of any matrix, by faer: absolute errors of a few epsilons times the largest
