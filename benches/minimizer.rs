@@ -1,12 +1,16 @@
-//! The closed form, from counts to every singular value of every layer.
+//! The closed form, from counts to every singular value of every layer and to the angle between two classes.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use neural_collapse::{ClassCounts, Layer, Ufm};
 
+fn counts() -> Vec<u64> {
+    (0..1_000_000).map(|k| 1 + k * 7919 % 1000).collect()
+}
+
 fn million() -> ClassCounts {
-    ClassCounts::new((0..1_000_000).map(|k| 1 + k * 7919 % 1000).collect::<Vec<u64>>()).expect("valid counts")
+    ClassCounts::new(counts()).expect("valid counts")
 }
 
 fn minimizer(c: &mut Criterion) {
@@ -24,5 +28,17 @@ fn minimizer(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, minimizer);
+/// From a million numbers to the angle between two classes: `RAYON_NUM_THREADS=1` for one core.
+fn million_classes(c: &mut Criterion) {
+    let counts = counts();
+    c.bench_function("a million classes, from counts to an angle", |b| {
+        b.iter(|| {
+            let classes = ClassCounts::new(black_box(counts.clone()))?;
+            let minimizer = Ufm::biased(classes, [Layer::new(2_000_000, 1e-9)], 1e-9)?.minimizer()?;
+            minimizer.geometry().map(|geometry| geometry.classifiers().cosine(0, 1))
+        });
+    });
+}
+
+criterion_group!(benches, minimizer, million_classes);
 criterion_main!(benches);
