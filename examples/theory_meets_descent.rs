@@ -97,7 +97,7 @@ fn meet(title: &str, ufm: &Ufm, flags: &Flags) -> Result<bool, String> {
     let clock = Instant::now();
     let minimizer = ufm.minimizer().map_err(|error| error.to_string())?;
     let run = descend(title, ufm, minimizer.objective(), flags).map_err(|error| error.to_string())?;
-    let error = singular_value_error(&minimizer, &run.parameters).map_err(|error| error.to_string())?;
+    let error = singular_value_error(&minimizer, &run.point).map_err(|error| error.to_string())?;
     let ending = ending(&minimizer, &run).map_err(|error| error.to_string())?;
     let gap = run.gap.unwrap_or(f64::INFINITY);
     println(&format!(

@@ -42,13 +42,16 @@
 //! | targets: one-hot or smoothed labels, or any matrix | [`Targets`] |
 //! | the model: layers, decays, bias; its objective and gradient | [`Ufm`] |
 //! | weights, features and bias; random starts | [`Parameters`] |
+//! | the same for any number of samples: exactly reduced, or collapsed | [`descent::Point`] |
 //! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::minimizer`] |
 //! | norms and angles between classes, minority collapse | [`theory::geometry`] |
 //! | the spectrum of the target: from class counts, or dense | [`theory::label_spectrum`], [`theory::spectrum`] |
 //! | Lemma A.2 | [`theory::shrinkage`] |
 //! | singular-value thresholding, Lemma A.1 | [`theory::thresholding`] |
-//! | gradient descent, heavy ball, Nesterov with restarts | [`descent`] |
-//! | what kind of point a descent has reached | [`metrics::landscape`] |
+//! | gradient descent, heavy ball, Nesterov with restarts, L-BFGS, Adam | [`descent`] |
+//! | neural collapse: NC1, NC2, NC3 of a point | [`metrics::collapse`] |
+//! | the distance of a point from the minimizers, and of its singular values | [`metrics::distance`], [`metrics::singular_values`] |
+//! | what kind of point a descent has reached, and the way down from a saddle | [`metrics::landscape`], [`metrics::escape`] |
 //!
 //! `theory` and `descent` do not know of each other: each is the other's judge.
 //!

@@ -167,6 +167,11 @@ impl Ufm {
         self.layers.iter().map(|layer| layer.width).fold(self.outputs().min(samples), usize::min)
     }
 
+    /// The same model with layers of other widths.
+    pub(crate) fn with_layers(&self, layers: Vec<Layer>) -> Self {
+        Self { targets: self.targets.clone(), layers, ..*self }
+    }
+
     /// The product of all decays, λ_H λ_1 ··· λ_L.
     pub(crate) fn decay_product(&self) -> Wide {
         self.layers.iter().fold(Wide::new(self.feature_decay), |product, layer| product.times(Wide::new(layer.decay)))

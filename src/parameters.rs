@@ -36,13 +36,14 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// All zeros: a critical point of every model, and the global minimizer once every direction has collapsed.
+    /// All zeros: a critical point of every model without a bias, and its global minimizer once every direction has
+    /// collapsed. With a bias so is the point whose b is the mean of the targets, and the rest zero.
     ///
     /// # Errors
     ///
     /// [`Error::TooLarge`] where the features do not fit in memory.
     pub fn zeros(ufm: &Ufm) -> Result<Self, Error> {
-        Self::from_fn(ufm, |_| 0.0)
+        Self::with_columns(ufm, ufm.samples())
     }
 
     /// A Gaussian start whose scale has a meaning for every model: in the balanced variables √λ_l W_l and √λ_H H̄D,
@@ -72,7 +73,7 @@ impl Parameters {
             let deviation = match block {
                 Block::Weights(l) => deviations.weights[l],
                 Block::Features => deviations.features,
-                Block::Bias => return 0.0,
+                Block::Bias => 0.0,
             };
             let normal: f64 = StandardNormal.sample(rng);
             deviation * normal
@@ -93,7 +94,7 @@ impl Parameters {
             let deviation = match block {
                 Block::Weights(_) => weights,
                 Block::Features => features,
-                Block::Bias => return 0.0,
+                Block::Bias => 0.0,
             };
             let normal: f64 = StandardNormal.sample(rng);
             deviation * normal
@@ -158,38 +159,60 @@ impl Parameters {
         weights.chain([self.features.as_mut()]).chain(self.bias.as_mut().map(Col::as_mat_mut))
     }
 
-    /// Fills every block column by column, in the order W_1 .. W_L, H, b.
+    /// No parameters of any model: what stays behind where parameters are moved out.
+    pub(crate) fn empty() -> Self {
+        Self { weights: Vec::new(), features: Mat::new(), bias: None }
+    }
+
+    /// The blocks but for H.
+    pub(crate) fn small_blocks(&self) -> impl Iterator<Item = MatRef<'_, f64>> {
+        self.weights.iter().map(Mat::as_ref).chain(self.bias.as_ref().map(Col::as_mat))
+    }
+
+    /// The blocks but for H.
+    pub(crate) fn small_blocks_mut(&mut self) -> impl Iterator<Item = MatMut<'_, f64>> {
+        self.weights.iter_mut().map(Mat::as_mut).chain(self.bias.as_mut().map(Col::as_mat_mut))
+    }
+
+    /// Zeros, with this many columns of features.
+    pub(crate) fn with_columns(ufm: &Ufm, columns: u64) -> Result<Self, Error> {
+        let weights = |l| try_zeros("weights", ufm.weight_shape(l).0, ufm.weight_shape(l).1 as u64);
+        Ok(Self {
+            weights: (0..ufm.depth()).map(weights).collect::<Result<_, _>>()?,
+            features: try_zeros("features H", ufm.feature_width(), columns)?,
+            bias: ufm.has_bias().then(|| Col::zeros(ufm.outputs())),
+        })
+    }
+
+    /// Fills weights and features column by column, in the order W_1 .. W_L, H; the bias is zero.
     fn from_fn(ufm: &Ufm, mut entry: impl FnMut(Block) -> f64) -> Result<Self, Error> {
-        let mut weights = Vec::with_capacity(ufm.depth());
-        for l in 0..ufm.depth() {
-            let mut matrix = try_zeros("weights", ufm.weight_shape(l).0, ufm.weight_shape(l).1 as u64)?;
-            fill(&mut matrix, || entry(Block::Weights(l)));
-            weights.push(matrix);
+        let mut parameters = Self::with_columns(ufm, ufm.samples())?;
+        for (l, weights) in parameters.weights.iter_mut().enumerate() {
+            fill(weights, || entry(Block::Weights(l)));
         }
-        let mut features = try_zeros("features H", ufm.feature_width(), ufm.samples())?;
-        fill(&mut features, || entry(Block::Features));
-        let bias = ufm.has_bias().then(|| Col::from_fn(ufm.outputs(), |_| entry(Block::Bias)));
-        Ok(Self { weights, features, bias })
+        fill(&mut parameters.features, || entry(Block::Features));
+        Ok(parameters)
     }
 
     pub(crate) fn check_shapes(&self, ufm: &Ufm) -> Result<(), Error> {
+        // A number of samples beyond `usize` cannot be the number of columns of a matrix.
+        self.check_blocks(ufm, usize::try_from(ufm.samples()).unwrap_or(usize::MAX))
+    }
+
+    /// The same for features with this many columns.
+    pub(crate) fn check_blocks(&self, ufm: &Ufm, columns: usize) -> Result<(), Error> {
         if self.weights.len() != ufm.depth() {
             return Err(Error::LayerCount { expected: ufm.depth(), found: self.weights.len() });
         }
         if self.bias.is_some() != ufm.has_bias() {
             return Err(Error::BiasPresence { expected: ufm.has_bias() });
         }
-        let check = |block, expected, found| {
-            if expected == found { Ok(()) } else { Err(Error::Shape { block, expected, found }) }
-        };
         for (l, weights) in self.weights.iter().enumerate() {
-            check(Block::Weights(l), ufm.weight_shape(l), weights.shape())?;
+            check_shape(Block::Weights(l), ufm.weight_shape(l), weights.shape())?;
         }
-        // A number of samples beyond `usize` cannot be the number of columns of a matrix.
-        let samples = usize::try_from(ufm.samples()).unwrap_or(usize::MAX);
-        check(Block::Features, (ufm.feature_width(), samples), self.features.shape())?;
+        check_shape(Block::Features, (ufm.feature_width(), columns), self.features.shape())?;
         match &self.bias {
-            Some(bias) => check(Block::Bias, (ufm.outputs(), 1), (bias.nrows(), 1)),
+            Some(bias) => check_shape(Block::Bias, (ufm.outputs(), 1), (bias.nrows(), 1)),
             None => Ok(()),
         }
     }
@@ -210,6 +233,10 @@ impl Parameters {
     }
 }
 
+fn check_shape(block: Block, expected: (usize, usize), found: (usize, usize)) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Shape { block, expected, found }) }
+}
+
 /// The class means of features sorted by class, d_1 × K: exact where all features of a class are equal.
 pub(crate) fn class_means(classes: &ClassCounts, features: MatRef<'_, f64>) -> Mat<f64> {
     let mut means = Mat::zeros(features.nrows(), classes.classes());
@@ -226,12 +253,12 @@ pub(crate) fn class_means(classes: &ClassCounts, features: MatRef<'_, f64>) -> M
 }
 
 /// The standard deviations of a Gaussian start.
-struct Deviations {
-    weights: Vec<f64>,
-    features: f64,
+pub(crate) struct Deviations {
+    pub(crate) weights: Vec<f64>,
+    pub(crate) features: f64,
 }
 
-fn gaussian_deviations(ufm: &Ufm, scale: f64) -> Deviations {
+pub(crate) fn gaussian_deviations(ufm: &Ufm, scale: f64) -> Deviations {
     let level = ufm.balanced_level_root();
     let deviation = |decay: f64, (rows, cols): (usize, usize)| {
         scale * level / decay.sqrt() / ((rows as f64).sqrt() + (cols as f64).sqrt())

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use faer::{Col, Mat, MatMut, MatRef};
 
-use crate::{classes::ClassCounts, error::Error, matrices::first_not_finite};
+use crate::{
+    classes::ClassCounts,
+    error::Error,
+    matrices::{first_not_finite, try_zeros},
+};
 
 /// The targets Y, K outputs by N samples.
 ///
@@ -141,6 +145,24 @@ impl Targets {
             Kind::Labels { classes, .. } => classes.group(0).count as f64,
             // Targets of zero have no scale: any will do.
             Kind::Matrix(matrix) => Some(matrix.squared_norm_l2()).filter(|square| *square > 0.0).unwrap_or(1.0),
+        }
+    }
+
+    /// What the model is to make of its weighted features: ((1-ε) I + ε/K 1 1ᵀ) D, K × K, for labels, the mean of the
+    /// targets of every class times √n_k; Y itself, K × N, for a matrix.
+    pub(crate) fn weighted(&self) -> Result<Mat<f64>, Error> {
+        match &self.kind {
+            Kind::Labels { classes, smoothing } => {
+                let mut matrix = try_zeros("label matrix", classes.classes(), classes.classes() as u64)?;
+                let constant = smoothing / classes.classes() as f64;
+                for (k, (column, &count)) in matrix.col_iter_mut().zip(classes.counts()).enumerate() {
+                    for (i, entry) in column.iter_mut().enumerate() {
+                        *entry = (constant + if i == k { 1.0 - smoothing } else { 0.0 }) * (count as f64).sqrt();
+                    }
+                }
+                Ok(matrix)
+            }
+            Kind::Matrix(matrix) => Ok(matrix.as_ref().clone()),
         }
     }
 

@@ -171,8 +171,8 @@ fn descent_meets_theory_on_any_targets() {
                     let descent = Descent::default().with_optimum(minimizer.objective()).with_reduction(reduced);
                     let run = descent.minimize(&model, start.clone()).unwrap();
                     assert_eq!(run.stop, Stop::Gap, "{bias} {depth}");
-                    assert!(singular_value_error(&minimizer, &run.parameters).unwrap() < 1e-3);
-                    let reached = model.objective(&run.parameters).unwrap();
+                    assert!(singular_value_error(&minimizer, &run.point).unwrap() < 1e-3);
+                    let reached = model.objective(&run.parameters().unwrap()).unwrap();
                     assert!((reached / run.objective - 1.0).abs() < 1e-13);
                 }
             }

@@ -1,6 +1,6 @@
-//! First-order methods: where the gradient is taken and how much of the last displacement is added to the step.
+//! Methods and step sizes: what direction, and how far.
 
-use crate::error::Error;
+use crate::error::{Error, check_positive};
 
 /// A method of descent. With x the point, m the last displacement and η the step size, the next point is
 ///
@@ -21,13 +21,55 @@ pub enum Method {
     /// the step points uphill, <∇f(y), x_{k+1} - x_k> > 0 (O'Donoghue, Candès 2015).
     #[default]
     Nesterov,
+    /// x - t B ∇f(x), where B approximates the inverse of the Hessian from the last steps (Nocedal 1980), and t is
+    /// found by a line search for the strong Wolfe conditions. Few steps, each of 4 × `memory` passes over as many
+    /// numbers as the parameters have.
+    Lbfgs {
+        /// How many steps are remembered; 0 is steepest descent with a line search.
+        memory: usize,
+    },
+    /// Adam (Kingma, Ba 2015), for comparison with what frameworks do: it is not equivariant under rotations, and works
+    /// on the features of all samples. An automatic step size stands for its customary 0.001.
+    Adam {
+        /// The decay rate of the running mean of the gradient, in [0, 1): customarily 0.9.
+        first: f64,
+        /// The decay rate of the running mean of its square, in [0, 1): customarily 0.999.
+        second: f64,
+        /// What is added to the root of that mean: customarily 1e-8.
+        epsilon: f64,
+    },
 }
 
 impl Method {
+    /// Adam with its customary rates.
+    pub const ADAM: Self = Self::Adam { first: 0.9, second: 0.999, epsilon: 1e-8 };
+
+    /// L-BFGS with a memory of ten steps.
+    pub const LBFGS: Self = Self::Lbfgs { memory: 10 };
+
+    /// Whether steps depend on inner products alone, so that features may be rotated and reduced.
+    #[must_use]
+    pub fn is_equivariant(self) -> bool {
+        !matches!(self, Self::Adam { .. })
+    }
+
+    /// Whether automatic steps go downhill.
+    pub(super) fn descends(self) -> bool {
+        self.is_equivariant()
+    }
+
     pub(super) fn check(self) -> Result<(), Error> {
         match self {
             Self::HeavyBall { momentum } if !(0.0..1.0).contains(&momentum) => {
                 Err(Error::Domain { argument: "momentum", value: momentum, accepted: "0 <= momentum < 1" })
+            }
+            Self::Adam { first, second, epsilon } => {
+                for (argument, value) in [("first decay rate", first), ("second decay rate", second)] {
+                    if !(0.0..1.0).contains(&value) {
+                        return Err(Error::Domain { argument, value, accepted: "0 <= rate < 1" });
+                    }
+                }
+                check_positive("epsilon", epsilon)
             }
             _ => Ok(()),
         }
@@ -36,6 +78,80 @@ impl Method {
     /// Whether the gradient is taken at x + β m instead of x.
     pub(super) fn looks_ahead(self) -> bool {
         matches!(self, Self::Nesterov)
+    }
+}
+
+/// How far a step goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum StepSize {
+    /// The longest step η, to within a factor of 2, for which the objective is below the quadratic that has curvature
+    /// 1/η:
+    ///
+    /// ```text
+    /// f(x + d) ≤ f(y) + <∇f(y), x + d - y> + ‖x + d - y‖²/(2η)
+    /// ```
+    ///
+    /// A step that fails the test is halved; after a step that passes, η grows by a factor of 2 as long as no step has
+    /// failed yet, of 1.02 from then on. No tuning is needed.
+    #[default]
+    Automatic,
+    /// This η at every step, in the variables of the descent, for those who study the dynamics: small steps of gradient
+    /// descent follow the gradient flow, t = η k.
+    Fixed(f64),
+    /// `first` times `factor` to the number of whole periods of `every` steps behind it: the step schedule of training
+    /// code.
+    Stepwise {
+        /// The first η.
+        first: f64,
+        /// What η is multiplied by after every period.
+        factor: f64,
+        /// Steps in a period.
+        every: usize,
+    },
+    /// From `first` to zero along half a cosine over `steps` steps, and zero from then on.
+    Cosine {
+        /// The first η.
+        first: f64,
+        /// Steps until η is zero.
+        steps: usize,
+    },
+}
+
+impl StepSize {
+    /// η of the step after so many others; none where it is found on the way.
+    pub(super) fn at(self, step: usize) -> Option<f64> {
+        match self {
+            Self::Automatic => None,
+            Self::Fixed(eta) => Some(eta),
+            Self::Stepwise { first, factor, every } => {
+                let periods = i32::try_from(step / every).unwrap_or(i32::MAX);
+                Some(first * factor.powi(periods))
+            }
+            Self::Cosine { first, steps } => {
+                let share = (step as f64 / steps as f64).min(1.0);
+                Some(0.5 * first * (1.0 + (std::f64::consts::PI * share).cos()))
+            }
+        }
+    }
+
+    pub(super) fn check(self) -> Result<(), Error> {
+        let at_least_one = |argument, value: usize| {
+            if value > 0 { Ok(()) } else { Err(Error::Domain { argument, value: 0.0, accepted: "at least 1" }) }
+        };
+        match self {
+            Self::Automatic => Ok(()),
+            Self::Fixed(eta) => check_positive("step size", eta),
+            Self::Stepwise { first, factor, every } => {
+                check_positive("step size", first)?;
+                check_positive("factor of the step size", factor)?;
+                at_least_one("period of the step size", every)
+            }
+            Self::Cosine { first, steps } => {
+                check_positive("step size", first)?;
+                at_least_one("steps of the schedule", steps)
+            }
+        }
     }
 }
 
@@ -54,22 +170,13 @@ impl Momentum {
     /// β of the next step.
     pub(super) fn next(&mut self) -> f64 {
         match self.method {
-            Method::GradientDescent => 0.0,
             Method::HeavyBall { momentum } => momentum,
             Method::Nesterov => {
                 let t = self.t;
                 self.t = 0.5 * (1.0 + (1.0 + 4.0 * t * t).sqrt());
                 (t - 1.0) / self.t
             }
-        }
-    }
-
-    /// Whether the next β is zero.
-    pub(super) fn at_rest(&self) -> bool {
-        match self.method {
-            Method::GradientDescent => true,
-            Method::HeavyBall { momentum } => momentum == 0.0,
-            Method::Nesterov => self.t == 1.0,
+            _ => 0.0,
         }
     }
 

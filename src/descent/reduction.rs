@@ -11,6 +11,8 @@
 //! with √n_k e_k as the label of column k, and zero as the label of every column of T, and at any time H = H̄ Y + T Pᵀ.
 //! The within-class scatter is T Tᵀ/N.
 
+use std::sync::Arc;
+
 use faer::{
     Col, Conj, Mat, MatMut, MatRef,
     dyn_stack::{MemBuffer, MemStack},
@@ -28,21 +30,26 @@ use super::kernel::Column;
 use crate::{classes::ClassCounts, cores::all_cores, error::Error, matrices::try_zeros, parameters::class_means};
 
 /// How to get from reduced features back to those of all samples.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reduction {
     classes: ClassCounts,
     basis: Basis,
 }
 
 /// P: the space that the deviations from the class means live in.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Basis {
-    /// Every feature is its class mean, and stays so.
-    Collapsed,
-    /// N - K ≤ d_1: Helmert's contrasts within every class.
+    /// The first of Helmert's contrasts within the classes: all N - K of them where that is at most d_1, none where
+    /// every feature is its class mean, and stays so.
     Contrasts,
     /// N - K > d_1: the first d_1 columns of the orthogonal factor of (H - H̄ Y)ᵀ, as Householder reflections.
-    Factor { reflections: Mat<f64>, coefficients: Mat<f64> },
+    Factor(Arc<Factor>),
+}
+
+#[derive(Debug, PartialEq)]
+struct Factor {
+    reflections: Mat<f64>,
+    coefficients: Mat<f64>,
 }
 
 /// The label columns of reduced features.
@@ -67,7 +74,7 @@ impl Reduction {
             }
         }
         let (basis, rest) = if rest.norm_max() == 0.0 {
-            (Basis::Collapsed, Mat::zeros(width, 0))
+            (Basis::Contrasts, Mat::zeros(width, 0))
         } else if features.ncols() - k <= width {
             let mut contrasts = try_zeros("contrasts", width, (features.ncols() - k) as u64)?;
             contrast(classes, rest.as_ref(), contrasts.as_mut());
@@ -83,15 +90,25 @@ impl Reduction {
         Ok((Self { classes: classes.clone(), basis }, reduced))
     }
 
+    /// For features that are drawn in reduced form, whatever the number of deviations.
+    pub(crate) fn contrasts(classes: &ClassCounts) -> Self {
+        Self { classes: classes.clone(), basis: Basis::Contrasts }
+    }
+
+    /// The classes whose samples are reduced.
+    pub(crate) fn classes(&self) -> &ClassCounts {
+        &self.classes
+    }
+
     /// The features H of all samples, d_1 × N.
     pub(crate) fn expand(&self, reduced: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
         let (width, k) = (reduced.nrows(), self.classes.classes());
         let rest = reduced.subcols(k, reduced.ncols() - k);
         let mut features = try_zeros("features H", width, self.classes.samples())?;
         match &self.basis {
-            Basis::Collapsed => {}
             Basis::Contrasts => uncontrast(&self.classes, rest, features.as_mut()),
-            Basis::Factor { reflections, coefficients } => {
+            Basis::Factor(factor) => {
+                let Factor { reflections, coefficients } = factor.as_ref();
                 // (T Pᵀ)ᵀ = Q [Tᵀ; 0].
                 let mut transposed = try_zeros("features H", features.ncols(), width as u64)?;
                 transposed.subrows_mut(0, rest.ncols()).copy_from(rest.transpose());
@@ -123,7 +140,7 @@ fn factor(mut deviations: Mat<f64>) -> (Basis, Mat<f64>) {
     let stack = MemStack::new(&mut buffer);
     qr_in_place(deviations.as_mut(), coefficients.as_mut(), all_cores(), stack, params);
     let transposed = Mat::from_fn(cols, cols, |i, j| if j <= i { deviations[(j, i)] } else { 0.0 });
-    (Basis::Factor { reflections: deviations, coefficients }, transposed)
+    (Basis::Factor(Arc::new(Factor { reflections: deviations, coefficients })), transposed)
 }
 
 /// The n_k - 1 Helmert contrasts of every class: (x_1 + ... + x_i - i x_{i+1}) / √(i (i+1)).
@@ -142,21 +159,23 @@ fn contrast(classes: &ClassCounts, features: MatRef<'_, f64>, mut contrasts: Mat
     }
 }
 
-/// The transpose of [`contrast`], which is its inverse on deviations from class means.
+/// The transpose of [`contrast`], which is its inverse on deviations from class means; contrasts that are not there are
+/// zero.
 fn uncontrast(classes: &ClassCounts, contrasts: MatRef<'_, f64>, mut features: MatMut<'_, f64>) {
     let mut from = 0;
     for columns in classes.ranges() {
+        let there = (columns.len() - 1).min(contrasts.ncols() - from);
         // From the last contrast to the first: contrast i has weight 1/√(i (i+1)) on every column before i, and -i of
         // it on column i.
         let mut later = Col::<f64>::zeros(features.nrows());
-        for i in (1..columns.len()).rev() {
+        for i in (1..=there).rev() {
             let ones = i as f64;
             let contrast = contrasts.col(from + i - 1) / (ones * (ones + 1.0)).sqrt();
             features.rb_mut().col_mut(columns.start + i).copy_from(&later - ones * &contrast);
             later += contrast;
         }
         features.rb_mut().col_mut(columns.start).copy_from(&later);
-        from += columns.len() - 1;
+        from += there;
     }
 }
 

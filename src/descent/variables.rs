@@ -1,8 +1,15 @@
 //! The variables that a descent moves in, and the linear algebra of points in them.
 
-use faer::{ColRef, unzip, zip};
+use std::ops::Range;
 
-use crate::{model::Ufm, parameters::Parameters, wide::Wide};
+use faer::{ColRef, MatRef, unzip, zip};
+
+use crate::{
+    cores::{for_each, map_range},
+    model::Ufm,
+    parameters::Parameters,
+    wide::Wide,
+};
 
 /// Which variables the descent moves in. The objective is the same; its level sets are rounder in balanced variables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,49 +26,42 @@ pub enum Variables {
 
 /// For every block of the parameters, how much longer than in plain variables a step is: 1/λ in balanced variables.
 #[derive(Debug)]
-pub(crate) struct Scales(Vec<f64>);
+pub(crate) struct Scales {
+    weights: Vec<f64>,
+    features: f64,
+    bias: f64,
+}
 
 impl Scales {
     pub(crate) fn new(variables: Variables, ufm: &Ufm) -> Self {
-        let decays = ufm.layers().iter().map(|layer| layer.decay).chain([ufm.feature_decay()]);
-        let scale = |decay: f64| match variables {
-            Variables::Balanced => 1.0 / decay,
-            Variables::Plain => 1.0,
-        };
-        let bias = match variables {
-            Variables::Balanced => bias_scale(ufm),
-            Variables::Plain => 1.0,
-        };
-        Self(decays.map(scale).chain([bias]).collect())
+        match variables {
+            Variables::Balanced => Self {
+                weights: ufm.layers().iter().map(|layer| 1.0 / layer.decay).collect(),
+                features: 1.0 / ufm.feature_decay(),
+                bias: bias_scale(ufm),
+            },
+            Variables::Plain => Self { weights: vec![1.0; ufm.depth()], features: 1.0, bias: 1.0 },
+        }
+    }
+
+    /// The scale of the features.
+    pub(crate) fn features(&self) -> f64 {
+        self.features
+    }
+
+    /// The scales of the blocks but for the features.
+    pub(crate) fn small(&self) -> impl Iterator<Item = f64> {
+        self.weights.iter().copied().chain([self.bias])
+    }
+
+    /// The scales of all blocks.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = f64> {
+        self.weights.iter().copied().chain([self.features, self.bias])
     }
 
     /// ‖g‖² of a gradient in these variables.
     pub(crate) fn gradient_square(&self, gradient: &Parameters) -> f64 {
-        let blocks = gradient.blocks().zip(&self.0);
-        blocks.map(|(block, scale)| scale * inner_product(block, block)).sum()
-    }
-
-    /// ‖d‖² of a displacement in these variables.
-    pub(crate) fn displacement_square(&self, displacement: &Parameters) -> f64 {
-        let blocks = displacement.blocks().zip(&self.0);
-        blocks.map(|(block, scale)| inner_product(block, block) / scale).sum()
-    }
-
-    /// `to` = `from` + β m - η g, the gradient step taken in these variables.
-    pub(crate) fn advance(
-        &self,
-        to: &mut Parameters,
-        from: &Parameters,
-        (momentum, displacement): (f64, &Parameters),
-        (step, gradient): (f64, &Parameters),
-    ) {
-        let blocks = to.blocks_mut().zip(from.blocks()).zip(displacement.blocks()).zip(gradient.blocks()).zip(&self.0);
-        for ((((to, from), displacement), gradient), scale) in blocks {
-            let step = step * scale;
-            zip!(to, from, displacement, gradient).for_each(|unzip!(to, from, displacement, gradient)| {
-                *to = *from + momentum * *displacement - step * *gradient;
-            });
-        }
+        gradient.blocks().zip(self.blocks()).map(|(block, scale)| scale * block_product(block, block)).sum()
     }
 }
 
@@ -87,25 +87,42 @@ pub(crate) fn longest_step(variables: Variables, ufm: &Ufm) -> f64 {
 }
 
 /// <g, d> of a gradient and a displacement: the same in all variables.
-pub(crate) fn slope(gradient: &Parameters, displacement: &Parameters) -> f64 {
-    gradient.blocks().zip(displacement.blocks()).map(|(g, d)| inner_product(g, d)).sum()
+pub(crate) fn inner_product(gradient: &Parameters, displacement: &Parameters) -> f64 {
+    gradient.blocks().zip(displacement.blocks()).map(|(g, d)| block_product(g, d)).sum()
 }
 
-/// `to` = `from` + β m.
-pub(crate) fn extrapolate(to: &mut Parameters, from: &Parameters, momentum: f64, displacement: &Parameters) {
-    for ((to, from), displacement) in to.blocks_mut().zip(from.blocks()).zip(displacement.blocks()) {
-        zip!(to, from, displacement).for_each(|unzip!(to, from, displacement)| *to = *from + momentum * *displacement);
+/// `to` += `factor` times `other`.
+pub(crate) fn add_scaled(to: &mut Parameters, factor: f64, other: &Parameters) {
+    for (to, other) in to.blocks_mut().zip(other.blocks()) {
+        let mut rest = to;
+        let mut work = Vec::with_capacity(CHUNKS);
+        for columns in chunks(other) {
+            let (own, others) = rest.split_at_col_mut(columns.len());
+            work.push((own, other.subcols(columns.start, columns.len())));
+            rest = others;
+        }
+        for_each(work, |(to, other)| zip!(to, other).for_each(|unzip!(to, other)| *to += factor * other));
     }
 }
 
-/// `to` = `a` - `b`.
-pub(crate) fn difference(to: &mut Parameters, a: &Parameters, b: &Parameters) {
-    for ((to, a), b) in to.blocks_mut().zip(a.blocks()).zip(b.blocks()) {
-        zip!(to, a, b).for_each(|unzip!(to, a, b)| *to = *a - *b);
-    }
-}
-
-fn inner_product(a: faer::MatRef<'_, f64>, b: faer::MatRef<'_, f64>) -> f64 {
+fn block_product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> f64 {
     let product = |(a, b): (ColRef<'_, f64>, ColRef<'_, f64>)| a.transpose() * b;
-    a.col_iter().zip(b.col_iter()).map(product).sum()
+    let columns: Vec<_> = chunks(a).collect();
+    let sums = map_range(columns.len(), 1, |i| -> f64 {
+        let (start, count) = (columns[i].start, columns[i].len());
+        a.subcols(start, count).col_iter().zip(b.subcols(start, count).col_iter()).map(product).sum()
+    });
+    sums.iter().sum()
+}
+
+/// Entries of a block that are worth a second thread.
+const PARALLEL_BLOCK: usize = 1 << 16;
+/// The chunks of such a block: as many on every machine, so that sums are the same.
+const CHUNKS: usize = 8;
+
+/// The columns of a block in chunks for as many cores.
+pub(crate) fn chunks(block: MatRef<'_, f64>) -> impl Iterator<Item = Range<usize>> {
+    let columns = block.ncols();
+    let size = if block.nrows() * columns < PARALLEL_BLOCK { columns } else { columns.div_ceil(CHUNKS) }.max(1);
+    (0..columns).step_by(size).map(move |start| start..columns.min(start + size))
 }

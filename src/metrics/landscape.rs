@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use super::singular_values::weighted_features;
 use crate::{
-    descent::{Run, Stop},
+    descent::{PointRef, Run, Stop},
     error::Error,
-    parameters::Parameters,
+    metrics::escape::escape,
     theory::minimizer::{Fate, Minimizer},
 };
 
@@ -22,15 +21,25 @@ pub struct Difference {
     pub excess: Vec<usize>,
 }
 
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missing: usize = self.missing.iter().map(|&(_, count)| count).sum();
+        write!(f, "directions missing {missing}, in excess {}", self.excess.len())
+    }
+}
+
 /// How a descent has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
     /// At the global minimum: f ≤ f* (1 + 1e-8), whatever the run was asked for.
     GlobalMinimum,
-    /// At a critical point above the global minimum. For L = 1 it is a strict saddle; for L ≥ 2 it can be a local
-    /// minimum: zero is one, and a direction that is held just beyond its threshold is another.
-    CriticalPoint(Difference),
+    /// At a strict saddle above the global minimum: [`escape`] gives a way down. For L = 1 every critical point that is
+    /// no global minimizer is one.
+    StrictSaddle(Difference),
+    /// At a local minimizer above the global minimum, for L ≥ 2: zero is one, a direction that is held just beyond its
+    /// threshold is another.
+    LocalMinimizer(Difference),
     /// Before it had come to a critical point.
     Unfinished(Stop),
 }
@@ -39,12 +48,11 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::GlobalMinimum => write!(f, "global minimum"),
-            Self::CriticalPoint(Difference { missing, excess }) => {
-                let missing: usize = missing.iter().map(|&(_, count)| count).sum();
-                write!(f, "critical point above the minimum: directions missing {missing}, in excess {}", excess.len())
-            }
+            Self::StrictSaddle(difference) => write!(f, "strict saddle: {difference}"),
+            Self::LocalMinimizer(difference) => write!(f, "local minimizer above the global minimum: {difference}"),
             Self::Unfinished(Stop::StepLimit) => write!(f, "step limit"),
             Self::Unfinished(Stop::Diverged) => write!(f, "diverged: the start or a fixed step is too large"),
+            Self::Unfinished(Stop::Stalled) => write!(f, "stalled: no step lowers the objective by more than rounding"),
             Self::Unfinished(Stop::Gap) => write!(f, "gap reached that was asked for"),
             Self::Unfinished(_) => write!(f, "stopped"),
         }
@@ -61,7 +69,7 @@ const MINIMUM: f64 = 1e-8;
 ///
 /// # Errors
 ///
-/// As [`difference`].
+/// As [`difference`] and [`escape`].
 pub fn ending(minimizer: &Minimizer, run: &Run) -> Result<Ending, Error> {
     let optimum = minimizer.objective();
     // Where f* = 0, relative to the objective at zero.
@@ -70,7 +78,11 @@ pub fn ending(minimizer: &Minimizer, run: &Run) -> Result<Ending, Error> {
         return Ok(Ending::GlobalMinimum);
     }
     match run.stop {
-        Stop::Gradient => difference(minimizer, &run.parameters).map(Ending::CriticalPoint),
+        Stop::Gradient => {
+            let difference = difference(minimizer, &run.point)?;
+            let is_saddle = escape(minimizer.ufm(), &run.point)?.is_some();
+            Ok(if is_saddle { Ending::StrictSaddle(difference) } else { Ending::LocalMinimizer(difference) })
+        }
         stop => Ok(Ending::Unfinished(stop)),
     }
 }
@@ -90,10 +102,11 @@ const THERE: f64 = 0.999;
 ///
 /// # Errors
 ///
-/// As [`Parameters::new`], where the parameters belong to another model; [`Error::TooLarge`].
-pub fn difference(minimizer: &Minimizer, parameters: &Parameters) -> Result<Difference, Error> {
-    let features = weighted_features(minimizer.ufm(), parameters)?;
-    let left = minimizer.spectrum().left_transposed_times(parameters.product().as_ref());
+/// As [`Parameters::new`](crate::Parameters::new), where the parameters belong to another model; [`Error::TooLarge`].
+pub fn difference<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<Difference, Error> {
+    let point = point.into();
+    let features = point.weighted_features(minimizer.ufm())?;
+    let left = minimizer.spectrum().left_transposed_times(point.product().as_ref());
     let right = minimizer.spectrum().right_transposed_times(features.transpose());
     let (directions, levels) = (minimizer.directions(), minimizer.levels());
     let mut difference = Difference::default();

@@ -1,4 +1,7 @@
 //! Measurements of a point against the theory.
 
+pub mod collapse;
+pub mod distance;
+pub mod escape;
 pub mod landscape;
 pub mod singular_values;

@@ -3,9 +3,9 @@
 use faer::Mat;
 
 use crate::{
+    descent::PointRef,
     error::Error,
     model::Ufm,
-    parameters::Parameters,
     theory::{
         minimizer::{Direction, Minimizer},
         spectrum::dense_svd,
@@ -28,12 +28,13 @@ pub struct SingularValues {
 ///
 /// # Errors
 ///
-/// As [`Parameters::new`], where the parameters belong to another model; [`Error::MatrixNotFinite`] where a product of
-/// the blocks leaves the range of `f64`; [`Error::SvdDidNotConverge`].
-pub fn singular_values(ufm: &Ufm, parameters: &Parameters) -> Result<SingularValues, Error> {
-    let features = values(&weighted_features(ufm, parameters)?)?;
-    let layers = parameters.weights().iter().map(values).collect::<Result<_, _>>()?;
-    Ok(SingularValues { layers, product: values(&parameters.product())?, features })
+/// As [`Parameters::new`](crate::Parameters::new), where the parameters belong to another model;
+/// [`Error::MatrixNotFinite`] where a product of the blocks leaves the range of `f64`; [`Error::SvdDidNotConverge`].
+pub fn singular_values<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<SingularValues, Error> {
+    let point = point.into();
+    let features = values(&point.weighted_features(ufm)?)?;
+    let layers = point.weights().iter().map(values).collect::<Result<_, _>>()?;
+    Ok(SingularValues { layers, product: values(&point.product())?, features })
 }
 
 /// The largest error of the singular values of any layer, of the product and of the weighted class means, each relative
@@ -56,9 +57,9 @@ pub fn singular_values(ufm: &Ufm, parameters: &Parameters) -> Result<SingularVal
 /// assert!(singular_value_error(&minimizer, &minimizer.parameters()?)? < 1e-14);
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
-pub fn singular_value_error(minimizer: &Minimizer, parameters: &Parameters) -> Result<f64, Error> {
+pub fn singular_value_error<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<f64, Error> {
     let ufm = minimizer.ufm();
-    let measured = singular_values(ufm, parameters)?;
+    let measured = singular_values(ufm, point)?;
     let error = |measured: &[f64], promised: &dyn Fn(&Direction) -> f64, decay: f64| {
         let promised = expand(minimizer, promised);
         let scale = if promised[0] > 0.0 { promised[0] } else { ufm.balanced_level_root() / decay.sqrt() };
@@ -74,20 +75,6 @@ pub fn singular_value_error(minimizer: &Minimizer, parameters: &Parameters) -> R
         worst = worst.max(error(&measured.product, &|direction| direction.product, 1.0));
     }
     Ok(worst)
-}
-
-/// The features beside the right singular vectors of the target: H̄ D, d_1 × K, for labels, and H for a matrix of
-/// targets.
-pub(super) fn weighted_features(ufm: &Ufm, parameters: &Parameters) -> Result<Mat<f64>, Error> {
-    let Some(classes) = ufm.class_counts() else {
-        parameters.check_shapes(ufm)?;
-        return Ok(parameters.features().to_owned());
-    };
-    let mut means = parameters.class_means(ufm)?;
-    for (mean, &count) in means.col_iter_mut().zip(classes.counts()) {
-        mean.iter_mut().for_each(|entry| *entry *= (count as f64).sqrt());
-    }
-    Ok(means)
 }
 
 /// One number for every singular value of the target, by falling target; equal targets by falling value.

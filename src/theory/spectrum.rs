@@ -60,7 +60,7 @@ impl Spectrum {
                 Ok(Self::Labels(LabelSpectrum::centered(classes).scaled(1.0 - smoothing)))
             }
             (Some(classes), _) if smoothing == 0.0 => Ok(Self::Labels(LabelSpectrum::uncentered(classes))),
-            (Some(classes), _) => Self::dense(smoothed_label_matrix(classes, smoothing)?.as_ref()),
+            (Some(_), _) => Self::dense(targets.weighted()?.as_ref()),
             (None, Some(matrix)) if ufm.has_bias() => {
                 let mut centered = try_zeros("centered targets", matrix.nrows(), matrix.ncols() as u64)?;
                 let mean = targets.mean();
@@ -165,18 +165,6 @@ impl Spectrum {
             Self::Dense(svd) => svd.right.transpose() * matrix,
         }
     }
-}
-
-/// ((1-ε) I + ε/K 1 1ᵀ) D, K × K: the target of smoothed labels without a bias.
-fn smoothed_label_matrix(classes: &ClassCounts, smoothing: f64) -> Result<Mat<f64>, Error> {
-    let mut matrix = try_zeros("smoothed label matrix", classes.classes(), classes.classes() as u64)?;
-    let constant = smoothing / classes.classes() as f64;
-    for (k, (column, &count)) in matrix.col_iter_mut().zip(classes.counts()).enumerate() {
-        for (i, entry) in column.iter_mut().enumerate() {
-            *entry = (constant + if i == k { 1.0 - smoothing } else { 0.0 }) * (count as f64).sqrt();
-        }
-    }
-    Ok(matrix)
 }
 
 /// The centered label matrix (I - n 1ᵀ/N) D, K × K, for dense methods and tests.
