@@ -1,22 +1,18 @@
 //! The program `predict` as a person and as a script would call it.
 
+mod program;
+
 use std::{
     io::Write,
-    path::PathBuf,
     process::{Command, Output, Stdio},
 };
 
 use neural_collapse::{ClassCounts, Layer, Ufm};
+use program::program;
 use serde_json::Value;
 
-/// `cargo test` puts the example programs beside the folder of the test programs.
 fn predict(arguments: &str) -> Command {
-    let tests = std::env::current_exe().unwrap();
-    let program: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples").join("predict");
-    assert!(program.exists(), "{} is missing: run `cargo test`, which builds the examples", program.display());
-    let mut command = Command::new(program);
-    command.args(arguments.split_whitespace());
-    command
+    program("predict", arguments)
 }
 
 fn run(arguments: &str) -> Output {

@@ -1,0 +1,369 @@
+//! Descends to the minimum of a model by any of the methods, and shows how: as a table for people, as JSON for scripts,
+//! as a figure.
+//!
+//!     cargo run --release --example descend -- --counts 500x2,400x2,300x2,200x2,100x2 \
+//!         --widths 512 --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs --plot descent.svg
+
+mod model_flags;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use kuva::{
+    plot::{LegendPosition, LinePlot},
+    render::{
+        layout::{Layout, TickFormat},
+        plots::Plot,
+    },
+};
+use model_flags::ModelFlags;
+use neural_collapse::{
+    Parameters, Ufm,
+    descent::{Descent, Method, Point, PointRef, Record, Run, StepSize, Stop, Variables},
+    metrics::{
+        collapse::{Collapse, collapse},
+        distance::distance,
+        landscape::{Ending, ending},
+    },
+    theory::minimizer::Minimizer,
+};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+use serde_json::json;
+
+/// Points of a trajectory that JSON and figures show at most.
+const MOST_POINTS: usize = 1000;
+
+/// Descends to the minimum of an unconstrained features model from a random start.
+///
+/// The optimum is known in closed form, so that the bar and the table show how far is left. Ctrl-C ends the run with
+/// what it has reached.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+// Flags are switches.
+#[allow(clippy::struct_excessive_bools)]
+#[command(after_help = "Example: the letters profile of the paper with three layers, by L-BFGS:
+  descend --counts 1500,600x5,50x20 --layers 3 --widths 256 --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs")]
+struct Flags {
+    #[command(flatten)]
+    model: ModelFlags,
+    /// Method
+    #[arg(long, value_enum, default_value_t = Name::Nesterov)]
+    method: Name,
+    /// Steps at most
+    #[arg(long, default_value_t = 100_000)]
+    steps: usize,
+    /// Relative gap to the optimum at which the run ends
+    #[arg(long, allow_hyphen_values = true, default_value_t = 1e-10)]
+    gap: f64,
+    /// Seed of the random start
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Scale of the start: 1 is the size of the minimizer
+    #[arg(long, allow_hyphen_values = true, default_value_t = 1.0)]
+    scale: f64,
+    /// Start from collapsed features and layers of low rank
+    #[arg(long, conflicts_with = "full")]
+    collapsed: bool,
+    /// Work on the features of all samples, without the exact reduction
+    #[arg(long)]
+    full: bool,
+    /// Move in W, H and b themselves, not in the variables whose regularizers are all alike
+    #[arg(long)]
+    plain: bool,
+    /// Threads [default: one a core]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Fixed step size [default: automatic; 0.001 for adam]
+    #[arg(long, allow_hyphen_values = true)]
+    step: Option<f64>,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Write a figure of the gap, the gradient, the distance to the minimizers and the metrics of neural collapse
+    /// against steps
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// Gradient descent
+    Gd,
+    /// Heavy ball with momentum 0.9
+    HeavyBall,
+    /// Nesterov's method with adaptive restart
+    Nesterov,
+    /// L-BFGS with a memory of ten steps
+    Lbfgs,
+    /// Adam with its customary rates, on the features of all samples
+    Adam,
+}
+
+impl Name {
+    fn method(self) -> Method {
+        match self {
+            Self::Gd => Method::GradientDescent,
+            Self::HeavyBall => Method::HeavyBall { momentum: 0.9 },
+            Self::Nesterov => Method::Nesterov,
+            Self::Lbfgs => Method::LBFGS,
+            Self::Adam => Method::ADAM,
+        }
+    }
+}
+
+/// A run and what is told of it.
+struct Report {
+    minimizer: Minimizer,
+    run: Run,
+    ending: Ending,
+    measured: Measured,
+    /// What was measured at some of the steps, for a figure.
+    measurements: Vec<(usize, Measured)>,
+    seconds: f64,
+    seconds_per_step: f64,
+}
+
+/// A point beside the minimizers.
+struct Measured {
+    distance: Option<f64>,
+    collapse: Collapse,
+}
+
+impl Measured {
+    fn new<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<Self, neural_collapse::Error> {
+        let point = point.into();
+        Ok(Self { distance: distance(minimizer, point)?, collapse: collapse(minimizer, point)? })
+    }
+
+    /// Their names, as in the table and in the figure, and their colors.
+    fn lines(&self) -> [(&'static str, &'static str, Option<f64>); 5] {
+        [
+            ("distance", "#444444", self.distance),
+            ("NC1", "#cc3344", self.collapse.nc1),
+            ("NC2 classifier", "#22aa66", self.collapse.nc2_classifier),
+            ("NC2 features", "#88bb22", self.collapse.nc2_features),
+            ("NC3", "#8844aa", self.collapse.nc3),
+        ]
+    }
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let text = descend(&flags).and_then(|report| {
+        if let Some(path) = &flags.plot {
+            plot(&report, path)?;
+        }
+        Ok(if flags.json { format!("{}\n", as_json(&flags, &report)) } else { as_table(&flags, &report) })
+    });
+    let written = match text {
+        Ok(text) => io::stdout().lock().write_all(text.as_bytes()),
+        Err(message) => {
+            eprintln!("error: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    match written {
+        // A reader that has seen enough, as in `descend | head`.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("error: standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn descend(flags: &Flags) -> Result<Report, String> {
+    if let Some(path) = &flags.plot
+        && path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg"))
+    {
+        return Err(format!("--plot {}: a name that ends in .svg is accepted", path.display()));
+    }
+    let threads = flags.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    if threads == 0 {
+        return Err("--threads: 0 given, at least 1 is accepted".into());
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| format!("--threads {threads}: {error}"))?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).map_err(|error| format!("Ctrl-C: {error}"))?;
+    pool.install(|| descend_here(flags, &interrupted))
+}
+
+fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, String> {
+    let ufm = flags.model.ufm()?;
+    let text = |error: neural_collapse::Error| error.to_string();
+    let minimizer = ufm.minimizer().map_err(text)?;
+    let start = start(flags, &ufm).map_err(text)?;
+    let mut descent = Descent::new(flags.method.method())
+        .with_optimum(minimizer.objective())
+        .with_gap_tolerance(flags.gap)
+        .with_step_limit(flags.steps)
+        .with_reduction(!flags.full);
+    if flags.plain {
+        descent = descent.with_variables(Variables::Plain);
+    }
+    if let Some(step) = flags.step {
+        descent = descent.with_step_size(StepSize::Fixed(step));
+    }
+    let bar = if io::stderr().is_terminal() { ProgressBar::new(1000) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {msg}") {
+        bar.set_style(style);
+    }
+    // The bar fills with the digits of the gap.
+    let digits = -flags.gap.clamp(f64::EPSILON, 0.5).log10();
+    let (clock, mut shown) = (Instant::now(), Instant::now());
+    let (mut first, mut last) = (clock, clock);
+    let (mut measurements, mut failure) = (Vec::new(), None);
+    let run = descent.minimize_observed(&ufm, start, |progress| {
+        last = Instant::now();
+        if progress.record.step == 0 {
+            first = last;
+        }
+        if last - shown > Duration::from_millis(100) {
+            shown = last;
+            let gap = progress.gap.unwrap_or(f64::INFINITY);
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            bar.set_position((-gap.log10() / digits * 1000.0).clamp(0.0, 1000.0) as u64);
+            let rate = progress.record.step as f64 / (last - first).as_secs_f64();
+            bar.set_message(format!("step {}, {rate:.0} a second, gap {gap:.1e}", progress.record.step));
+        }
+        // Ever rarer, so that measuring takes a small part of the time.
+        let step = progress.record.step;
+        if flags.plot.is_some() && measurements.last().is_none_or(|&(before, _)| step > before + before / 16) {
+            match Measured::new(&minimizer, &progress.point()) {
+                Ok(measured) => measurements.push((step, measured)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        let over = failure.is_some() || interrupted.load(Ordering::Relaxed);
+        if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let seconds = clock.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    let run = match failure {
+        Some(error) => return Err(text(error)),
+        None => run.map_err(text)?,
+    };
+    let measured = Measured::new(&minimizer, &run.point).map_err(text)?;
+    let ending = ending(&minimizer, &run).map_err(text)?;
+    let seconds_per_step = (last - first).as_secs_f64() / run.steps.max(1) as f64;
+    Ok(Report { minimizer, run, ending, measured, measurements, seconds, seconds_per_step })
+}
+
+fn start(flags: &Flags, ufm: &Ufm) -> Result<Point, neural_collapse::Error> {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(flags.seed);
+    if flags.collapsed {
+        Point::collapsed(ufm, flags.scale, &mut rng)
+    } else if flags.full || !flags.method.method().is_equivariant() {
+        Parameters::gaussian(ufm, flags.scale, &mut rng).map(Point::from)
+    } else {
+        Point::gaussian(ufm, flags.scale, &mut rng)
+    }
+}
+
+/// The first, the last, and what lies between in equal strides.
+fn thinned(trajectory: &[Record]) -> Vec<&Record> {
+    let stride = trajectory.len().div_ceil(MOST_POINTS - 1).max(1);
+    let (Some(last), all) = (trajectory.last(), trajectory.iter().step_by(stride)) else { return Vec::new() };
+    all.filter(|record| record.step != last.step).chain([last]).collect()
+}
+
+fn stop(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Gap => "gap",
+        Stop::Gradient => "gradient",
+        Stop::StepLimit => "step limit",
+        Stop::Stalled => "stalled",
+        Stop::Diverged => "diverged",
+        _ => "interrupted",
+    }
+}
+
+fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
+    let Report { minimizer, run, .. } = report;
+    let name = flags.method.to_possible_value().map(|value| value.get_name().to_owned());
+    let trajectory = thinned(&run.trajectory)
+        .into_iter()
+        .map(|record| json!({ "step": record.step, "objective": record.objective, "gradient": record.gradient_norm }));
+    json!({
+        "method": name,
+        "steps": run.steps,
+        "evaluations": run.evaluations,
+        "columns": run.columns,
+        "seconds": report.seconds,
+        "seconds_per_step": report.seconds_per_step,
+        "objective": run.objective,
+        "optimum": minimizer.objective(),
+        "gap": run.gap,
+        "stop": stop(run.stop),
+        "rank": minimizer.rank(),
+        "trajectory": trajectory.collect::<Vec<_>>(),
+    })
+}
+
+fn as_table(flags: &Flags, report: &Report) -> String {
+    let Report { minimizer, run, ending, measured, seconds, seconds_per_step, .. } = report;
+    let name = flags.method.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let rows = [
+        ("method", name),
+        ("columns of features", format!("{} for {} samples", run.columns, minimizer.ufm().samples())),
+        ("steps", format!("{}, {} evaluations", run.steps, run.evaluations)),
+        ("seconds", format!("{seconds:.3}, {:.3} ms a step", 1e3 * seconds_per_step)),
+        ("minimum (theory)", format!("{:.15e}", minimizer.objective())),
+        ("reached", format!("{:.15e}", run.objective)),
+        ("relative gap", run.gap.map_or_else(String::new, |gap| format!("{gap:.2e}"))),
+        ("gradient", format!("{:.2e}", run.gradient_norm)),
+        ("rank of the minimizer", minimizer.rank().to_string()),
+        ("ending", ending.to_string()),
+    ];
+    let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.2e}"));
+    let measured = measured.lines().map(|(name, _, value)| (name, number(value)));
+    let lines: Vec<_> = rows.into_iter().chain(measured).map(|(key, value)| format!("{key:<22} {value}\n")).collect();
+    lines.concat()
+}
+
+/// Everything that a run tells against steps, written to a temporary file and renamed.
+fn plot(report: &Report, path: &Path) -> Result<(), String> {
+    let optimum = report.minimizer.objective();
+    let scale = if optimum > 0.0 { optimum } else { 1.0 };
+    let line = |points: Vec<(f64, f64)>, color: &str, legend: &str| {
+        // Logarithms made here: kuva's own axis ends at 1e-10. Below 1e-16 is rounding, or zero.
+        let points: Vec<_> = points.into_iter().filter(|(_, y)| *y >= 1e-16).map(|(x, y)| (x, y.log10())).collect();
+        Plot::Line(LinePlot::new().with_data(points).with_color(color).with_legend(legend))
+    };
+    let records = thinned(&report.run.trajectory);
+    let of = |value: &dyn Fn(&Record) -> f64| {
+        records.iter().map(|record| (record.step as f64, value(record))).collect::<Vec<_>>()
+    };
+    let mut plots = vec![
+        line(of(&|record| (record.objective - optimum) / scale), "#2266aa", "relative gap"),
+        line(of(&|record| record.gradient_norm), "#cc8844", "gradient norm"),
+    ];
+    for (i, (name, color, _)) in report.measured.lines().into_iter().enumerate() {
+        let last = (report.run.steps, &report.measured);
+        let measurements = report.measurements.iter().map(|(step, at)| (*step, at)).chain([last]);
+        let points = measurements.filter_map(|(step, at)| Some((step as f64, at.lines()[i].2?)));
+        plots.push(line(points.collect(), color, name));
+    }
+    let layout = Layout::auto_from_plots(&plots)
+        .with_y_tick_format(TickFormat::Custom(Arc::new(|exponent| format!("1e{exponent}"))))
+        .with_x_label("steps")
+        .with_legend_position(LegendPosition::OutsideRightTop);
+    let svg = kuva::render_to_svg(plots, layout);
+    let failed = |error: io::Error| format!("--plot {}: {error}", path.display());
+    let temporary = path.with_extension("svg.part");
+    std::fs::write(&temporary, svg).map_err(failed)?;
+    std::fs::rename(&temporary, path).map_err(failed)
+}

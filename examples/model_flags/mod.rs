@@ -1,0 +1,90 @@
+//! The flags that say which model: shared by the programs that take one.
+
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use neural_collapse::{ClassCounts, Error, Layer, Ufm};
+
+/// Every direction has a number for every layer: a slip of the finger must not ask for all memory.
+const MOST_LAYERS: usize = 10_000;
+
+/// A model on the command line.
+#[derive(Args)]
+pub(crate) struct ModelFlags {
+    /// Samples of every class, for example 500,600x5,20: a class of 500, five of 600 and one of 20
+    #[arg(long, allow_hyphen_values = true, required_unless_present = "counts_file", conflicts_with = "counts_file")]
+    counts: Option<String>,
+    /// File with the samples of every class, separated by commas, spaces or line ends; - is standard input
+    #[arg(long, value_name = "PATH")]
+    counts_file: Option<PathBuf>,
+    /// Widths d_1,...,d_L: what each linear layer reads, the feature dimension first; one value serves all layers
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
+    widths: Vec<usize>,
+    /// Decays lambda_1,...,lambda_L of the linear layers; one value serves all layers
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
+    layer_decay: Vec<f64>,
+    /// Number of linear layers L, where widths and decays are single values [default: as many as there are values]
+    #[arg(long, allow_hyphen_values = true)]
+    layers: Option<usize>,
+    /// Decay lambda_H of the features
+    #[arg(long, allow_hyphen_values = true)]
+    feature_decay: f64,
+    /// No bias
+    #[arg(long)]
+    no_bias: bool,
+}
+
+impl ModelFlags {
+    /// The model, or a message that names the flag.
+    pub(crate) fn ufm(&self) -> Result<Ufm, String> {
+        let make = if self.no_bias { Ufm::bias_free } else { Ufm::biased };
+        make(class_counts(self)?, layers(self)?, self.feature_decay).map_err(|error| error.to_string())
+    }
+}
+
+fn class_counts(flags: &ModelFlags) -> Result<ClassCounts, String> {
+    let text = match (&flags.counts, &flags.counts_file) {
+        (Some(counts), _) => counts.clone(),
+        (None, Some(path)) => read(path)?,
+        (None, None) => return Err("one of --counts and --counts-file is needed".into()),
+    };
+    // Some editors begin a file with a byte order mark.
+    text.trim_start_matches('\u{feff}').parse().map_err(|error: Error| error.to_string())
+}
+
+fn layers(flags: &ModelFlags) -> Result<Vec<Layer>, String> {
+    let depth = depth(flags)?;
+    let at = |values: usize, l: usize| if values == 1 { 0 } else { l };
+    let layer = |l: usize| {
+        Layer::new(flags.widths[at(flags.widths.len(), l)], flags.layer_decay[at(flags.layer_decay.len(), l)])
+    };
+    Ok((0..depth).map(layer).collect())
+}
+
+/// The number of layers: all lists of more than one value, and `--layers`, must agree.
+fn depth(flags: &ModelFlags) -> Result<usize, String> {
+    let depth = flags.layers.unwrap_or(flags.widths.len().max(flags.layer_decay.len()));
+    if !(1..=MOST_LAYERS).contains(&depth) {
+        return Err(format!("--layers: {depth} given, 1 to {MOST_LAYERS} are accepted"));
+    }
+    for (name, values) in [("--widths", flags.widths.len()), ("--layer-decay", flags.layer_decay.len())] {
+        if values != 1 && values != depth {
+            let layers = if depth == 1 { "1 layer".into() } else { format!("{depth} layers") };
+            return Err(format!("{name}: {values} values given for {layers}, one value or one a layer is accepted"));
+        }
+    }
+    Ok(depth)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let result = if path == Path::new("-") {
+        io::stdin().read_to_string(&mut text).map(drop)
+    } else {
+        std::fs::read_to_string(path).map(|read| text = read)
+    };
+    result.map(|()| text).map_err(|error| format!("--counts-file {}: {error}", path.display()))
+}
