@@ -1,7 +1,7 @@
 //! Where must the last layers end? The closed form alone, as a table for people or as JSON for scripts.
 //!
-//!     cargo run --release --example predict -- --counts 500x2,400x2,300x2,200x2,100x2 \
-//!         --widths 512 --layer-decay 5e-3 --feature-decay 1e-4
+//!     cargo run --release --example predict -- --counts 1500,600x5,50x20 \
+//!         --widths 512 --layer-decay 5e-3 --feature-decay 5e-4
 
 mod model_flags;
 
@@ -14,13 +14,16 @@ use std::{
 use clap::Parser;
 use model_flags::ModelFlags;
 use neural_collapse::{
-    Error,
-    theory::minimizer::{Fate, GroupFate, Minimizer, Tie},
+    ClassCounts, Error,
+    theory::minimizer::{Direction, Fate, GroupFate, Minimizer, Tie},
 };
 use serde_json::json;
 
 /// Rows of the table beyond which people stop reading.
 const MOST_ROWS: usize = 60;
+
+/// Groups beyond which the angles between all of them would take longer than the rest.
+const MOST_GROUPS: usize = 200;
 
 /// Predicts where the last layers of a classifier trained with squared loss must end.
 ///
@@ -29,8 +32,10 @@ const MOST_ROWS: usize = 60;
 /// scaled by the inverse.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
-#[command(after_help = "Example: CIFAR-10 as in the paper, two linear layers, and which classes are about to collapse:
-  predict --counts 500x2,400x2,300x2,200x2,100x2 --layers 2 --widths 512 --layer-decay 5e-4 --feature-decay 1e-5")]
+#[command(
+    after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed at these decays:
+  predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4"
+)]
 struct Flags {
     #[command(flatten)]
     model: ModelFlags,
@@ -117,6 +122,7 @@ fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
     line(format_args!("rank       {}", minimizer.rank()));
     line(format_args!("minimizer  {}", uniqueness(minimizer)));
     line(format_args!(""));
+    line(format_args!("The singular values of the target, and what becomes of the directions they belong to:"));
     let headings = ["target", "shrinkage", "prediction", "product", "feature", "first layer", "margin"];
     line(format_args!("{:>7}  {}  fate", "times", headings.map(|heading| format!("{heading:>12}")).join("")));
     for direction in minimizer.directions().iter().take(MOST_ROWS) {
@@ -138,7 +144,7 @@ fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
         line(format_args!(
             "{:>7}  {}  {fate}",
             direction.multiplicity,
-            numbers.map(|x| format!("{:>12}", short(x))).join("")
+            numbers.map(|x| format!("{:>12}", if x == 0.0 { "-".into() } else { short(x) })).join("")
         ));
     }
     let hidden = minimizer.directions().len().saturating_sub(MOST_ROWS);
@@ -146,29 +152,61 @@ fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
         line(format_args!("    ... {hidden} more, all of them with --json"));
     }
     line(format_args!(""));
-    line(format_args!(
-        "margin: the factor on all decays at which the direction collapses; equal directions share a row"
-    ));
+    for legend in [
+        "target, prediction  singular values of what the labels ask for, and of what the network gives",
+        "shrinkage           1 - prediction/target",
+        "product, feature    singular values of W_L...W_1 and of the class means times root(n_k)",
+        "margin              the factor on all decays together at which the direction collapses",
+    ] {
+        line(format_args!("{legend}"));
+    }
     line(format_args!(""));
-    let fates = minimizer.group_fates()?;
-    let others = fates.contains(&GroupFate::Distinct);
-    for (group, fate) in classes.groups().zip(fates).take(MOST_ROWS) {
-        let fate = match fate {
-            GroupFate::Distinct => "each has a classifier of its own",
-            GroupFate::Coincident => "share one classifier (minority collapse)",
-            GroupFate::Vanished if others => "classifiers and class means are zero (minority collapse)",
-            GroupFate::Vanished => "classifiers and class means are zero",
-            _ => "a tie leaves open which have a classifier of their own",
-        };
-        let many = plural(group.multiplicity(), "class", "classes");
-        line(format_args!("{:>12} of {:<12} {fate}", many, group.count));
+    line(format_args!("{:>8}  {:>9}  {:>10}  {:>13}  classifiers", "classes", "samples", "norm", "nearest angle"));
+    for row in group_rows(minimizer, classes)? {
+        line(format_args!("{row}"));
+    }
+    if classes.groups().len() > MOST_ROWS {
+        line(format_args!("     ... {} more", classes.groups().len() - MOST_ROWS));
     }
     Ok(text)
 }
 
+/// For every group of classes of one count: the norm of their classifiers, the least angle to the classifier of any other
+/// class, where there are not too many, and what has become of them.
+fn group_rows(minimizer: &Minimizer, classes: &ClassCounts) -> Result<Vec<String>, Error> {
+    let (fates, geometry) = (minimizer.group_fates()?, minimizer.geometry()?);
+    let classifiers = geometry.classifiers();
+    let others = fates.iter().any(|fate| matches!(fate, GroupFate::Distinct | GroupFate::Single));
+    let most = if classes.groups().len() <= MOST_GROUPS { MOST_GROUPS } else { 0 };
+    let mut rows = Vec::new();
+    for (r, (group, fate)) in classes.groups().zip(fates).take(MOST_ROWS).enumerate() {
+        let own = group.classes[0];
+        // One class of every other group, and another of the own.
+        let representatives =
+            classes.groups().enumerate().filter_map(|(t, other)| other.classes.get(usize::from(t == r)));
+        let cosines = representatives.filter_map(|&class| classifiers.cosine(own, class));
+        let angle = cosines.take(most).reduce(f64::max).map(|cosine| cosine.acos().to_degrees());
+        // What has taken what tells the classes of the group apart: the width or the decay.
+        let is_cut = |direction: &Direction| direction.group == Some(r) && direction.fate == Fate::Cut;
+        let why = if minimizer.directions().iter().any(is_cut) { "cut by the width" } else { "minority collapse" };
+        let fate = match fate {
+            GroupFate::Single => "one, with no other of its count".into(),
+            GroupFate::Distinct => "each its own".into(),
+            GroupFate::Coincident => format!("one for all ({why})"),
+            GroupFate::Vanished if others => format!("zero ({why})"),
+            GroupFate::Vanished => "zero".into(),
+            _ => "a tie leaves open which have one of their own".into(),
+        };
+        let (norm, angle) =
+            (classifiers.norm(own).map_or("-".into(), short), angle.map_or("-".into(), |angle| format!("{angle:.2}°")));
+        rows.push(format!("{:>8}  {:>9}  {norm:>10}  {angle:>13}  {fate}", group.multiplicity(), group.count));
+    }
+    Ok(rows)
+}
+
 fn uniqueness(minimizer: &Minimizer) -> String {
     if minimizer.is_unique() {
-        return "unique up to the gauge".into();
+        return "unique up to rotations of the features and between layers".into();
     }
     let target = |direction: &usize| short(minimizer.directions()[*direction].target);
     let reason = |tie: &Tie| match tie {

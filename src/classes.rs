@@ -266,7 +266,7 @@ fn whole(count: f64) -> u64 {
 }
 
 /// The text form of class counts: `C` is a class of C samples, `CxM` stands for M such classes; entries are separated
-/// by commas, spaces or line ends.
+/// by commas, spaces or line ends; a comma may follow the last one.
 ///
 /// # Errors
 ///
@@ -275,8 +275,14 @@ impl FromStr for ClassCounts {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let mut counts = Vec::new();
-        for (index, word) in text.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()).enumerate() {
+        let (text, mut counts) = (text.trim(), Vec::new());
+        // Between two commas there is an entry: one that is missing would be a class that is missing.
+        let fields = text.strip_suffix(',').unwrap_or(text).split(',').flat_map(|field| {
+            let words = field.split_whitespace();
+            let missing = field.trim().is_empty() && !text.trim().is_empty();
+            words.chain(missing.then_some(""))
+        });
+        for (index, word) in fields.enumerate() {
             let malformed = || Error::MalformedCounts { index, word: word.to_owned() };
             let (count, classes) = word.split_once(['x', 'X']).unwrap_or((word, "1"));
             if !word.bytes().all(|byte| byte.is_ascii_digit() || byte.eq_ignore_ascii_case(&b'x')) {

@@ -25,6 +25,8 @@
 //! let minimizer = ufm.minimizer()?;
 //! assert_eq!(minimizer.rank(), 6); // 19 of the 25 directions are gone:
 //! assert_eq!(minimizer.group_fates()?[2], GroupFate::Coincident); // the 20 small classes share one classifier
+//! assert!(minimizer.coincidence_scale(1)?.unwrap() > 1.2); // the next would, were all decays a fifth larger and more
+//! assert!(minimizer.geometry()?.classifiers().cosine(1, 2).unwrap() < 0.0); // two of them now
 //!
 //! let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
 //! let run = Descent::default().minimize(&ufm, start)?;
@@ -66,7 +68,7 @@
 //! | λ_1 .. λ_L, λ_H | | [`Layer::decay`], [`Ufm::feature_decay`] | regularization of W_l and of H |
 //! | W_l | d_{l+1} × d_l | [`Parameters::weights`] | linear layers; W_{L:1} = W_L ··· W_1 is [`Parameters::product`] |
 //! | H, H̄ | d_1 × N, d_1 × K | [`Parameters::features`], [`Parameters::class_means`] | features, and their class means |
-//! | b | K | [`Parameters::bias`] | bias; n/N at every minimizer |
+//! | b | K | [`Parameters::bias`] | bias; the mean of the targets at every minimizer, n/N for one-hot labels |
 //! | Y | K × N | | targets: one-hot labels, smoothed labels or any matrix, [`Targets`] |
 //! | D | K × K | | diag(√n_1, ..., √n_K) |
 //! | T = U diag(σ) Vᵀ | K × K | [`theory::spectrum::Spectrum`] | the target: (I - n 1ᵀ/N) D with a bias, D without, for class labels |

@@ -32,13 +32,17 @@ fn malformed_text_is_named() {
         ("99999999999999999999", 0, "99999999999999999999"),
         ("10,20;30", 1, "20;30"),
         ("+5x+2", 0, "+5x+2"),
+        ("5,,3", 1, ""),
+        (",5", 0, ""),
+        ("5, 3,,", 2, ""),
+        (" ,\n,", 0, ""),
     ] {
         let error = refused(text);
         assert_eq!(error, Error::MalformedCounts { index, word: word.into() });
         assert!(error.to_string().contains(word) && error.to_string().contains("CxM"));
     }
     assert_eq!(refused(""), Error::NoClasses);
-    assert_eq!(refused(" ,\n,"), Error::NoClasses);
+    assert_eq!(refused(" \n\t"), Error::NoClasses);
     assert_eq!(refused("5,0"), Error::ZeroCount { class: 1 });
     // More classes than any memory holds are refused before it is asked for.
     assert!(matches!(refused("1x9007199254740992"), Error::TooLarge { .. }));

@@ -140,6 +140,34 @@ fn both_ties_are_told() {
 }
 
 #[test]
+fn what_a_width_cuts_is_gone_at_any_decay() {
+    // Biased, cut between the groups of 600 and of 50; bias-free, between 1000 and 45.
+    let model = ufm("1500 600x5 50x20", &[6], &[1e-5], 1e-5, true);
+    let minimizer = model.minimizer().unwrap();
+    assert_eq!(minimizer.group_fates().unwrap()[2], GroupFate::Coincident);
+    assert_eq!(minimizer.coincidence_scale(2), Ok(Some(0.0)));
+    assert!(minimizer.coincidence_scale(1).unwrap().unwrap() > 1.0);
+    assert_eq!(minimizer.coincidence_scale(0), Ok(None));
+    let minimizer = ufm("1000x2 45 10", &[2], &[1e-5], 1e-5, false).minimizer().unwrap();
+    assert_eq!(minimizer.group_fates().unwrap()[2], GroupFate::Vanished);
+    assert_eq!(minimizer.vanishing_scale(2), Ok(0.0));
+    let direction = minimizer.directions().iter().position(|direction| direction.fate == Fate::Cut).unwrap();
+    assert_eq!((minimizer.critical_feature_decay(direction), minimizer.critical_layer_decay(direction, 0)), (0.0, 0.0));
+}
+
+#[test]
+#[should_panic(expected = "there is no group 3: there are 3, counted from 0")]
+fn a_group_that_is_not_there_is_named() {
+    let _ = ufm("1500 600x5 50x20", &[6], &[1e-5], 1e-5, true).minimizer().unwrap().coincidence_scale(3);
+}
+
+#[test]
+#[should_panic(expected = "there is no direction 9: there are 5, counted from 0")]
+fn a_direction_that_is_not_there_is_named() {
+    let _ = ufm("1500 600x5 50x20", &[64], &[1e-5], 1e-5, true).minimizer().unwrap().critical_feature_decay(9);
+}
+
+#[test]
 fn bias_free_classes_collapse_at_the_known_count() {
     // L = 1: n_k <= N² λ_1 λ_H. N = 100, so that λ_1 λ_H = 20e-4 is critical for 20 samples.
     for (product, fates) in [(19e-4, [Fate::Kept, Fate::Kept]), (21e-4, [Fate::Kept, Fate::Collapsed])] {
@@ -152,7 +180,7 @@ fn bias_free_classes_collapse_at_the_known_count() {
 fn minority_collapse_with_a_bias_makes_classifiers_coincide() {
     let model = ufm("1500 600x5 50x20", &[64], &[5e-3], 5e-4, true);
     let minimizer = model.minimizer().unwrap();
-    assert_eq!(minimizer.group_fates().unwrap(), [GroupFate::Distinct, GroupFate::Distinct, GroupFate::Coincident]);
+    assert_eq!(minimizer.group_fates().unwrap(), [GroupFate::Single, GroupFate::Distinct, GroupFate::Coincident]);
     let parameters = minimizer.parameters().unwrap();
     let (product, means) = (parameters.product(), parameters.class_means(&model).unwrap());
     for class in 7..26 {

@@ -98,7 +98,8 @@ fn mistakes_are_explained() {
     for (arguments, explanation) in [
         (format!("--counts 5,x {good}"), "entry 1"),
         (format!("--counts 5,0 {good}"), "class 1"),
-        (format!("--counts , {good}"), "empty"),
+        (format!("--counts , {good}"), "entry 0"),
+        (format!("--counts 5,,3 {good}"), "--counts: class counts: entry 1"),
         (format!("--counts 5x9007199254740993 {good}"), "memory"),
         (format!("--counts-file /no/such/file {good}"), "/no/such/file"),
         (format!("--counts-file / {good}"), "directory"),
@@ -130,8 +131,12 @@ fn mistakes_are_explained() {
 fn the_table_tells_of_minority_collapse_and_ties() {
     let table = |arguments| String::from_utf8(run(arguments).stdout).unwrap();
     let collapse = table("--counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4");
-    assert!(collapse.contains("20 classes of 50           share one classifier (minority collapse)"), "{collapse}");
-    assert!(collapse.contains("unique up to the gauge"));
+    // Norm 0.1287 and angle as the dense product of a minimizer has them.
+    let last = "      20         50    0.128705          0.00°  one for all (minority collapse)";
+    assert_eq!(collapse.lines().last(), Some(last), "{collapse}");
+    assert!(collapse.contains("minimizer  unique"));
+    let narrow = table("--counts 1500,600x5,50x20 --widths 6 --layer-decay 1e-5 --feature-decay 1e-5");
+    assert!(narrow.ends_with("one for all (cut by the width)\n"), "{narrow}");
     let cut = table("--counts 50x2,20 --widths 1 --layer-decay 1e-3 --feature-decay 1e-3 --no-bias");
     assert!(cut.contains("the width cuts through equal targets"), "{cut}");
 }

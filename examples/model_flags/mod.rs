@@ -14,12 +14,8 @@ const MOST_LAYERS: usize = 10_000;
 /// A model on the command line.
 #[derive(Args)]
 pub(crate) struct ModelFlags {
-    /// Samples of every class, for example 500,600x5,20: a class of 500, five of 600 and one of 20
-    #[arg(long, allow_hyphen_values = true, required_unless_present = "counts_file", conflicts_with = "counts_file")]
-    counts: Option<String>,
-    /// File with the samples of every class, separated by commas, spaces or line ends; - is standard input
-    #[arg(long, value_name = "PATH")]
-    counts_file: Option<PathBuf>,
+    #[command(flatten)]
+    counts: Counts,
     /// Widths d_1,...,d_L: what each linear layer reads, the feature dimension first; one value serves all layers
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
     widths: Vec<usize>,
@@ -37,22 +33,34 @@ pub(crate) struct ModelFlags {
     no_bias: bool,
 }
 
+/// One of the two.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Counts {
+    /// Samples of every class, for example 500,600x5,20: a class of 500, five of 600 and one of 20
+    #[arg(long, allow_hyphen_values = true)]
+    counts: Option<String>,
+    /// File with the samples of every class, separated by commas, spaces or line ends; - is standard input
+    #[arg(long, value_name = "PATH")]
+    counts_file: Option<PathBuf>,
+}
+
 impl ModelFlags {
     /// The model, or a message that names the flag.
     pub(crate) fn ufm(&self) -> Result<Ufm, String> {
         let make = if self.no_bias { Ufm::bias_free } else { Ufm::biased };
-        make(class_counts(self)?, layers(self)?, self.feature_decay).map_err(|error| error.to_string())
+        make(class_counts(&self.counts)?, layers(self)?, self.feature_decay).map_err(|error| error.to_string())
     }
 }
 
-fn class_counts(flags: &ModelFlags) -> Result<ClassCounts, String> {
-    let text = match (&flags.counts, &flags.counts_file) {
-        (Some(counts), _) => counts.clone(),
-        (None, Some(path)) => read(path)?,
+fn class_counts(counts: &Counts) -> Result<ClassCounts, String> {
+    let (text, source) = match (&counts.counts, &counts.counts_file) {
+        (Some(counts), _) => (counts.clone(), "--counts".into()),
+        (None, Some(path)) => (read(path)?, format!("--counts-file {}", path.display())),
         (None, None) => return Err("one of --counts and --counts-file is needed".into()),
     };
     // Some editors begin a file with a byte order mark.
-    text.trim_start_matches('\u{feff}').parse().map_err(|error: Error| error.to_string())
+    text.trim_start_matches('\u{feff}').parse().map_err(|error: Error| format!("{source}: {error}"))
 }
 
 fn layers(flags: &ModelFlags) -> Result<Vec<Layer>, String> {

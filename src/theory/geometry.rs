@@ -148,6 +148,8 @@ impl Frame {
 
     /// The entry of classes k and l with these values of the directions, and the sum of the sizes of its terms.
     fn entry(&self, (k, l): (usize, usize), sides: (Side, Side), values: &Values) -> Option<(Quad, f64)> {
+        let classes = self.group_of.len();
+        assert!(k.max(l) < classes, "there is no class {}: there are {classes}, counted from 0", k.max(l));
         let (r, t) = (self.group_of[k], self.group_of[l]);
         if self.ambiguous || (r == t && self.ambiguous_within[r]) {
             return None;
@@ -314,13 +316,26 @@ impl Minimizer {
     /// to share one classifier: minority collapse in the sense of Fang et al. 2021. `None` for a group of one class,
     /// and without a bias, where classes do not come to share a classifier before all of them vanish.
     ///
-    /// Below 1 the group has collapsed already.
+    /// A single decay would have to grow by the power L + 1 of it. Below 1 the group has collapsed already; 0 where a width
+    /// cuts off what tells its classes apart, at any decay.
     ///
-    /// `None` also where the targets have no groups, or not as many.
-    #[must_use]
-    pub fn coincidence_scale(&self, r: usize) -> Option<f64> {
+    /// # Errors
+    ///
+    /// [`Error::NoClassCounts`] as [`Minimizer::geometry`].
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such group.
+    pub fn coincidence_scale(&self, r: usize) -> Result<Option<f64>, Error> {
+        self.check_group(r)?;
         let own = self.directions().iter().find(|direction| direction.group == Some(r));
-        own.filter(|_| self.ufm().has_bias()).map(|direction| direction.critical_scale)
+        Ok(own.filter(|_| self.ufm().has_bias()).map(|direction| direction.critical_scale))
+    }
+
+    fn check_group(&self, r: usize) -> Result<(), Error> {
+        let groups = self.label_spectrum()?.classes().groups().len();
+        assert!(r < groups, "there is no group {r}: there are {groups}, counted from 0");
+        Ok(())
     }
 
     /// The factor by which all L + 1 decays together would have to grow for the classifiers and class means of group
@@ -334,7 +349,7 @@ impl Minimizer {
     ///
     /// Where there is no such group.
     pub fn vanishing_scale(&self, r: usize) -> Result<f64, Error> {
-        assert!(r < self.label_spectrum()?.classes().groups().len(), "there is no group {r}");
+        self.check_group(r)?;
         let reaches = |direction: &&Direction| direction.group == Some(r) || direction.group.is_none();
         Ok(self.directions().iter().filter(reaches).map(|direction| direction.critical_scale).fold(0.0, f64::max))
     }

@@ -58,7 +58,7 @@ pub struct Direction {
     pub fate: Fate,
     /// The factor by which all L + 1 decays together would have to grow to reach the threshold where this direction
     /// collapses, q_L/q: above 1 for a kept direction (the margin that is left), below 1 for a collapsed one, 0 for a
-    /// zero target.
+    /// zero target and for one that a width cuts off, which is gone at any decay.
     pub critical_scale: f64,
 }
 
@@ -84,8 +84,12 @@ pub enum Tie {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GroupFate {
-    /// Every class has a classifier and a class mean of its own.
+    /// Every class has a classifier and a class mean of its own, told apart by the directions of the group.
     Distinct,
+    /// With a bias, a class that is the only one of its count: its classifier is not zero, but only directions between
+    /// groups reach it, and it can come as close as they leave it to those of other counts. [`Minimizer::geometry`] has
+    /// the angles.
+    Single,
     /// All classes of the group share one classifier row and one class mean, which are not zero: minority collapse.
     Coincident,
     /// The classifier rows of W_{L:1} and the class means are zero.
@@ -204,7 +208,7 @@ impl Minimizer {
             // q is of degree less than 2 in σ.
             let error = Q_ERROR + 2.0 * spectrum.rounding() / level.value;
             let shrinkage = if square > 0.0 { problem.shrinkage(q, error) } else { Shrinkage::Complete };
-            let lost = |multiplicity, fate| Direction {
+            let lost = |multiplicity, fate, critical_scale| Direction {
                 multiplicity,
                 group: level.group,
                 target: level.value,
@@ -217,7 +221,7 @@ impl Minimizer {
                 critical_scale,
             };
             let (Shrinkage::Partial(e) | Shrinkage::Both(e)) = shrinkage else {
-                directions.push(lost(level.multiplicity, Fate::Collapsed));
+                directions.push(lost(level.multiplicity, Fate::Collapsed, critical_scale));
                 levels.push(index);
                 cost += Quad::from(square) * Quad::from(level.multiplicity as f64);
                 continue;
@@ -243,7 +247,7 @@ impl Minimizer {
                 if directions.last().is_some_and(equal) {
                     ties.push(Tie::Width { direction: directions.len() - 1 });
                 }
-                directions.push(lost(cut, Fate::Cut));
+                directions.push(lost(cut, Fate::Cut, 0.0));
                 levels.push(index);
                 cost += Quad::from(square) * Quad::from(cut as f64);
             }
@@ -343,7 +347,7 @@ impl Minimizer {
     /// λ_H = (q_L/N)^(L+1) σ^(2L) / (λ_1 ··· λ_L)
     /// ```
     ///
-    /// Zero for a zero target, and where it is below the range of `f64`.
+    /// Zero for a target that is zero or cut off by a width, and where it is below the range of `f64`.
     ///
     /// # Panics
     ///
@@ -354,7 +358,7 @@ impl Minimizer {
     }
 
     /// The decay of layer `layer` (from 0) from which on the direction at this index collapses, all other decays being
-    /// as they are. Zero for a zero target.
+    /// as they are. Zero for a target that is zero or cut off by a width.
     ///
     /// # Panics
     ///
@@ -366,6 +370,8 @@ impl Minimizer {
 
     /// λ (q_L/q)^(L+1): q^(L+1) is proportional to every single decay.
     fn critical_decay(&self, direction: usize, decay: f64) -> f64 {
+        let count = self.directions.len();
+        assert!(direction < count, "there is no direction {direction}: there are {count}, counted from 0");
         let scale = self.directions[direction].critical_scale;
         if scale > 0.0 { Wide::new(scale).power(self.ufm.depth() + 1).times(Wide::new(decay)).to_f64() } else { 0.0 }
     }
@@ -405,7 +411,7 @@ impl Minimizer {
             } else if contrasts > 0 && kept == contrasts {
                 GroupFate::Distinct
             } else if reaches_all {
-                if contrasts == 0 { GroupFate::Distinct } else { GroupFate::Coincident }
+                if contrasts == 0 { GroupFate::Single } else { GroupFate::Coincident }
             } else if maybe_reaches_all {
                 GroupFate::Ambiguous
             } else {
@@ -418,7 +424,7 @@ impl Minimizer {
     /// A minimizer in the canonical gauge, every Q_l the first columns of the identity:
     ///
     /// ```text
-    /// W_L = U diag(w_L) Q_Lᵀ,   W_l = Q_{l+1} diag(w_l) Q_lᵀ,   H̄ = Q_1 diag(h) Vᵀ D⁻¹,   b = n/N
+    /// W_L = U diag(w_L) Q_Lᵀ,   W_l = Q_{l+1} diag(w_l) Q_lᵀ,   H̄ = Q_1 diag(h) Vᵀ D⁻¹,   b = mean of the targets, n/N for one-hot labels
     /// ```
     ///
     /// Cost: O(K rank + d_1 N) numbers.
