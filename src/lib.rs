@@ -42,6 +42,7 @@
 //! |---|---|
 //! | class counts n_k, profiles | [`ClassCounts`] |
 //! | targets: one-hot or smoothed labels, or any matrix | [`Targets`] |
+//! | decays and losses as frameworks scale them | [`TrainingConvention`] |
 //! | the model: layers, decays, bias; its objective and gradient | [`Ufm`] |
 //! | weights, features and bias; random starts | [`Parameters`] |
 //! | the same for any number of samples: exactly reduced, or collapsed | [`descent::Point`] |
@@ -82,7 +83,7 @@
 //! If training minimizes α/(2N) ‖residual‖² + μ/2 ‖W‖² + μ_H/2 ‖H‖², the λ of this crate are μ/α and μ_H/α: α = 2/K for
 //! a mean over all K N elements (PyTorch's `MSELoss`), 2 for a sum over classes and a mean over samples, 1 for half of
 //! that. A `weight_decay` μ of an optimizer adds μ W to the gradient, and is μ/2 ‖W‖². A feature penalty averaged over
-//! samples, μ_H/(2N) ‖H‖², gives λ_H = μ_H/(α N).
+//! samples, μ_H/(2N) ‖H‖², gives λ_H = μ_H/(α N). [`TrainingConvention`] does the conversion.
 //!
 //! # Threads
 //!
@@ -104,6 +105,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod classes;
+mod conventions;
 mod cores;
 pub mod descent;
 mod error;
@@ -117,6 +119,7 @@ pub mod theory;
 mod wide;
 
 pub use classes::{ClassCounts, Group};
+pub use conventions::{FeatureConvention, LossConvention, TrainingConvention};
 pub use error::{Block, Error};
 pub use faer;
 pub use model::{Layer, Ufm};
