@@ -4,8 +4,8 @@ use crate::error::{Error, check_not_negative};
 
 /// How a training loss scales the squared error ‖residual‖², summed over K outputs and N samples.
 ///
-/// This crate minimizes half of the sum over outputs, averaged over samples: [`LossConvention::HalfSum`]. A loss of α/(2N)
-/// ‖residual‖² with regularizers μ/2 ‖W‖² is α times the objective of this crate with decays λ = μ/α.
+/// This crate minimizes half of the sum over outputs, averaged over samples: [`LossConvention::HalfSum`]. A loss of
+/// α/(2N) ‖residual‖² with regularizers μ/2 ‖W‖² is α times the objective of this crate with decays λ = μ/α.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LossConvention {
@@ -29,8 +29,8 @@ pub enum FeatureConvention {
     Mean,
 }
 
-/// What training minimizes: a squared error and penalties μ/2 ‖W_l‖² of the layers, as an optimizer's `weight_decay` μ has
-/// them, and of the features.
+/// What training minimizes: a squared error and penalties μ/2 ‖W_l‖² of the layers, as an optimizer's `weight_decay` μ
+/// has them, and of the features.
 ///
 /// # Example
 ///

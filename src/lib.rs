@@ -48,6 +48,7 @@
 //! | the same for any number of samples: exactly reduced, or collapsed | [`descent::Point`] |
 //! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::minimizer`] |
 //! | norms and angles between classes, minority collapse | [`theory::geometry`] |
+//! | the largest decays that keep what a network needs | [`theory::limits`] |
 //! | the spectrum of the target: from class counts, or dense | [`theory::label_spectrum`], [`theory::spectrum`] |
 //! | Lemma A.2 | [`theory::shrinkage`] |
 //! | singular-value thresholding, Lemma A.1 | [`theory::thresholding`] |

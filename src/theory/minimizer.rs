@@ -368,12 +368,16 @@ impl Minimizer {
         self.critical_decay(direction, self.ufm.layers()[layer].decay)
     }
 
-    /// λ (q_L/q)^(L+1): q^(L+1) is proportional to every single decay.
     fn critical_decay(&self, direction: usize, decay: f64) -> f64 {
         let count = self.directions.len();
         assert!(direction < count, "there is no direction {direction}: there are {count}, counted from 0");
         let scale = self.directions[direction].critical_scale;
-        if scale > 0.0 { Wide::new(scale).power(self.ufm.depth() + 1).times(Wide::new(decay)).to_f64() } else { 0.0 }
+        if scale > 0.0 { self.single_decay(scale, decay) } else { 0.0 }
+    }
+
+    /// λ s^(L+1), which does to q what a factor s on all decays does: q^(L+1) is proportional to every single decay.
+    pub(super) fn single_decay(&self, scale: f64, decay: f64) -> f64 {
+        Wide::new(scale).power(self.ufm.depth() + 1).times(Wide::new(decay)).to_f64()
     }
 
     /// What becomes of the classes of every group of [`ClassCounts::groups`](crate::ClassCounts::groups), in that

@@ -2,6 +2,7 @@
 
 pub mod geometry;
 pub mod label_spectrum;
+pub mod limits;
 pub mod minimizer;
 mod secular;
 pub mod shrinkage;

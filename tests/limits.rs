@@ -1,0 +1,102 @@
+//! The largest decays that reach a goal: reached just below, not just above, nor anywhere beyond.
+
+use neural_collapse::{ClassCounts, Error, Layer, Ufm, theory::limits::Goal};
+use proptest::prelude::*;
+
+/// The model with all its decays times a factor.
+fn scaled(ufm: &Ufm, factor: f64) -> Ufm {
+    let layers: Vec<Layer> = ufm.layers().iter().map(|layer| Layer::new(layer.width, layer.decay * factor)).collect();
+    let make = if ufm.has_bias() { Ufm::biased } else { Ufm::bias_free };
+    make(ufm.targets().clone(), layers, ufm.feature_decay() * factor).unwrap()
+}
+
+fn model(counts: Vec<u64>, widths: Vec<usize>, decay: f64, bias: bool) -> Ufm {
+    let layers: Vec<Layer> =
+        widths.into_iter().enumerate().map(|(l, width)| Layer::new(width, decay * (1.0 + l as f64))).collect();
+    let make = if bias { Ufm::biased } else { Ufm::bias_free };
+    make(ClassCounts::new(counts).unwrap(), layers, decay / 2.0).unwrap()
+}
+
+/// The norms of the rows of W_{L:1} of a minimizer in full, least over largest.
+fn norm_ratio(ufm: &Ufm) -> f64 {
+    let product = ufm.minimizer().unwrap().parameters().unwrap().product();
+    let norms = product.row_iter().map(|row| row.norm_l2());
+    let (least, largest) =
+        norms.fold((f64::INFINITY, 0.0_f64), |(least, largest), norm| (least.min(norm), largest.max(norm)));
+    if largest > 0.0 { least / largest } else { 0.0 }
+}
+
+proptest! {
+    #[test]
+    fn ranks_are_kept_up_to_the_limit(
+        counts in prop::collection::vec(1_u64..200, 1..8),
+        widths in prop::collection::vec(1_usize..10, 1..4),
+        decay in 1e-5..1.0_f64,
+        bias: bool,
+        rank in 1_usize..8,
+    ) {
+        let ufm = model(counts, widths, decay, bias);
+        let minimizer = ufm.minimizer().unwrap();
+        let nonzero = ufm.outputs() - usize::from(bias);
+        let rank_at = |scale: f64| scaled(&ufm, scale).minimizer().unwrap().rank();
+        for (goal, rank) in [(Goal::Rank(rank), rank), (Goal::AllDirections, nonzero)] {
+            match minimizer.largest_scale(goal).unwrap() {
+                // What no decay reaches: less room or fewer targets than that. All of no directions are always kept.
+                None => prop_assert!(rank > ufm.rank_bound().min(nonzero)),
+                Some(scale) if scale.is_infinite() => prop_assert_eq!(nonzero, 0),
+                Some(scale) => {
+                    prop_assert!(rank_at(scale * (1.0 - 1e-12)) >= rank);
+                    prop_assert!(rank_at(scale * (1.0 + 1e-12)) < rank);
+                    // The same limit as a single decay.
+                    let decay = minimizer.largest_feature_decay(goal).unwrap().unwrap();
+                    let at = |decay: f64| {
+                        let make = if bias { Ufm::biased } else { Ufm::bias_free };
+                        make(ufm.targets().clone(), ufm.layers(), decay).unwrap().minimizer().unwrap().rank()
+                    };
+                    prop_assert!(at(decay * (1.0 - 1e-11)) >= rank && at(decay * (1.0 + 1e-11)) < rank);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn norms_are_kept_up_to_the_limit(
+        counts in prop::collection::vec(1_u64..200, 2..8),
+        widths in prop::collection::vec(8_usize..10, 1..4),
+        decay in 1e-5..1.0_f64,
+        bias: bool,
+        ratio in 0.01..1.0_f64,
+    ) {
+        let ufm = model(counts, widths, decay, bias);
+        let minimizer = ufm.minimizer().unwrap();
+        let goal = Goal::NormRatio(ratio);
+        let last = minimizer.directions().iter().map(|direction| direction.critical_scale).fold(0.0, f64::max);
+        match minimizer.largest_scale(goal).unwrap() {
+            // At no decay: the ratio falls from its limit at zero.
+            None => for i in 0..40 {
+                prop_assert!(norm_ratio(&scaled(&ufm, last * 0.7_f64.powi(i))) < ratio * (1.0 + 1e-12));
+            },
+            Some(scale) => {
+                prop_assert!(norm_ratio(&scaled(&ufm, scale * (1.0 - 1e-9))) >= ratio * (1.0 - 1e-12));
+                for i in 0..40 {
+                    let beyond = scale * (1.0 + 1e-9) * 1.2_f64.powi(i);
+                    prop_assert!(norm_ratio(&scaled(&ufm, beyond)) < ratio * (1.0 + 1e-12), "{} {}", beyond, scale);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn goals_that_cannot_be_are_refused() {
+    let minimizer = model(vec![20, 10], vec![1], 1e-3, false).minimizer().unwrap();
+    assert!(matches!(minimizer.largest_scale(Goal::Rank(0)), Err(Error::Domain { argument: "rank", .. })));
+    for ratio in [0.0, -1.0, 1.5, f64::NAN, f64::INFINITY] {
+        assert!(matches!(minimizer.largest_scale(Goal::NormRatio(ratio)), Err(Error::Domain { .. })), "{ratio}");
+    }
+    // A width of one keeps no second direction, and no second classifier, at any decay.
+    assert_eq!(minimizer.largest_scale(Goal::AllDirections), Ok(None));
+    assert_eq!(minimizer.largest_scale(Goal::NormRatio(0.1)), Ok(None));
+    assert!(minimizer.largest_layer_decay(Goal::Rank(1), 0).unwrap().unwrap() > 1e-3);
+    assert_eq!(minimizer.largest_scale(Goal::Rank(3)), Ok(None));
+}
