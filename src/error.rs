@@ -132,6 +132,17 @@ pub enum Error {
         /// The entry.
         value: f64,
     },
+    /// The scatter within classes was asked for, and has not been gathered.
+    NoScatter,
+    /// Two passes over the samples have not seen the same number of samples of a class.
+    Passes {
+        /// The class.
+        class: usize,
+        /// Its samples in the first pass.
+        first: u64,
+        /// Its samples in the second.
+        second: u64,
+    },
     /// An array would need more memory than the machine can address or is willing to give.
     TooLarge {
         /// What the array is.
@@ -200,6 +211,15 @@ impl fmt::Display for Error {
             Self::MatrixNotFinite { row, col, value } => {
                 write!(f, "matrix: entry ({row}, {col}) (counted from 0) is {value:?}, finite numbers are needed")
             }
+            Self::NoScatter => write!(
+                f,
+                "the scatter within classes has not been gathered: ask for it before the pass, or make a second pass"
+            ),
+            Self::Passes { class, first, second } => write!(
+                f,
+                "class {class} (counted from 0) has {first} samples in the first pass and {second} in the second, \
+                 accepted are the same samples twice"
+            ),
             Self::TooLarge { what, rows, cols } => {
                 write!(f, "{what}: {rows} x {cols} numbers do not fit in memory")
             }

@@ -1,6 +1,6 @@
 //! Dense matrices at the door: memory that may be refused, entries that may not be finite.
 
-use faer::{Mat, MatRef};
+use faer::{ColMut, ColRef, Mat, MatRef};
 
 use crate::error::Error;
 
@@ -26,4 +26,20 @@ pub(crate) fn first_not_finite(matrix: MatRef<'_, f64>) -> Option<(usize, usize,
         .col_iter()
         .enumerate()
         .find_map(|(col, column)| column.iter().position(|value| !value.is_finite()).map(|row| (row, col, column[row])))
+}
+
+/// The entries of a column of an owned matrix.
+pub(crate) fn slice(column: ColRef<'_, f64>) -> &[f64] {
+    match column.try_as_col_major() {
+        Some(column) => column.as_slice(),
+        None => unreachable!("the columns of an owned matrix are contiguous"),
+    }
+}
+
+/// The entries of a column of an owned matrix.
+pub(crate) fn slice_mut(column: ColMut<'_, f64>) -> &mut [f64] {
+    match column.try_as_col_major_mut() {
+        Some(column) => column.as_slice_mut(),
+        None => unreachable!("the columns of an owned matrix are contiguous"),
+    }
 }

@@ -25,11 +25,12 @@ use faer::{
 use pulp::Arch;
 
 use super::{
-    panel::{Carry, Sums, advance, advance_on_all_cores, complete, look_ahead, slice, slice_mut},
+    panel::{Carry, Sums, advance, advance_on_all_cores, complete, look_ahead},
     variables::Scales,
 };
 use crate::{
     cores::{all_cores, for_each},
+    matrices::{slice, slice_mut},
     model::Ufm,
     parameters::Parameters,
 };

@@ -8,11 +8,14 @@
 
 use std::ops::Range;
 
-use faer::{ColMut, ColRef, MatMut, MatRef, prelude::ReborrowMut};
+use faer::{MatMut, MatRef, prelude::ReborrowMut};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::variables::chunks;
-use crate::cores::for_each;
+use crate::{
+    cores::for_each,
+    matrices::{slice, slice_mut},
+};
 
 /// How a step carries the last displacement over, x being the point and p the one before it.
 #[derive(Clone, Copy, Debug)]
@@ -116,20 +119,6 @@ pub(crate) fn complete(arch: Arch, decay: f64, point: MatRef<'_, f64>, mut gradi
         sums = sums.plus(arch.dispatch(Complete { decay, point, gradient }));
     }
     sums
-}
-
-pub(crate) fn slice(column: ColRef<'_, f64>) -> &[f64] {
-    match column.try_as_col_major() {
-        Some(column) => column.as_slice(),
-        None => unreachable!("the columns of an owned matrix are contiguous"),
-    }
-}
-
-pub(crate) fn slice_mut(column: ColMut<'_, f64>) -> &mut [f64] {
-    match column.try_as_col_major_mut() {
-        Some(column) => column.as_slice_mut(),
-        None => unreachable!("the columns of an owned matrix are contiguous"),
-    }
 }
 
 struct LookAhead<'a> {

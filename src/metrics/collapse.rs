@@ -1,15 +1,14 @@
 //! Neural collapse metrics of Liu 2024 at any point, against the minimizer of its model.
 
-use faer::{Mat, prelude::ReborrowMut};
+use faer::Mat;
+
+use super::variability::{Nc1Convention, nc1};
 
 use crate::{
     classes::ClassCounts,
     descent::PointRef,
     error::Error,
-    theory::{
-        minimizer::{Direction, Minimizer},
-        spectrum::dense_svd,
-    },
+    theory::minimizer::{Direction, Minimizer},
 };
 
 /// How far a point is from neural collapse, as the theory describes it for its class counts; zero at every minimizer
@@ -99,30 +98,17 @@ fn distance_to_diagonal(mut matrix: Mat<f64>, values: Vec<f64>) -> Option<f64> {
     Some(matrix.norm_l2())
 }
 
-/// tr(Σ_W Σ_B⁺)/K = Σ ‖p_iᵀ T‖²/(N s_i²) with the singular values s_i and left vectors p_i of the centered class means:
-/// a sum of squares, and no d_1 × d_1 matrix. `means` are the weighted class means H̄ D.
+/// NC1 of the paper. `means` are the weighted class means H̄ D.
 fn variability(point: PointRef<'_>, classes: &ClassCounts, mut means: Mat<f64>) -> Result<Option<f64>, Error> {
-    let samples = classes.samples() as f64;
-    let mut global = faer::Col::<f64>::zeros(means.nrows());
     for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
-        let root = (count as f64).sqrt();
-        global += mean.rb_mut() * faer::Scale(root / samples);
-        mean /= faer::Scale(root);
+        mean /= faer::Scale((count as f64).sqrt());
     }
-    let centered = Mat::from_fn(means.nrows(), means.ncols(), |i, k| means[(i, k)] - global[i]);
-    let svd = dense_svd(centered.as_ref())?;
-    // Means that differ by rounding are equal: of K of them about their mean at most K - 1 directions are left, and
-    // what is below the rounding of the largest mean is none.
-    let side = means.nrows().max(means.ncols()) as f64;
-    let rounding = side * f64::EPSILON * means.col_iter().map(|mean| mean.norm_l2()).fold(0.0, f64::max);
-    let rank = svd.values.iter().filter(|value| **value > rounding).count().min(classes.classes() - 1);
-    if rank == 0 {
-        return Ok(None);
-    }
-    let mut within = vec![0.0; rank];
-    point.visit_deviations(classes, |deviations| {
-        let along = svd.left.subcols(0, rank).transpose() * deviations;
-        within.iter_mut().zip(along.row_iter()).for_each(|(sum, row)| *sum += row.squared_norm_l2());
-    })?;
-    Ok(Some(within.iter().zip(svd.values.iter()).map(|(sum, value)| sum / (samples * value * value)).sum()))
+    nc1(means.as_ref(), classes.counts(), Nc1Convention::Global, |vectors| {
+        let mut within = vec![0.0; vectors.ncols()];
+        point.visit_deviations(classes, |deviations| {
+            let along = vectors.transpose() * deviations;
+            within.iter_mut().zip(along.row_iter()).for_each(|(sum, row)| *sum += row.squared_norm_l2());
+        })?;
+        Ok(within)
+    })
 }

@@ -3,5 +3,7 @@
 pub mod collapse;
 pub mod distance;
 pub mod escape;
+pub mod features;
 pub mod landscape;
 pub mod singular_values;
+pub mod variability;

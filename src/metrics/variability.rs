@@ -1,0 +1,74 @@
+//! NC1, the variability of features within classes beside that between them, in the conventions of the field.
+
+use faer::{Col, MatRef};
+
+use crate::{error::Error, matrices::try_zeros, theory::spectrum::dense_svd};
+
+/// Which matrix Σ_B the scatter within classes is compared with, Σ_W = Σ (h - h̄_k)(h - h̄_k)ᵀ/N being the same in all.
+///
+/// With balanced classes the first three agree; under imbalance they differ by factors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Nc1Convention {
+    /// tr(Σ_W Σ_B⁺)/K, Σ_B = Σ_k (h̄_k - h_G)(h̄_k - h_G)ᵀ/K with the mean h_G of all features: Zhu et al. 2021, Dang
+    /// et al. 2023, Liu 2024.
+    #[default]
+    Global,
+    /// The same with the unweighted mean of class means in the place of h_G.
+    UnweightedMean,
+    /// tr(Σ_W Σ_B⁺)/K, Σ_B = Σ_k n_k/N (h̄_k - h_G)(h̄_k - h_G)ᵀ: the scatter between classes of the analysis of
+    /// variance.
+    WeightedClasses,
+    /// tr(Σ_W Σ_B⁺) with the Σ_B of the first, not divided by K: Papyan et al. 2020.
+    Undivided,
+}
+
+/// tr(Σ_W Σ_B⁺), divided or not, as Σ ‖p_iᵀ E‖²/(N s_i²) with the singular values s_i and left vectors p_i of the
+/// centered class means and the deviations E from them: a sum of squares, and no d_1 × d_1 inverse. None where all
+/// class means are equal.
+///
+/// `means` is d_1 × K, no count is zero; `along` gives ‖pᵀ E‖² for every column p of a matrix.
+pub(crate) fn nc1(
+    means: MatRef<'_, f64>,
+    counts: &[u64],
+    convention: Nc1Convention,
+    along: impl FnOnce(MatRef<'_, f64>) -> Result<Vec<f64>, Error>,
+) -> Result<Option<f64>, Error> {
+    let classes = counts.len() as f64;
+    let samples: f64 = counts.iter().map(|&count| count as f64).sum();
+    let weight = |k: usize| match convention {
+        Nc1Convention::UnweightedMean => 1.0 / classes,
+        _ => counts[k] as f64 / samples,
+    };
+    let center = weighted_mean(means, weight);
+    let mut centered = try_zeros("centered class means", means.nrows(), means.ncols() as u64)?;
+    for (k, mut column) in centered.col_iter_mut().enumerate() {
+        let scale = match convention {
+            Nc1Convention::WeightedClasses => (counts[k] as f64 / samples * classes).sqrt(),
+            _ => 1.0,
+        };
+        column.copy_from(faer::Scale(scale) * (means.col(k) - &center));
+    }
+    let svd = dense_svd(centered.as_ref())?;
+    // Means that differ by rounding are equal: of K of them about their mean at most K - 1 directions are left, and
+    // what is below the rounding of the largest mean is none.
+    let side = means.nrows().max(means.ncols()) as f64;
+    let rounding = side * f64::EPSILON * means.col_iter().map(|mean| mean.norm_l2()).fold(0.0, f64::max);
+    let rank = svd.values.iter().filter(|value| **value > rounding).count().min(counts.len() - 1);
+    if rank == 0 {
+        return Ok(None);
+    }
+    let within = along(svd.left.subcols(0, rank))?;
+    let trace: f64 = within.iter().zip(svd.values.iter()).map(|(sum, value)| sum / (samples * value * value)).sum();
+    Ok(Some(if convention == Nc1Convention::Undivided { classes * trace } else { trace }))
+}
+
+/// Σ_k `weight(k)` h̄_k, exact where all class means are equal.
+pub(crate) fn weighted_mean(means: MatRef<'_, f64>, weight: impl Fn(usize) -> f64) -> Col<f64> {
+    let first = means.col(0);
+    let mut mean = Col::<f64>::zeros(means.nrows());
+    for (k, column) in means.col_iter().enumerate() {
+        mean += faer::Scale(weight(k)) * (column - first);
+    }
+    mean + first
+}

@@ -1,0 +1,300 @@
+//! Statistics gathered in one pass, against the same in two passes over everything at once, and against their
+//! definitions.
+
+use neural_collapse::{
+    Error,
+    faer::{Col, Mat, MatRef, Scale},
+    metrics::{
+        features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
+        variability::Nc1Convention,
+    },
+    theory::spectrum::dense_svd,
+};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};
+use rand_distr::{Distribution, StandardNormal};
+
+const CONVENTIONS: [Nc1Convention; 4] =
+    [Nc1Convention::Global, Nc1Convention::UnweightedMean, Nc1Convention::WeightedClasses, Nc1Convention::Undivided];
+
+/// Features of classes with these counts, far from the origin, in random order.
+fn data(counts: &[usize], width: usize, offset: f64, seed: u64) -> (Mat<f64>, Vec<usize>) {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let means = Mat::<f64>::from_fn(width, counts.len(), |_, _| {
+        offset + Distribution::<f64>::sample(&StandardNormal, &mut rng)
+    });
+    let mut labels: Vec<usize> = counts.iter().enumerate().flat_map(|(class, &count)| vec![class; count]).collect();
+    labels.shuffle(&mut rng);
+    let features = Mat::from_fn(width, labels.len(), |i, j| {
+        let normal: f64 = StandardNormal.sample(&mut rng);
+        means[(i, labels[j])] + 0.3 * normal
+    });
+    (features, labels)
+}
+
+fn gather(features: MatRef<'_, f64>, labels: &[usize], classes: usize, batches: &[usize]) -> FeatureStatistics {
+    let mut accumulator = FeatureAccumulator::with_scatter(features.nrows(), classes).unwrap();
+    let mut start = 0;
+    for &size in batches.iter().chain([&labels.len()]) {
+        let size = size.min(labels.len() - start);
+        accumulator.add(features.subcols(start, size), &labels[start..start + size]).unwrap();
+        start += size;
+    }
+    accumulator.finish()
+}
+
+/// Class means, the mean of all features, and N Σ_W, in two passes.
+fn two_passes(features: &Mat<f64>, labels: &[usize], classes: usize) -> (Mat<f64>, Col<f64>, Mat<f64>) {
+    let width = features.nrows();
+    let mut means = Mat::<f64>::zeros(width, classes);
+    let mut counts = vec![0.0; classes];
+    for (sample, &class) in features.col_iter().zip(labels) {
+        counts[class] += 1.0;
+        let mut mean = means.col_mut(class);
+        mean += sample;
+    }
+    for (mut mean, count) in means.col_iter_mut().zip(&counts) {
+        mean /= Scale(*count);
+    }
+    let mut global = Col::<f64>::zeros(width);
+    let mut scatter = Mat::<f64>::zeros(width, width);
+    for (sample, &class) in features.col_iter().zip(labels) {
+        global += Scale(1.0 / labels.len() as f64) * sample;
+        let deviation = sample - means.col(class);
+        scatter += &deviation * deviation.transpose();
+    }
+    (means, global, scatter)
+}
+
+/// tr(Σ_W Σ_B⁺)/K as each convention defines it, with a dense pseudo-inverse.
+fn nc1_by_definition(features: &Mat<f64>, labels: &[usize], classes: usize, convention: Nc1Convention) -> f64 {
+    let (means, global, scatter) = two_passes(features, labels, classes);
+    let width = features.nrows();
+    let center = if convention == Nc1Convention::UnweightedMean {
+        Col::from_fn(width, |i| means.row(i).iter().sum::<f64>() / classes as f64)
+    } else {
+        global
+    };
+    let mut between = Mat::<f64>::zeros(width, width);
+    for (class, mean) in means.col_iter().enumerate() {
+        let count = labels.iter().filter(|label| **label == class).count() as f64;
+        let share = if convention == Nc1Convention::WeightedClasses {
+            count / labels.len() as f64
+        } else {
+            1.0 / classes as f64
+        };
+        let deviation = mean - &center;
+        between += Scale(share) * (&deviation * deviation.transpose());
+    }
+    let svd = dense_svd(between.as_ref()).unwrap();
+    let mut trace = 0.0;
+    for i in (0..width).filter(|&i| svd.values[i] > 1e-9 * svd.values[0]) {
+        trace += svd.left.col(i).transpose() * &scatter * svd.right.col(i) / svd.values[i];
+    }
+    trace /= labels.len() as f64;
+    if convention == Nc1Convention::Undivided { trace } else { trace / classes as f64 }
+}
+
+fn close(a: f64, b: f64, tolerance: f64) -> bool {
+    (a - b).abs() <= tolerance * a.abs().max(b.abs())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 2, ..ProptestConfig::default() })]
+
+    /// Whatever the batches: means, traces, and NC1 in every convention, from the full scatter and from a second pass.
+    #[test]
+    fn one_pass_is_as_good_as_two(
+        counts in prop::collection::vec(1_usize..90, 2..6),
+        width in 6_usize..80,
+        batches in prop::collection::vec(0_usize..300, 0..5),
+        seed: u64,
+    ) {
+        let (features, labels) = data(&counts, width, 3.0, seed);
+        let classes = counts.len();
+        let statistics = gather(features.as_ref(), &labels, classes, &batches);
+        let counted = statistics.class_counts().unwrap();
+        prop_assert_eq!(counted.counts(), counts.iter().map(|&n| n as u64).collect::<Vec<_>>());
+        let (means, global, scatter) = two_passes(&features, &labels, classes);
+        // Sums of at most 450 numbers of size 3.
+        let rounding = 450.0 * f64::EPSILON;
+        prop_assert!((statistics.means() - &means).norm_max() <= 10.0 * rounding);
+        prop_assert!(close(statistics.squared_norm(), features.squared_norm_l2(), rounding));
+        let within: f64 = (0..width).map(|i| scatter[(i, i)]).sum();
+        let between: f64 = means.col_iter().map(|mean| (mean - &global).squared_norm_l2()).sum::<f64>() / classes as f64;
+        prop_assert!(close(statistics.trace_ratio().unwrap().unwrap(), within / labels.len() as f64 / between, 1e3 * rounding));
+        let mut second = ScatterAccumulator::new(statistics.clone()).unwrap();
+        for start in (0..labels.len()).step_by(70) {
+            let size = 70.min(labels.len() - start);
+            second.add(features.subcols(start, size), &labels[start..start + size]).unwrap();
+        }
+        let second = second.finish().unwrap();
+        for convention in CONVENTIONS {
+            let ours = statistics.nc1(convention).unwrap().unwrap();
+            // The definition inverts the square of the class means, whose condition squared is 1e4 once in a while.
+            let definition = nc1_by_definition(&features, &labels, classes, convention);
+            prop_assert!(close(ours, definition, 1e-7), "{convention:?}: {ours} {definition}");
+            prop_assert!(close(ours, second.nc1(convention).unwrap().unwrap(), 1e4 * rounding));
+        }
+    }
+
+    /// Statistics of two halves merge to those of the whole, classes that one half has not seen included.
+    #[test]
+    fn halves_merge_to_the_whole(
+        counts in prop::collection::vec(1_usize..60, 2..6),
+        width in 6_usize..40,
+        share in 0.0..1.0_f64,
+        seed: u64,
+    ) {
+        let (features, labels) = data(&counts, width, 100.0, seed);
+        let whole = gather(features.as_ref(), &labels, counts.len(), &[]);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let cut = (share * labels.len() as f64) as usize;
+        let first = gather(features.subcols(0, cut), &labels[..cut], counts.len(), &[]);
+        let second = gather(features.subcols(cut, labels.len() - cut), &labels[cut..], counts.len(), &[]);
+        let merged = first.merge(&second).unwrap();
+        // Features of size 100 that vary by 0.3: 1e5 of the variance in the rounding of a mean.
+        prop_assert!((merged.means() - whole.means()).norm_max() <= 300.0 * 100.0 * f64::EPSILON);
+        for convention in CONVENTIONS {
+            let (a, b) = (merged.nc1(convention).unwrap().unwrap(), whole.nc1(convention).unwrap().unwrap());
+            prop_assert!(close(a, b, 1e-8), "{a} {b}");
+        }
+        let (a, b) = (merged.class_distance_normalized_variance().unwrap().unwrap(), whole.class_distance_normalized_variance().unwrap().unwrap());
+        prop_assert!(close(a, b, 1e-9), "{a} {b}");
+    }
+}
+
+/// Σ_B of condition 1e8 and NC1 of 1e-8, in f32, a thousand from the origin: every number here is exact in f32, and so
+/// is the truth.
+#[test]
+fn single_precision_input_keeps_double_precision_results() {
+    // Three classes in 12 dimensions: means m + 8 (0, a, b) with a = e_1, b = 2^-13 e_2, condition of Σ_B about 2^26;
+    // samples ± d e_1 ± d e_2 2^-13 about them.
+    let (offset, large, small, deviation) = (1024.0_f32, 8.0_f32, 8.0_f32 * 2.0_f32.powi(-10), 2.0_f32.powi(-13));
+    let count = 40;
+    let mut labels = Vec::new();
+    let mut features = Mat::<f32>::from_fn(12, 3 * count, |_, _| offset);
+    for class in 0..3 {
+        for i in 0..count {
+            let sample = class * count + i;
+            labels.push(class);
+            if class == 1 {
+                features[(0, sample)] += large;
+            }
+            if class == 2 {
+                features[(1, sample)] += small;
+            }
+            let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+            features[(0, sample)] += sign * deviation;
+            features[(5, sample)] += sign * deviation;
+        }
+    }
+    // Σ_W = d² (e_1 + e_6)(e_1 + e_6)ᵀ; Σ_B = ((A - mean)(A - mean)ᵀ)/3 with the 2 × 3 matrix A of the means: its
+    // inverse has (Σ_B⁻¹)_11 = 3 S_22/(S_11 S_22 - S_12²), S = L²(2/3), l²(2/3), -L l/3.
+    let (l, s, d) = (f64::from(large), f64::from(small), f64::from(deviation));
+    let (s11, s22, s12) = (l * l * 2.0 / 3.0, s * s * 2.0 / 3.0, -l * s / 3.0);
+    let truth = d * d * s22 / (s11 * s22 - s12 * s12);
+    assert!(truth < 1e-8);
+    let mut accumulator = FeatureAccumulator::with_scatter(12, 3).unwrap();
+    for start in (0..labels.len()).step_by(7) {
+        let size = 7.min(labels.len() - start);
+        accumulator.add(features.subcols(start, size), &labels[start..start + size]).unwrap();
+    }
+    let statistics = accumulator.finish();
+    let mut second = ScatterAccumulator::new(statistics.clone()).unwrap();
+    second.add(features.as_ref(), &labels).unwrap();
+    for statistics in [statistics, second.finish().unwrap()] {
+        let nc1 = statistics.nc1(Nc1Convention::Global).unwrap().unwrap();
+        assert!(close(nc1, truth, 1e-9), "{nc1:e} {truth:e}");
+    }
+}
+
+#[test]
+fn the_pairwise_variance_is_its_definition() {
+    let (features, labels) = data(&[20, 5, 9], 4, 1.0, 3);
+    let statistics = gather(features.as_ref(), &labels, 3, &[]);
+    let (means, _, _) = two_passes(&features, &labels, 3);
+    let variances = statistics.variances();
+    let mut sum = 0.0;
+    for k in 0..3 {
+        for l in (0..3).filter(|l| *l != k) {
+            sum += (variances[k] + variances[l]) / (2.0 * (means.col(k) - means.col(l)).squared_norm_l2()) / 6.0;
+        }
+    }
+    assert!(close(statistics.class_distance_normalized_variance().unwrap().unwrap(), sum, 1e-13));
+    let direct: f64 = features
+        .col_iter()
+        .zip(&labels)
+        .filter(|(_, label)| **label == 1)
+        .map(|(sample, _)| (sample - means.col(1)).squared_norm_l2())
+        .sum::<f64>()
+        / 5.0;
+    assert!(close(variances[1], direct, 1e-13));
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let (features, labels) = data(&[300, 200, 100], 130, 1.0, 0);
+    let of = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| gather(features.as_ref(), &labels, 3, &[100]).nc1(Nc1Convention::Global).unwrap())
+    };
+    assert_eq!(of(1), of(3));
+}
+
+#[test]
+fn bad_batches_are_refused_whole() {
+    let mut accumulator = FeatureAccumulator::new(3, 2).unwrap();
+    let good = Mat::<f64>::from_fn(3, 4, |i, j| (i + j) as f64);
+    accumulator.add(good.as_ref(), &[0, 1, 1, 0]).unwrap();
+    let before = format!("{:?}", accumulator.clone().finish());
+    assert!(matches!(
+        accumulator.add(good.as_ref(), &[0, 1, 1]),
+        Err(Error::Shape { expected: (3, 3), found: (3, 4), .. })
+    ));
+    assert!(matches!(accumulator.add(good.subrows(0, 2), &[0, 1, 1, 0]), Err(Error::Shape { .. })));
+    assert_eq!(
+        accumulator.add(good.as_ref(), &[0, 1, 2, 0]),
+        Err(Error::LabelOutOfRange { index: 2, label: 2, classes: 2 })
+    );
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let mut bad = good.clone();
+        bad[(2, 3)] = value;
+        let error = accumulator.add(bad.as_ref(), &[0, 1, 1, 0]);
+        assert!(matches!(error, Err(Error::NotFinite { row: 2, col: 3, .. })), "{error:?}");
+    }
+    // Entries whose sum overflows are finite all the same.
+    let mut huge = FeatureAccumulator::new(3, 1).unwrap();
+    huge.add(Mat::<f64>::from_fn(3, 1, |_, _| f64::MAX / 2.0).as_ref(), &[0]).unwrap();
+    assert_eq!(format!("{:?}", accumulator.clone().finish()), before);
+    assert_eq!(FeatureAccumulator::new(3, 0).unwrap_err(), Error::NoClasses);
+    assert!(matches!(FeatureAccumulator::new(0, 3), Err(Error::Domain { .. })));
+    assert!(matches!(FeatureAccumulator::new(usize::MAX, 3), Err(Error::TooLarge { .. })));
+
+    let statistics = accumulator.finish();
+    assert_eq!(statistics.nc1(Nc1Convention::Global), Err(Error::NoScatter));
+    let mut second = ScatterAccumulator::new(statistics.clone()).unwrap();
+    second.add(good.subcols(0, 3), &[0, 1, 1]).unwrap();
+    assert_eq!(second.finish().unwrap_err(), Error::Passes { class: 0, first: 2, second: 1 });
+    let other = FeatureAccumulator::new(4, 2).unwrap().finish();
+    assert!(matches!(statistics.merge(&other), Err(Error::Shape { .. })));
+    // A class without samples.
+    let mut empty = FeatureAccumulator::with_scatter(3, 3).unwrap();
+    empty.add(good.as_ref(), &[0, 1, 1, 0]).unwrap();
+    let empty = empty.finish();
+    assert_eq!(empty.nc1(Nc1Convention::Global), Err(Error::ZeroCount { class: 2 }));
+    assert_eq!(empty.trace_ratio(), Err(Error::ZeroCount { class: 2 }));
+    assert_eq!(ScatterAccumulator::new(empty).unwrap_err(), Error::ZeroCount { class: 2 });
+}
+
+#[test]
+fn what_divides_by_zero_is_none() {
+    // One class, and two of equal means.
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    let features = Mat::<f64>::from_fn(3, 6, |_, j| if j < 3 { rng.random() } else { 0.0 });
+    let one = gather(features.as_ref(), &[0; 6], 1, &[]);
+    assert_eq!((one.nc1(Nc1Convention::Global), one.trace_ratio()), (Ok(None), Ok(None)));
+    assert_eq!(one.class_distance_normalized_variance(), Ok(None));
+    let equal = gather(Mat::<f64>::from_fn(2, 4, |i, j| (i + j % 2) as f64).as_ref(), &[0, 0, 1, 1], 2, &[]);
+    assert_eq!((equal.nc1(Nc1Convention::Global), equal.trace_ratio()), (Ok(None), Ok(None)));
+}
