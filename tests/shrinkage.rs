@@ -156,3 +156,15 @@ proptest! {
         prop_assert!((x / ((1.0 - e) / e).powf(1.0 / l) - 1.0).abs() <= magnified);
     }
 }
+
+/// Depths beyond the table, by mpmath with 60 digits.
+#[test]
+fn thresholds_of_absurd_depths_are_right() {
+    for (layers, expected) in [
+        (1_usize << 50, 0.999_999_999_999_968_4),
+        (1 << 52, 0.999_999_999_999_991_8),
+        (1 << 53, 0.999_999_999_999_995_8),
+    ] {
+        assert!((scalar_threshold(layers).unwrap() - expected).abs() <= f64::EPSILON);
+    }
+}

@@ -239,3 +239,46 @@ fn targets_that_cannot_be_are_refused() {
     assert_eq!(minimizer.geometry().unwrap_err(), Error::NoClassCounts);
     assert_eq!(Parameters::zeros(&model).unwrap().class_means(&model), Err(Error::NoClassCounts));
 }
+
+/// Targets whose squares leave the range of `f64`: bias-free and diagonal, every entry is a target with q = N √(λ_1 λ_H)/σ.
+#[test]
+fn targets_beyond_the_range_of_squares_have_minimizers() {
+    let of = |entries: [f64; 2], decay: f64| {
+        let targets = Mat::from_fn(2, 2, |i, j| if i == j { entries[i] } else { 0.0 });
+        let ufm = Ufm::bias_free(Targets::matrix(targets).unwrap(), [Layer::new(2, decay)], decay).unwrap();
+        ufm.minimizer().unwrap()
+    };
+    for (entries, decay) in
+        [([1e-170, 1e-175], 1e-180), ([1e160, 1e150], 1e-10), ([1e-158, 1e-161], 1e-170), ([1e155, 1e155], 1.0)]
+    {
+        let minimizer = of(entries, decay);
+        assert_eq!(minimizer.rank(), 2);
+        let mut expected = 0.0;
+        for (direction, target) in minimizer.directions().iter().zip(entries) {
+            let q = 2.0 * decay / target;
+            assert!((direction.shrinkage / q - 1.0).abs() <= 16.0 * f64::EPSILON, "{direction:?} {q:e}");
+            // σ²/(2N) e (2 - e), without the square.
+            expected += 0.5 * decay * target * (2.0 - q);
+        }
+        assert!(
+            minimizer.objective() == expected || (minimizer.objective() / expected - 1.0).abs() <= 32.0 * f64::EPSILON
+        );
+    }
+    // A target of two roundings of the largest, far below its threshold: its q is uncertain, its fate is not.
+    let targets = Mat::from_fn(2, 2, |i, j| if i == j { [1.0, 5e-16][i] } else { 0.0 });
+    let ufm = Ufm::bias_free(Targets::matrix(targets).unwrap(), [Layer::new(2, 1e-40); 2], 1e-40).unwrap();
+    let minimizer = ufm.minimizer().unwrap();
+    assert!(minimizer.is_unique());
+    assert!(minimizer.directions()[1].shrinkage < 1e-18);
+}
+
+/// Targets far from zero are centered to twice the precision: three columns have two directions about their mean.
+#[test]
+fn a_large_mean_makes_no_directions() {
+    for offset in [1e6, 1e8, 1e10] {
+        let rows = [[1.1, 0.0, 0.0], [0.0, 1.2, 0.3], [0.0, 0.0, 1.7]];
+        let targets = Mat::from_fn(3, 3, |i, j| rows[i][j] + offset);
+        let ufm = Ufm::biased(Targets::matrix(targets).unwrap(), [Layer::new(3, 1e-14); 2], 1e-14).unwrap();
+        assert_eq!(ufm.minimizer().unwrap().rank(), 2);
+    }
+}

@@ -38,8 +38,9 @@ use crate::{
 /// [`Group::classes`](crate::Group)`[0]`.
 ///
 /// Cost: O(R²) operations and 2 R² + K numbers, for R distinct counts, and O(R) operations for every question. A norm
-/// or a cosine has a relative error of some epsilons; an inner product or a logit has that error relative to the
-/// largest term of its sum above, which is small beside it where vectors are nearly orthogonal.
+/// has a relative error of some epsilons; an inner product, a cosine or a logit has that error relative to the largest
+/// term of its sum above, which is small beside it where vectors are nearly orthogonal. Squares of singular values are
+/// formed: products and class means beyond 1e±150 leave the range of `f64`.
 ///
 /// # Example
 ///

@@ -156,15 +156,17 @@ impl ScalarProblem {
     ///
     /// At most 3 (L+1) rounding errors (half an epsilon each) under the root, which divides them by L+1, and 4 in it;
     /// an error of σ² of one epsilon counts less than twice.
-    fn q(&self, square: f64) -> f64 {
-        self.scaled_decays.over(Wide::new(square).power(self.depth)).root(self.depth + 1).to_f64()
+    fn q(&self, square: Wide) -> f64 {
+        self.scaled_decays.over(square.power(self.depth)).root(self.depth + 1).to_f64()
     }
 
-    /// `error` is the relative error of q.
-    fn shrinkage(&self, q: f64, error: f64) -> Shrinkage {
-        if self.depth > 1 && (q / self.threshold - 1.0).abs() <= error {
-            Shrinkage::Both(1.0 / self.depth as f64)
-        } else if q < self.threshold {
+    /// q is known to lie between `least` and `most`, up to its own rounding.
+    fn shrinkage(&self, q: f64, (least, most): (f64, f64)) -> Shrinkage {
+        let threshold = self.threshold;
+        if self.depth > 1 && least <= threshold * (1.0 + Q_ERROR) && most >= threshold * (1.0 - Q_ERROR) {
+            let is_below = q < threshold * (1.0 - Q_ERROR);
+            Shrinkage::Both(if is_below { smaller_root(q, self.depth) } else { 1.0 / self.depth as f64 })
+        } else if q < threshold {
             Shrinkage::Partial(smaller_root(q, self.depth))
         } else {
             Shrinkage::Complete
@@ -176,6 +178,21 @@ impl ScalarProblem {
         let z = Wide::new(prediction);
         z.times(z).times(self.decays).root(2 * (self.depth + 1))
     }
+}
+
+/// z = σ (1-e). For L = 1 and close to the threshold 1-e loses what e has rounded away: there σ - N √(λ_1 λ_H) from the
+/// difference of squares, to twice the precision, as accurate as `square`, which is exact for the targets of a group.
+fn prediction(ufm: &Ufm, target: f64, square: f64, e: f64) -> f64 {
+    let samples = Quad::from(ufm.samples() as f64);
+    let taken = samples * Quad::from(ufm.layers()[0].decay) * (samples * Quad::from(ufm.feature_decay()));
+    let is_near = ufm.depth() == 1 && e > 0.5 && ufm.class_counts().is_some() && taken.0.is_normal();
+    let left = (Quad::from(square) - taken).0;
+    if is_near && left > 0.0 { left / (target + taken.0.sqrt()) } else { target * (1.0 - e) }
+}
+
+/// The largest power of two that is no larger than a positive number; 1 for zero.
+fn power_of_two(value: f64) -> f64 {
+    if value >= f64::MIN_POSITIVE { f64::from_bits(value.to_bits() & f64::INFINITY.to_bits()) } else { 1.0 }
 }
 
 impl Ufm {
@@ -202,12 +219,25 @@ impl Minimizer {
         let mut cost = Quad::ZERO;
         let mut room = ufm.rank_bound();
         let mut rank = 0;
-        for (index, (level, square)) in all_levels.into_iter().zip(spectrum.squares()).enumerate() {
-            let q = if square > 0.0 { problem.q(square) } else { f64::INFINITY };
+        // In units of a power of two near the largest target no square leaves the range of f64; those of labels do not.
+        let unit = match &spectrum {
+            Spectrum::Labels(_) => 1.0,
+            Spectrum::Dense(_) => all_levels.first().map_or(1.0, |level| power_of_two(level.value)),
+        };
+        let error = spectrum.rounding();
+        for (index, (level, square)) in all_levels.into_iter().zip(spectrum.squares(unit)).enumerate() {
+            let q_of = |value: f64| {
+                if value > 0.0 { problem.q(Wide::new(value).power(2)) } else { f64::INFINITY }
+            };
+            let is_zero = level.value == 0.0;
+            let q = match &spectrum {
+                _ if is_zero => f64::INFINITY,
+                Spectrum::Labels(_) => problem.q(Wide::new(square).times(Wide::new(unit).power(2))),
+                Spectrum::Dense(_) => q_of(level.value),
+            };
+            let bounds = if error > 0.0 { (q_of(level.value + error), q_of(level.value - error)) } else { (q, q) };
             let critical_scale = problem.threshold / q;
-            // q is of degree less than 2 in σ.
-            let error = Q_ERROR + 2.0 * spectrum.rounding() / level.value;
-            let shrinkage = if square > 0.0 { problem.shrinkage(q, error) } else { Shrinkage::Complete };
+            let shrinkage = if is_zero { Shrinkage::Complete } else { problem.shrinkage(q, bounds) };
             let lost = |multiplicity, fate, critical_scale| Direction {
                 multiplicity,
                 group: level.group,
@@ -234,17 +264,19 @@ impl Minimizer {
                 if matches!(shrinkage, Shrinkage::Both(_)) {
                     ties.push(Tie::Threshold { direction: directions.len() });
                 }
-                directions.push(Self::kept(&ufm, &problem, Level { multiplicity: kept, ..level }, e, critical_scale));
+                let prediction = unit * prediction(&ufm, level.value / unit, square, e);
+                let share = Level { multiplicity: kept, ..level };
+                directions.push(Self::kept(&ufm, &problem, share, prediction, e, critical_scale));
                 levels.push(index);
                 let depth = ufm.depth() as f64;
                 cost += Quad::from(square) * Quad::from(kept as f64 * e * ((depth + 1.0) - depth * e));
             }
             if cut > 0 {
                 // The width cuts between equal targets: of one level, or, decomposed densely, of two that rounding
-                // tells apart.
-                let equal =
-                    |last: &Direction| last.fate == Fate::Kept && last.target - level.value <= spectrum.rounding();
-                if directions.last().is_some_and(equal) {
+                // tells apart. Levels of labels are distinct, even where their values round to one number.
+                let equal = |last: &Direction| last.fate == Fate::Kept && last.target - level.value <= error;
+                let is_dense = matches!(spectrum, Spectrum::Dense(_));
+                if kept > 0 || (is_dense && directions.last().is_some_and(equal)) {
                     ties.push(Tie::Width { direction: directions.len() - 1 });
                 }
                 directions.push(lost(cut, Fate::Cut, 0.0));
@@ -252,13 +284,19 @@ impl Minimizer {
                 cost += Quad::from(square) * Quad::from(cut as f64);
             }
         }
-        let objective = (cost / Quad::from(2.0 * ufm.samples() as f64)).0;
+        let objective = (cost / Quad::from(2.0 * ufm.samples() as f64)).0 * unit * unit;
         Self { ufm, spectrum, directions, levels, ties, objective, rank }
     }
 
-    fn kept(ufm: &Ufm, problem: &ScalarProblem, level: Level, e: f64, critical_scale: f64) -> Direction {
+    fn kept(
+        ufm: &Ufm,
+        problem: &ScalarProblem,
+        level: Level,
+        prediction: f64,
+        e: f64,
+        critical_scale: f64,
+    ) -> Direction {
         let Level { value: target, multiplicity, group } = level;
-        let prediction = target * (1.0 - e);
         let level = problem.root_of_level(prediction);
         // √τ over √λ: roots before the quotient, whose square could leave the range of f64.
         let over_root = |decay: f64| level.over(Wide::new(decay.sqrt())).to_f64();
@@ -371,8 +409,15 @@ impl Minimizer {
     fn critical_decay(&self, direction: usize, decay: f64) -> f64 {
         let count = self.directions.len();
         assert!(direction < count, "there is no direction {direction}: there are {count}, counted from 0");
-        let scale = self.directions[direction].critical_scale;
-        if scale > 0.0 { self.single_decay(scale, decay) } else { 0.0 }
+        let Direction { critical_scale, target, .. } = self.directions[direction];
+        if critical_scale == 0.0 {
+            return 0.0;
+        }
+        // By its definition, since the scale can be beyond the range of f64 where the decay is not.
+        let problem = ScalarProblem::new(&self.ufm);
+        let threshold = Wide::new(problem.threshold).power(problem.depth + 1);
+        let over = Wide::new(target).power(2 * problem.depth).over(problem.scaled_decays);
+        threshold.times(over).times(Wide::new(decay)).to_f64()
     }
 
     /// λ s^(L+1), which does to q what a factor s on all decays does: q^(L+1) is proportional to every single decay.

@@ -9,6 +9,8 @@ use faer::{
     linalg::svd::{ComputeSvdVectors, svd, svd_scratch},
 };
 
+use qd::Quad;
+
 use super::label_spectrum::LabelSpectrum;
 use crate::{
     classes::ClassCounts,
@@ -63,9 +65,11 @@ impl Spectrum {
             (Some(_), _) => Self::dense(targets.weighted()?.as_ref()),
             (None, Some(matrix)) if ufm.has_bias() => {
                 let mut centered = try_zeros("centered targets", matrix.nrows(), matrix.ncols() as u64)?;
-                let mean = targets.mean();
-                for (mut to, from) in centered.col_iter_mut().zip(matrix.col_iter()) {
-                    to.copy_from(from - &mean);
+                // To twice the precision: of targets far from zero the differences are to be right.
+                for (to, from) in centered.row_iter_mut().zip(matrix.row_iter()) {
+                    let sum = from.iter().fold(Quad::ZERO, |sum, &entry| sum + Quad::from(entry));
+                    let mean = sum / Quad::from(from.ncols() as f64);
+                    to.iter_mut().zip(from.iter()).for_each(|(to, &entry)| *to = (Quad::from(entry) - mean).0);
                 }
                 Self::dense(centered.as_ref())
             }
@@ -91,11 +95,11 @@ impl Spectrum {
         }
     }
 
-    /// σ² of every level, each as accurate as it can be.
-    pub(crate) fn squares(&self) -> Vec<f64> {
+    /// (σ/unit)² of every level, each as accurate as it can be; `unit` is a power of two.
+    pub(crate) fn squares(&self, unit: f64) -> Vec<f64> {
         match self {
-            Self::Labels(spectrum) => spectrum.squares().collect(),
-            Self::Dense(svd) => svd.values.iter().map(|value| value * value).collect(),
+            Self::Labels(spectrum) => spectrum.squares().map(|square| square / unit / unit).collect(),
+            Self::Dense(svd) => svd.values.iter().map(|value| (value / unit) * (value / unit)).collect(),
         }
     }
 
