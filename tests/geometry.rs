@@ -252,3 +252,31 @@ fn questions_without_an_answer_are_refused() {
     assert!(critical_imbalance_ratio(2, 2, 9, &layers, f64::NAN).is_err());
     assert_eq!(critical_imbalance_ratio(2, 2, 9, &layers, 1e3), Ok(1.0));
 }
+
+/// Decays that put squares of the classifiers or of the class means beyond the range of `f64` change their sizes, not
+/// their angles: the prediction depends on the product of decays alone.
+#[test]
+fn angles_do_not_depend_on_how_decay_is_shared() {
+    let of = |layer_decay: f64, feature_decay: f64| {
+        let classes = ClassCounts::new([3, 2, 2]).unwrap();
+        let ufm = Ufm::biased(classes, [Layer::new(4, layer_decay)], feature_decay).unwrap();
+        ufm.minimizer().unwrap().geometry().unwrap()
+    };
+    // Powers of two, whose products are exact: 2^-60 each time.
+    let power = |exponent: i32| 2_f64.powi(exponent);
+    let plain = of(power(-30), power(-30));
+    for exponent in [900, -960] {
+        let extreme = of(power(exponent), power(-60 - exponent));
+        for (k, l) in [(0, 1), (1, 2), (0, 0)] {
+            for (ours, expected) in [
+                (extreme.classifiers().cosine(k, l), plain.classifiers().cosine(k, l)),
+                (extreme.class_means().cosine(k, l), plain.class_means().cosine(k, l)),
+                (extreme.logit(k, l), plain.logit(k, l)),
+                (extreme.self_duality(k), plain.self_duality(k)),
+            ] {
+                let (ours, expected) = (ours.unwrap(), expected.unwrap());
+                assert!((ours - expected).abs() <= 8.0 * f64::EPSILON, "{exponent} {k} {l}: {ours} {expected}");
+            }
+        }
+    }
+}

@@ -146,10 +146,9 @@ fn predictions_close_to_their_threshold_keep_their_digits() {
     let bias_free = ufm("2 1", &[2], &[0.1], 2.222_222, false).minimizer().unwrap();
     let biased = ufm("100 50 50", &[4], &[1e-2], 0.124_999_9, true).minimizer().unwrap();
     let own = biased.directions().iter().find(|direction| direction.group == Some(1)).unwrap();
-    for (z, expected) in [
-        (bias_free.directions()[0].prediction, 7.071_067_987_275_42e-8),
-        (own.prediction, 2.828_427_690_439_576_6e-6),
-    ] {
+    for (z, expected) in
+        [(bias_free.directions()[0].prediction, 7.071_067_987_275_42e-8), (own.prediction, 2.828_427_690_439_576_6e-6)]
+    {
         assert!((z - expected).abs() <= 4.0 * f64::EPSILON * expected, "{z:e} {expected:e}");
     }
 }

@@ -22,7 +22,7 @@ use qd::Quad;
 
 use super::{
     label_spectrum::Side,
-    minimizer::{Direction, Minimizer, Tie},
+    minimizer::{Direction, Minimizer, Tie, power_of_two},
     shrinkage::critical_q,
 };
 use crate::{
@@ -39,8 +39,7 @@ use crate::{
 ///
 /// Cost: O(R²) operations and 2 R² + K numbers, for R distinct counts, and O(R) operations for every question. A norm
 /// has a relative error of some epsilons; an inner product, a cosine or a logit has that error relative to the largest
-/// term of its sum above, which is small beside it where vectors are nearly orthogonal. Squares of singular values are
-/// formed: products and class means beyond 1e±150 leave the range of `f64`.
+/// term of its sum above, which is small beside it where vectors are nearly orthogonal.
 ///
 /// # Example
 ///
@@ -73,7 +72,10 @@ pub struct Geometry {
 pub struct Gram {
     frame: Arc<Frame>,
     side: Side,
+    /// The squares of singular values, in units of the square of a power of two near the largest: they leave the range
+    /// of `f64` where the singular values do not.
     values: Values,
+    unit: f64,
 }
 
 /// The vectors of the directions between groups, and what tells the classes of a group apart.
@@ -192,6 +194,18 @@ impl Values {
 }
 
 impl Gram {
+    fn new(
+        minimizer: &Minimizer,
+        frame: &Arc<Frame>,
+        side: Side,
+        singular_value: impl Fn(&Direction) -> f64,
+        share: impl Fn(f64) -> f64,
+    ) -> Self {
+        let unit = power_of_two(minimizer.directions().iter().map(&singular_value).fold(0.0, f64::max));
+        let square = |direction: &Direction, count: f64| (singular_value(direction) / unit).powi(2) * share(count);
+        Self { frame: frame.clone(), side, values: Values::new(minimizer, &frame.classes, square), unit }
+    }
+
     /// The inner product of classes `k` and `l`.
     ///
     /// # Panics
@@ -199,7 +213,7 @@ impl Gram {
     /// Where there is no such class.
     #[must_use]
     pub fn inner_product(&self, k: usize, l: usize) -> Option<f64> {
-        self.frame.entry((k, l), (self.side, self.side), &self.values).map(|(sum, _)| sum.0)
+        Some(self.in_units(k, l)? * self.unit * self.unit)
     }
 
     /// The norm of class `k`.
@@ -209,7 +223,7 @@ impl Gram {
     /// Where there is no such class.
     #[must_use]
     pub fn norm(&self, k: usize) -> Option<f64> {
-        self.inner_product(k, k).map(f64::sqrt)
+        Some(self.in_units(k, k)?.sqrt() * self.unit)
     }
 
     /// The cosine of the angle between classes `k` and `l`: `None` also where one of them is zero.
@@ -219,7 +233,11 @@ impl Gram {
     /// Where there is no such class.
     #[must_use]
     pub fn cosine(&self, k: usize, l: usize) -> Option<f64> {
-        cosine(self.inner_product(k, l)?, self.norm(k)?, self.norm(l)?)
+        cosine(self.in_units(k, l)?, self.in_units(k, k)?.sqrt(), self.in_units(l, l)?.sqrt())
+    }
+
+    fn in_units(&self, k: usize, l: usize) -> Option<f64> {
+        self.frame.entry((k, l), (self.side, self.side), &self.values).map(|(sum, _)| sum.0)
     }
 }
 
@@ -303,10 +321,9 @@ impl Minimizer {
     pub fn geometry(&self) -> Result<Geometry, Error> {
         let frame = Arc::new(Frame::new(self)?);
         let values = |of: &dyn Fn(&Direction, f64) -> f64| Values::new(self, &frame.classes, of);
-        let gram = |side, values| Gram { frame: frame.clone(), side, values };
         Ok(Geometry {
-            classifiers: gram(Side::Left, values(&|direction, _| direction.product.powi(2))),
-            class_means: gram(Side::Right, values(&|direction, count| direction.feature.powi(2) / count)),
+            classifiers: Gram::new(self, &frame, Side::Left, |direction| direction.product, |_| 1.0),
+            class_means: Gram::new(self, &frame, Side::Right, |direction| direction.feature, |count| 1.0 / count),
             prediction: values(&|direction, count| direction.prediction / count.sqrt()),
             residual: values(&|direction, count| direction.target * direction.shrinkage / count.sqrt()),
             frame,
@@ -317,8 +334,8 @@ impl Minimizer {
     /// to share one classifier: minority collapse in the sense of Fang et al. 2021. `None` for a group of one class,
     /// and without a bias, where classes do not come to share a classifier before all of them vanish.
     ///
-    /// A single decay would have to grow by the power L + 1 of it. Below 1 the group has collapsed already; 0 where a width
-    /// cuts off what tells its classes apart, at any decay.
+    /// A single decay would have to grow by the power L + 1 of it. Below 1 the group has collapsed already; 0 where a
+    /// width cuts off what tells its classes apart, at any decay.
     ///
     /// # Errors
     ///

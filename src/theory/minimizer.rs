@@ -191,7 +191,7 @@ fn prediction(ufm: &Ufm, target: f64, square: f64, e: f64) -> f64 {
 }
 
 /// The largest power of two that is no larger than a positive number; 1 for zero.
-fn power_of_two(value: f64) -> f64 {
+pub(super) fn power_of_two(value: f64) -> f64 {
     if value >= f64::MIN_POSITIVE { f64::from_bits(value.to_bits() & f64::INFINITY.to_bits()) } else { 1.0 }
 }
 
