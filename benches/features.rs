@@ -14,11 +14,10 @@ use neural_collapse::{
 
 const WIDTH: usize = 512;
 const BATCH: usize = 4096;
-/// Samples; `benches/peers/features.py` has as many.
+/// Samples.
 const SAMPLES: usize = 1_000_000;
 
-/// Numbers that look random: a batch, which every batch of the pass is a rotation of, since 2 GB of them would only
-/// measure the memory.
+/// Numbers that look random, the same in every batch of a pass: 2 GB of them would measure the memory.
 fn batch() -> Mat<f32> {
     let mut state = 1_u64;
     Mat::from_fn(WIDTH, BATCH, |_, _| {

@@ -19,7 +19,7 @@ pub enum Nc1Convention {
     /// tr(Σ_W Σ_B⁺)/K, Σ_B = Σ_k n_k/N (h̄_k - h_G)(h̄_k - h_G)ᵀ: the scatter between classes of the analysis of
     /// variance.
     WeightedClasses,
-    /// tr(Σ_W Σ_B⁺) with the Σ_B of the first, not divided by K: Papyan et al. 2020.
+    /// tr(Σ_W Σ_B⁺) with the Σ_B of the first, not divided by K.
     Undivided,
 }
 
