@@ -188,9 +188,9 @@ impl Parameters {
     fn from_fn(ufm: &Ufm, mut entry: impl FnMut(Block) -> f64) -> Result<Self, Error> {
         let mut parameters = Self::with_columns(ufm, ufm.samples())?;
         for (l, weights) in parameters.weights.iter_mut().enumerate() {
-            fill(weights, || entry(Block::Weights(l)));
+            fill(weights.as_mut(), || entry(Block::Weights(l)));
         }
-        fill(&mut parameters.features, || entry(Block::Features));
+        fill(parameters.features.as_mut(), || entry(Block::Features));
         Ok(parameters)
     }
 
@@ -269,10 +269,9 @@ pub(crate) fn gaussian_deviations(ufm: &Ufm, scale: f64) -> Deviations {
     }
 }
 
-fn fill(matrix: &mut Mat<f64>, mut entry: impl FnMut() -> f64) {
+/// Fills a matrix column by column.
+pub(crate) fn fill(matrix: MatMut<'_, f64>, mut entry: impl FnMut() -> f64) {
     for column in matrix.col_iter_mut() {
-        for value in column.iter_mut() {
-            *value = entry();
-        }
+        column.iter_mut().for_each(|value| *value = entry());
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, check_positive},
     matrices::try_zeros,
     model::{Layer, Ufm},
-    parameters::{Parameters, class_means, gaussian_deviations},
+    parameters::{Parameters, class_means, fill, gaussian_deviations},
 };
 
 /// A point of a model, as a descent works on it.
@@ -416,12 +416,6 @@ fn orthonormal(rows: usize, cols: usize, rng: &mut (impl Rng + ?Sized)) -> Resul
     let mut gaussian = try_zeros("random frame", rows, cols as u64)?;
     fill(gaussian.as_mut(), || normal(rng));
     Ok(Qr::new(gaussian.as_ref()).compute_thin_Q())
-}
-
-fn fill(matrix: faer::MatMut<'_, f64>, mut entry: impl FnMut() -> f64) {
-    for column in matrix.col_iter_mut() {
-        column.iter_mut().for_each(|value| *value = entry());
-    }
 }
 
 fn add_noise(matrix: faer::MatMut<'_, f64>, deviation: f64, rng: &mut (impl Rng + ?Sized)) {

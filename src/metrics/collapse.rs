@@ -3,7 +3,6 @@
 use faer::Mat;
 
 use super::variability::{Nc1Convention, nc1};
-
 use crate::{
     classes::ClassCounts,
     descent::PointRef,
@@ -70,13 +69,8 @@ pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
     let spectrum = minimizer.spectrum();
     let classifiers = spectrum.left_transposed_times(point.product().as_ref());
     let means = spectrum.right_transposed_times(features.transpose());
-    let distance = |gram: Mat<f64>, promised: &dyn Fn(&Direction) -> f64| {
-        let values = minimizer
-            .directions()
-            .iter()
-            .flat_map(|direction| std::iter::repeat_n(promised(direction), direction.multiplicity));
-        distance_to_diagonal(gram, values.collect())
-    };
+    let distance =
+        |gram: Mat<f64>, promised: &dyn Fn(&Direction) -> f64| distance_to_diagonal(gram, minimizer.expanded(promised));
     Ok(Collapse {
         nc1: variability(point, classes, features)?,
         nc2_classifier: distance(&classifiers * classifiers.transpose(), &|direction| direction.product.powi(2)),

@@ -6,10 +6,7 @@ use crate::{
     descent::PointRef,
     error::Error,
     matrices::try_zeros,
-    theory::{
-        minimizer::{Fate, Minimizer},
-        spectrum::dense_svd,
-    },
+    theory::{minimizer::Minimizer, spectrum::dense_svd},
 };
 
 /// The distance of a point from the set of minimizers, relative to their norm; none where the minimizer is not unique
@@ -96,15 +93,13 @@ impl Balanced {
     fn new(minimizer: &Minimizer, weights: &[Mat<f64>], features: &Mat<f64>) -> Result<Self, Error> {
         let ufm = minimizer.ufm();
         let root = ufm.feature_decay().sqrt();
-        let kept = minimizer.directions().iter().filter(|direction| direction.fate == Fate::Kept);
-        let levels: Vec<f64> =
-            kept.flat_map(|direction| std::iter::repeat_n(root * direction.feature, direction.multiplicity)).collect();
+        let levels = minimizer.expanded(|direction| root * direction.feature).into_iter().take(minimizer.rank());
         let layers = ufm.layers().iter().zip(weights).map(|(layer, weights)| Scale(layer.decay.sqrt()) * weights);
         Ok(Self {
             blocks: [Scale(root) * features].into_iter().chain(layers).collect(),
             left: minimizer.spectrum().left_vectors(minimizer.rank())?,
             right: minimizer.spectrum().right_vectors(minimizer.rank())?,
-            levels: Col::from_iter(levels),
+            levels: levels.collect(),
         })
     }
 

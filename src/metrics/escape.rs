@@ -99,6 +99,8 @@ struct Core<'a> {
     ufm: &'a Ufm,
     weights: &'a [Mat<f64>],
     features: Mat<f64>,
+    /// Z = W_{L:1} M.
+    prediction: Mat<f64>,
     /// The target less what the point makes of it, bias included: T - Z at a critical point.
     rest: Mat<f64>,
 }
@@ -106,15 +108,16 @@ struct Core<'a> {
 impl<'a> Core<'a> {
     fn new(ufm: &'a Ufm, point: PointRef<'a>) -> Result<Self, Error> {
         let features = point.weighted_features(ufm)?;
+        let prediction = point.product() * &features;
         let mut rest = ufm.targets().weighted()?;
-        rest -= point.product() * &features;
+        rest -= &prediction;
         if let Some(bias) = point.bias() {
             for (k, mut column) in rest.col_iter_mut().enumerate() {
                 let weight = ufm.class_counts().map_or(1.0, |classes| (classes.counts()[k] as f64).sqrt());
                 column -= faer::Scale(weight) * bias;
             }
         }
-        Ok(Self { ufm, weights: point.weights(), features, rest })
+        Ok(Self { ufm, weights: point.weights(), features, prediction, rest })
     }
 
     /// The way down of the most negative curvature by the formulas; none where no formula is negative.
@@ -134,7 +137,7 @@ impl<'a> Core<'a> {
 
     fn rotation_or_scaling(&self) -> Result<Option<Direction>, Error> {
         let (depth, samples) = (self.ufm.depth() as f64, self.ufm.samples() as f64);
-        let Svd { left, right, values } = dense_svd((self.product() * &self.features).as_ref())?;
+        let Svd { left, right, values } = dense_svd(self.prediction.as_ref())?;
         // σ_j - z_j, and N τ_j.
         let scalars =
             |j: usize| ((left.col(j).transpose() * &self.rest) * right.col(j), samples * self.level(values[j]));
@@ -172,11 +175,6 @@ impl<'a> Core<'a> {
             blocks[last] = Some((missing.left.col(0), chain[last - 1].as_ref()));
         }
         self.along(&blocks, values[j]).map(Some)
-    }
-
-    fn product(&self) -> Mat<f64> {
-        let first = self.weights[0].clone();
-        self.weights[1..].iter().fold(first, |product, weights| weights * product)
     }
 
     /// τ = (z² λ_H λ_1 ··· λ_L)^{1/(L+1)}, the level of a direction of prediction z.

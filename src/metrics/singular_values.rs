@@ -61,7 +61,7 @@ pub fn singular_value_error<'a>(minimizer: &Minimizer, point: impl Into<PointRef
     let ufm = minimizer.ufm();
     let measured = singular_values(ufm, point)?;
     let error = |measured: &[f64], promised: &dyn Fn(&Direction) -> f64, decay: f64| {
-        let promised = expand(minimizer, promised);
+        let promised = minimizer.expanded(promised);
         let scale = if promised[0] > 0.0 { promised[0] } else { ufm.balanced_level_root() / decay.sqrt() };
         let differences =
             promised.iter().enumerate().map(|(i, &value)| (measured.get(i).unwrap_or(&0.0) - value).abs());
@@ -75,12 +75,6 @@ pub fn singular_value_error<'a>(minimizer: &Minimizer, point: impl Into<PointRef
         worst = worst.max(error(&measured.product, &|direction| direction.product, 1.0));
     }
     Ok(worst)
-}
-
-/// One number for every singular value of the target, by falling target; equal targets by falling value.
-fn expand(minimizer: &Minimizer, value: &dyn Fn(&Direction) -> f64) -> Vec<f64> {
-    let directions = minimizer.directions().iter();
-    directions.flat_map(|direction| std::iter::repeat_n(value(direction), direction.multiplicity)).collect()
 }
 
 fn values(matrix: &Mat<f64>) -> Result<Vec<f64>, Error> {

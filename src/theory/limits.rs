@@ -117,16 +117,14 @@ impl Minimizer {
         // Beyond the last threshold everything is zero; where all e are below an epsilon, smaller ones change nothing.
         let scales = self.directions().iter().map(|direction| direction.critical_scale);
         let mut high = scales.fold(0.0, f64::max) * (1.0 + 1e-9);
-        let mut low = high;
-        for _ in 0..4 {
-            low *= 1e-4;
-            if low == 0.0 || reached(low)? {
+        let mut low = None;
+        for factor in [1e-4, 1e-8, 1e-12, 1e-16] {
+            if high * factor > 0.0 && reached(high * factor)? {
+                low = Some(high * factor);
                 break;
             }
         }
-        if low == 0.0 || !reached(low)? {
-            return Ok(None);
-        }
+        let Some(mut low) = low else { return Ok(None) };
         // By their bits, which are in the order of the numbers, down to two neighbors.
         while high.to_bits() - low.to_bits() > 1 {
             let middle = f64::from_bits(low.to_bits().midpoint(high.to_bits()));

@@ -232,7 +232,7 @@ impl Minimizer {
             let is_zero = level.value == 0.0;
             let q = match &spectrum {
                 _ if is_zero => f64::INFINITY,
-                Spectrum::Labels(_) => problem.q(Wide::new(square).times(Wide::new(unit).power(2))),
+                Spectrum::Labels(_) => problem.q(Wide::new(square)),
                 Spectrum::Dense(_) => q_of(level.value),
             };
             let bounds = if error > 0.0 { (q_of(level.value + error), q_of(level.value - error)) } else { (q, q) };
@@ -352,6 +352,13 @@ impl Minimizer {
     #[must_use]
     pub fn directions(&self) -> &[Direction] {
         &self.directions
+    }
+
+    /// One number for every singular value of the target, by falling target: the first `rank` are those of the directions
+    /// kept, beside the first singular vectors.
+    pub(crate) fn expanded(&self, value: impl Fn(&Direction) -> f64) -> Vec<f64> {
+        let directions = self.directions.iter();
+        directions.flat_map(|direction| std::iter::repeat_n(value(direction), direction.multiplicity)).collect()
     }
 
     /// For every direction, the index of its level in the spectrum: a level that a width cuts has two directions.
@@ -514,13 +521,7 @@ impl Minimizer {
 
     fn assemble(&self, mut gauge: impl FnMut(usize, usize) -> Result<Mat<f64>, Error>) -> Result<Parameters, Error> {
         let layers = self.ufm.layers();
-        // Kept directions come first: their singular vectors are the first `rank`.
-        let values = |of: &dyn Fn(&Direction) -> f64| {
-            let kept = self.directions.iter().filter(|direction| direction.fate == Fate::Kept);
-            let all: Vec<f64> =
-                kept.flat_map(|direction| std::iter::repeat_n(of(direction), direction.multiplicity)).collect();
-            Col::from_iter(all)
-        };
+        let values = |of: &dyn Fn(&Direction) -> f64| self.expanded(of).into_iter().take(self.rank).collect::<Col<_>>();
         // U first, then Q_L .. Q_1: each layer needs the two frames at its sides.
         let mut above = self.spectrum.left_vectors(self.rank)?;
         let mut weights = Vec::with_capacity(layers.len());
