@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Block {
     /// The weights of a linear layer by its position from 0: `Weights(0)` is the paper's W₁.
     Weights(usize),
+    /// The product W_{L:1} = W_L ··· W_1.
+    Product,
     /// The features H.
     Features,
     /// The bias b.
@@ -17,6 +19,7 @@ impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Weights(layer) => write!(f, "W_{}", layer + 1),
+            Self::Product => write!(f, "the product W_L...W_1"),
             Self::Features => write!(f, "the features H"),
             Self::Bias => write!(f, "the bias b"),
         }
@@ -68,6 +71,15 @@ pub enum Error {
     /// Something that only class counts have was asked of a model whose targets are a matrix, or are labels that are
     /// smoothed without a bias.
     NoClassCounts,
+    /// The samples of a network have other class counts than the model they are measured against.
+    ClassCounts {
+        /// The first class that differs, from 0: one that only one of the two has counts 0 in the other.
+        class: usize,
+        /// Its samples in the model.
+        expected: u64,
+        /// Its samples in the network.
+        found: u64,
+    },
     /// The list of layers is empty; the plain unconstrained features model has one.
     NoLayers,
     /// `layers[layer].width == 0`.
@@ -132,7 +144,19 @@ pub enum Error {
         /// The entry.
         value: f64,
     },
-    /// The scatter within classes was asked for, and has not been gathered.
+    /// An entry of features is so large, 2^480 (about 3e144) or more, that sums of squares could leave the range of `f64`.
+    OutOfRange {
+        /// The block.
+        block: Block,
+        /// Row of the first such entry, from 0, in column-major order.
+        row: usize,
+        /// Column of that entry, from 0.
+        col: usize,
+        /// The entry.
+        value: f64,
+    },
+    /// The scatter within classes was asked for, and has not been gathered, or not along the rows of the product of the
+    /// layers.
     NoScatter,
     /// Two passes over the samples have not seen the same number of samples of a class.
     Passes {
@@ -185,6 +209,9 @@ impl fmt::Display for Error {
             Self::NoClassCounts => {
                 write!(f, "targets: this needs class counts, and labels that are not smoothed unless there is a bias")
             }
+            Self::ClassCounts { class, expected, found } => {
+                write!(f, "class counts: class {class} (counted from 0) has {found} samples, the model has {expected}")
+            }
             Self::NoLayers => write!(f, "layers: the list is empty, at least one linear layer is needed"),
             Self::ZeroWidth { layer } => {
                 write!(f, "layers: the width d_{} is 0, at least 1 is needed", layer + 1)
@@ -211,9 +238,15 @@ impl fmt::Display for Error {
             Self::MatrixNotFinite { row, col, value } => {
                 write!(f, "matrix: entry ({row}, {col}) (counted from 0) is {value:?}, finite numbers are needed")
             }
+            Self::OutOfRange { block, row, col, value } => write!(
+                f,
+                "{block}: entry ({row}, {col}) (counted from 0) is {value:?}, sizes below 2^480 = 3.1e144 are accepted: \
+                 squares of larger ones leave the range of f64"
+            ),
             Self::NoScatter => write!(
                 f,
-                "the scatter within classes has not been gathered: ask for it before the pass, or make a second pass"
+                "the scatter within classes has not been gathered where it is needed: ask for it before the pass, or make a \
+                 second pass along the rows of the product of the layers"
             ),
             Self::Passes { class, first, second } => write!(
                 f,

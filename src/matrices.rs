@@ -2,7 +2,7 @@
 
 use faer::{ColMut, ColRef, Mat, MatRef};
 
-use crate::error::Error;
+use crate::error::{Block, Error};
 
 /// A matrix of zeros, or an error where its size overflows or the allocator refuses it.
 pub(crate) fn try_zeros(what: &'static str, rows: usize, cols: u64) -> Result<Mat<f64>, Error> {
@@ -26,6 +26,19 @@ pub(crate) fn first_not_finite(matrix: MatRef<'_, f64>) -> Option<(usize, usize,
         .col_iter()
         .enumerate()
         .find_map(|(col, column)| column.iter().position(|value| !value.is_finite()).map(|row| (row, col, column[row])))
+}
+
+/// Whether a block has the shape that the model gives it.
+pub(crate) fn check_shape(block: Block, expected: (usize, usize), found: (usize, usize)) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Shape { block, expected, found }) }
+}
+
+/// Whether a block has finite entries only.
+pub(crate) fn check_finite(block: Block, matrix: MatRef<'_, f64>) -> Result<(), Error> {
+    match first_not_finite(matrix) {
+        None => Ok(()),
+        Some((row, col, value)) => Err(Error::NotFinite { block, row, col, value }),
+    }
 }
 
 /// The entries of a column of an owned matrix.

@@ -7,7 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::{
     classes::ClassCounts,
     error::{Block, Error, check_not_negative, check_positive},
-    matrices::{first_not_finite, try_zeros},
+    matrices::{check_finite, check_shape, try_zeros},
     model::Ufm,
 };
 
@@ -72,8 +72,7 @@ impl Parameters {
         Self::from_fn(ufm, |block| {
             let deviation = match block {
                 Block::Weights(l) => deviations.weights[l],
-                Block::Features => deviations.features,
-                Block::Bias => 0.0,
+                _ => deviations.features,
             };
             let normal: f64 = StandardNormal.sample(rng);
             deviation * normal
@@ -93,8 +92,7 @@ impl Parameters {
         Self::from_fn(ufm, |block| {
             let deviation = match block {
                 Block::Weights(_) => weights,
-                Block::Features => features,
-                Block::Bias => 0.0,
+                _ => features,
             };
             let normal: f64 = StandardNormal.sample(rng);
             deviation * normal
@@ -217,24 +215,16 @@ impl Parameters {
         }
     }
 
-    fn check_finite(&self) -> Result<(), Error> {
-        let check = |block, matrix: MatRef<'_, f64>| match first_not_finite(matrix) {
-            None => Ok(()),
-            Some((row, col, value)) => Err(Error::NotFinite { block, row, col, value }),
-        };
+    pub(crate) fn check_finite(&self) -> Result<(), Error> {
         for (l, weights) in self.weights.iter().enumerate() {
-            check(Block::Weights(l), weights.as_ref())?;
+            check_finite(Block::Weights(l), weights.as_ref())?;
         }
-        check(Block::Features, self.features.as_ref())?;
+        check_finite(Block::Features, self.features.as_ref())?;
         match &self.bias {
-            Some(bias) => check(Block::Bias, bias.as_ref().as_mat()),
+            Some(bias) => check_finite(Block::Bias, bias.as_ref().as_mat()),
             None => Ok(()),
         }
     }
-}
-
-fn check_shape(block: Block, expected: (usize, usize), found: (usize, usize)) -> Result<(), Error> {
-    if expected == found { Ok(()) } else { Err(Error::Shape { block, expected, found }) }
 }
 
 /// The class means of features sorted by class, d_1 × K: exact where all features of a class are equal.

@@ -34,7 +34,7 @@ fn difference(a: &Mat<f64>, b: &Mat<f64>) -> f64 {
 
 /// Everything by definition: scatter matrices of d_1 × d_1, their dense pseudo-inverse, U and V from a dense
 /// decomposition.
-fn by_definition(ufm: &Ufm, point: &Parameters) -> [f64; 4] {
+fn by_definition(ufm: &Ufm, point: &Parameters) -> [f64; 5] {
     let classes = ufm.class_counts().unwrap();
     let (k, samples, features) = (classes.classes(), classes.samples() as f64, point.features().to_owned());
     let global = mean(&features, 0..features.ncols());
@@ -81,16 +81,22 @@ fn by_definition(ufm: &Ufm, point: &Parameters) -> [f64; 4] {
         Mat::from_fn(k, k, |i, j| if i == j { values[i] } else { 0.0 })
     };
     let direction = |i: usize| &minimizer.directions()[i];
+    let kept = minimizer.rank();
+    let factor = |i: usize| (direction(i).product.powi(2) + samples * ufm.feature_decay()) / direction(i).target;
+    let aligned = diagonal(&|i| if direction(i).shrinkage < 1.0 { factor(i) } else { 0.0 }) * b.transpose();
+    let alignment = difference(&a.subrows(0, kept).to_owned(), &aligned.subrows(0, kept).to_owned());
     [
         nc1,
         difference(&(&a * a.transpose()), &diagonal(&|i| direction(i).product.powi(2))),
         difference(&(b.transpose() * &b), &diagonal(&|i| direction(i).feature.powi(2))),
         difference(&(&a * &b), &diagonal(&|i| direction(i).prediction)),
+        alignment,
     ]
 }
 
-fn numbers(collapse: Collapse) -> [f64; 4] {
-    [collapse.nc1, collapse.nc2_classifier, collapse.nc2_features, collapse.nc3].map(Option::unwrap)
+fn numbers(collapse: Collapse) -> [f64; 5] {
+    let Collapse { nc1, nc2_classifier, nc2_features, nc3, alignment, .. } = collapse;
+    [nc1, nc2_classifier, nc2_features, nc3, alignment].map(Option::unwrap)
 }
 
 proptest! {
@@ -135,7 +141,8 @@ proptest! {
         prop_assert!(collapse.nc1.is_none_or(|nc1| nc1 == 0.0), "{collapse:?}");
         prop_assert_eq!(collapse.nc3.is_some(), minimizer.rank() > 0);
         // Frames of side 12, U and V of side 5.
-        for number in [collapse.nc2_classifier, collapse.nc2_features, collapse.nc3].into_iter().flatten() {
+        let Collapse { nc2_classifier, nc2_features, nc3, alignment, .. } = collapse;
+        for number in [nc2_classifier, nc2_features, nc3, alignment].into_iter().flatten() {
             prop_assert!(number <= 50.0 * f64::EPSILON, "{collapse:?}");
         }
     }
@@ -148,14 +155,14 @@ fn what_divides_by_zero_is_none() {
     let point = Parameters::gaussian(&ufm, 1.0, &mut rng(0)).unwrap();
     let of = |ufm: &Ufm, point: &Parameters| collapse(&ufm.minimizer().unwrap(), point).unwrap();
     let all = of(&ufm, &point);
-    assert_eq!((all.nc1, all.nc2_classifier, all.nc2_features, all.nc3), (None, None, None, None));
+    assert_eq!((all.nc1, all.nc2_classifier, all.nc2_features, all.nc3, all.alignment), (None, None, None, None, None));
     let ufm = model(vec![5], &[3], 1e-2, false);
     let all = of(&ufm, &point_of(&ufm));
     assert!(all.nc1.is_none() && all.nc2_classifier.is_some() && all.nc3.is_some());
     // Zero features.
     let ufm = model(vec![5, 3], &[3], 1e-2, false);
     let all = of(&ufm, &Parameters::zeros(&ufm).unwrap());
-    assert_eq!((all.nc1, all.nc2_classifier, all.nc2_features, all.nc3), (None, None, None, None));
+    assert_eq!((all.nc1, all.nc2_classifier, all.nc2_features, all.nc3, all.alignment), (None, None, None, None, None));
     // Means that are equal but for rounding.
     let (weights, _, _) = point_of(&ufm).into_parts();
     let features = Mat::from_fn(3, 8, |i, j| 0.1 + i as f64 + f64::EPSILON * (j % 2) as f64);

@@ -1,10 +1,13 @@
 //! Points of a descent: parameters, or what is left of them where samples and widths are reduced.
 
-use faer::{ColRef, Mat, MatRef, Scale, linalg::solvers::Qr};
+use faer::{Col, ColRef, Mat, MatRef, Scale, linalg::solvers::Qr};
 use rand::{Rng, RngExt};
 use rand_distr::{ChiSquared, Distribution, StandardNormal};
 
-use super::reduction::Reduction;
+use super::{
+    kernel::{Kernel, sample_columns},
+    reduction::{Reduction, reduced_columns},
+};
 use crate::{
     classes::ClassCounts,
     error::{Error, check_positive},
@@ -135,6 +138,35 @@ impl Point {
         fill(start.features.as_mut(), || deviation.features * normal(rng));
         let reduction = Reduction::contrasts(classes);
         Ok(Self { parameters: start, reduction: Some(reduction), frames: Some(frames) })
+    }
+
+    /// The objective at this point, as [`Ufm::objective`] has it at parameters.
+    ///
+    /// # Errors
+    ///
+    /// As [`Parameters::new`], where the point belongs to another model.
+    pub fn objective(&self, ufm: &Ufm) -> Result<f64, Error> {
+        self.check(ufm)?;
+        let model = self.model(ufm);
+        let columns = match &self.reduction {
+            Some(reduction) => reduced_columns(reduction.classes(), self.columns()),
+            None => sample_columns(ufm),
+        };
+        Ok(Kernel::new(&model, &columns).objective(&self.parameters))
+    }
+
+    /// Of features that are reduced already, G = [H̄ D, T].
+    pub(crate) fn reduced(
+        ufm: &Ufm,
+        weights: Vec<Mat<f64>>,
+        features: Mat<f64>,
+        bias: Option<Col<f64>>,
+    ) -> Result<Self, Error> {
+        let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
+        let parameters = Parameters { weights, features, bias };
+        parameters.check_blocks(ufm, parameters.features.ncols())?;
+        parameters.check_finite()?;
+        Ok(Self { parameters, reduction: Some(Reduction::contrasts(classes)), frames: None })
     }
 
     /// The columns of features that a descent from here works on.

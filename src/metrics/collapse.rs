@@ -1,12 +1,16 @@
-//! Neural collapse metrics of Liu 2024 at any point, against the minimizer of its model.
+//! Neural collapse metrics of Liu 2024, at any point of a model or for a network's last layers, against the minimizer.
 
-use faer::Mat;
+use faer::{Col, Mat, MatRef, Scale};
 
-use super::variability::{Nc1Convention, nc1};
+use super::{
+    features::FeatureStatistics,
+    variability::{Nc1Convention, nc1},
+};
 use crate::{
     classes::ClassCounts,
     descent::PointRef,
-    error::Error,
+    error::{Block, Error},
+    matrices::{check_finite, check_shape, first_not_finite},
     theory::minimizer::{Direction, Minimizer},
 };
 
@@ -20,11 +24,13 @@ use crate::{
 /// nc2_classifier  =  ‖⟨A Aᵀ⟩ - ⟨diag(w²)⟩‖
 /// nc2_features    =  ‖⟨Bᵀ B⟩ - ⟨diag(h²)⟩‖
 /// nc3             =  ‖⟨A B⟩ - ⟨diag(z)⟩‖
+/// alignment       =  ‖⟨A⟩ - ⟨diag((w² + N λ_H)/σ) Bᵀ⟩‖     over the directions that the minimizer keeps
 /// ```
 ///
 /// h_G is the mean of all features, so that frequent classes weigh more. nc1 is not negative, the others lie between 0
-/// and 2. A number whose definition divides by zero is `None`: nc1 where all class means are equal, and the others
-/// where the point or the minimizer is zero.
+/// and 2, and neither the gauge nor the choice of U and V inside equal singular values changes them. A number whose
+/// definition divides by zero is `None`: nc1 where all class means are equal, and the others where the point or the
+/// minimizer is zero.
 ///
 /// # Example
 ///
@@ -53,6 +59,8 @@ pub struct Collapse {
     pub nc2_features: Option<f64>,
     /// The distance of the prediction from that of the theory.
     pub nc3: Option<f64>,
+    /// The distance of the classifiers from the class means, as the theory aligns them.
+    pub alignment: Option<f64>,
 }
 
 /// The metrics at a point of the model of `minimizer`. Cost: O(K² d_1 + N K d_1) operations for parameters, O(K² d_1 +
@@ -66,26 +74,110 @@ pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
     let (point, ufm) = (point.into(), minimizer.ufm());
     let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
     let features = point.weighted_features(ufm)?;
+    let in_class_space = in_class_space(minimizer, point.product().as_ref(), features.as_ref())?;
+    Ok(Collapse { nc1: variability(point, classes, features)?, ..in_class_space })
+}
+
+/// The metrics of a network's last layers, whose `product` W_{L:1} is K × d_1, beside the minimizer of a model of its
+/// class counts, depth, decays and bias. Cost: O(K² d_1) operations, and those of [`FeatureStatistics::nc1`].
+///
+/// nc1 is `None`, too, where the statistics have no scatter.
+///
+/// # Errors
+///
+/// [`Error::NoClassCounts`] where the targets of the model are no labels, [`Error::ClassCounts`] where they are those of
+/// other class counts; [`Error::Shape`]; [`Error::NotFinite`] for the product; [`Error::MatrixNotFinite`],
+/// [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{
+///     Layer, Ufm,
+///     faer::mat,
+///     metrics::{collapse::network_collapse, features::FeatureAccumulator},
+/// };
+///
+/// // What a framework gives: features, a column a sample, their labels, and a layer.
+/// let features = mat![[1.0_f32, 1.1, -2.0], [0.0, 0.1, 0.1]];
+/// let weights = mat![[0.3, 0.0], [-0.3, 0.0]];
+/// let mut accumulator = FeatureAccumulator::with_scatter(2, 2)?;
+/// accumulator.add(features.as_ref(), &[0, 0, 1])?;
+/// let statistics = accumulator.finish();
+///
+/// let ufm = Ufm::biased(statistics.class_counts()?, [Layer::new(2, 5e-3)], 5e-3)?;
+/// let collapse = network_collapse(&ufm.minimizer()?, weights.as_ref(), &statistics)?;
+/// assert!(collapse.nc2_classifier.unwrap() < 1e-15); // the classifiers are where they must be
+/// assert!(collapse.nc3.unwrap() > 1e-2); // the features are not yet
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+pub fn network_collapse(
+    minimizer: &Minimizer,
+    product: MatRef<'_, f64>,
+    statistics: &FeatureStatistics,
+) -> Result<Collapse, Error> {
+    let ufm = minimizer.ufm();
+    statistics.check_belongs_to(ufm)?;
+    check_shape(Block::Product, (ufm.outputs(), ufm.feature_width()), product.shape())?;
+    check_finite(Block::Product, product)?;
+    let in_class_space = in_class_space(minimizer, product, statistics.weighted_means().as_ref())?;
+    let nc1 = if statistics.has_scatter() { statistics.nc1(Nc1Convention::Global)? } else { None };
+    Ok(Collapse { nc1, ..in_class_space })
+}
+
+/// All but nc1, of W_{L:1} and H̄ D.
+fn in_class_space(
+    minimizer: &Minimizer,
+    product: MatRef<'_, f64>,
+    weighted_means: MatRef<'_, f64>,
+) -> Result<Collapse, Error> {
     let spectrum = minimizer.spectrum();
-    let classifiers = spectrum.left_transposed_times(point.product().as_ref());
-    let means = spectrum.right_transposed_times(features.transpose());
+    let classifiers = to_unit_size(spectrum.left_transposed_times(product))?;
+    let means = to_unit_size(spectrum.right_transposed_times(weighted_means.transpose()))?;
     let distance =
         |gram: Mat<f64>, promised: &dyn Fn(&Direction) -> f64| distance_to_diagonal(gram, minimizer.expanded(promised));
     Ok(Collapse {
-        nc1: variability(point, classes, features)?,
+        nc1: None,
         nc2_classifier: distance(&classifiers * classifiers.transpose(), &|direction| direction.product.powi(2)),
         nc2_features: distance(&means * means.transpose(), &|direction| direction.feature.powi(2)),
-        nc3: distance(classifiers * means.transpose(), &|direction| direction.prediction),
+        nc3: distance(&classifiers * means.transpose(), &|direction| direction.prediction),
+        alignment: alignment(minimizer, classifiers.as_ref(), means.as_ref()),
     })
+}
+
+/// A multiple of the matrix whose largest entry is 1, so that no product leaves the range of `f64`: the metrics do not
+/// depend on sizes. Zero stays zero.
+fn to_unit_size(mut matrix: Mat<f64>) -> Result<Mat<f64>, Error> {
+    if let Some((row, col, value)) = first_not_finite(matrix.as_ref()) {
+        return Err(Error::MatrixNotFinite { row, col, value });
+    }
+    let largest = matrix.norm_max();
+    if largest > 0.0 {
+        matrix.col_iter_mut().for_each(|column| column.iter_mut().for_each(|entry| *entry /= largest));
+    }
+    Ok(matrix)
+}
+
+/// ‖⟨A⟩ - ⟨diag((w² + N λ_H)/σ) Bᵀ⟩‖ over the directions kept, of A and Bᵀ up to their sizes.
+///
+/// (w² + N λ_H)/σ = w/h: of the two the quotient is the one that stays in the range of `f64`.
+fn alignment(minimizer: &Minimizer, classifiers: MatRef<'_, f64>, means: MatRef<'_, f64>) -> Option<f64> {
+    let rank = minimizer.rank();
+    let (classifiers, means) = (classifiers.subrows(0, rank), means.subrows(0, rank));
+    let factors = minimizer.kept(|direction| direction.product / direction.feature);
+    let aligned = (Scale(1.0 / factors.norm_max()) * factors).as_diagonal() * means;
+    let (size, aligned_size) = (classifiers.norm_l2(), aligned.norm_l2());
+    (size > 0.0 && aligned_size > 0.0)
+        .then(|| (Scale(1.0 / size) * classifiers - Scale(1.0 / aligned_size) * aligned).norm_l2())
 }
 
 /// ‖⟨A⟩ - ⟨diag(values)⟩‖; none where one of the two is zero.
 fn distance_to_diagonal(mut matrix: Mat<f64>, values: Vec<f64>) -> Option<f64> {
-    let (size, promised) = (matrix.norm_l2(), values.iter().map(|value| value * value).sum::<f64>().sqrt());
+    let (size, promised) = (matrix.norm_l2(), values.iter().copied().collect::<Col<f64>>().norm_l2());
     if !(size > 0.0 && promised > 0.0) {
         return None;
     }
-    matrix *= faer::Scale(1.0 / size);
+    matrix *= Scale(1.0 / size);
     for (k, value) in values.into_iter().enumerate() {
         matrix[(k, k)] -= value / promised;
     }
@@ -95,7 +187,7 @@ fn distance_to_diagonal(mut matrix: Mat<f64>, values: Vec<f64>) -> Option<f64> {
 /// NC1 of the paper. `means` are the weighted class means H̄ D.
 fn variability(point: PointRef<'_>, classes: &ClassCounts, mut means: Mat<f64>) -> Result<Option<f64>, Error> {
     for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
-        mean /= faer::Scale((count as f64).sqrt());
+        mean /= Scale((count as f64).sqrt());
     }
     nc1(means.as_ref(), classes.counts(), Nc1Convention::Global, |vectors| {
         let mut within = vec![0.0; vectors.ncols()];

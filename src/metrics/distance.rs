@@ -93,13 +93,12 @@ impl Balanced {
     fn new(minimizer: &Minimizer, weights: &[Mat<f64>], features: &Mat<f64>) -> Result<Self, Error> {
         let ufm = minimizer.ufm();
         let root = ufm.feature_decay().sqrt();
-        let levels = minimizer.expanded(|direction| root * direction.feature).into_iter().take(minimizer.rank());
         let layers = ufm.layers().iter().zip(weights).map(|(layer, weights)| Scale(layer.decay.sqrt()) * weights);
         Ok(Self {
             blocks: [Scale(root) * features].into_iter().chain(layers).collect(),
             left: minimizer.spectrum().left_vectors(minimizer.rank())?,
             right: minimizer.spectrum().right_vectors(minimizer.rank())?,
-            levels: levels.collect(),
+            levels: minimizer.kept(|direction| root * direction.feature),
         })
     }
 

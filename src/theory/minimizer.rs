@@ -9,7 +9,7 @@
 //! f* = Σ σ²/(2N) e ((L+1) - L e)
 //! ```
 
-use faer::{Col, ColRef, Mat, MatRef};
+use faer::{Col, ColRef, Mat, MatRef, Scale};
 use qd::Quad;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -266,7 +266,7 @@ impl Minimizer {
                 }
                 let prediction = unit * prediction(&ufm, level.value / unit, square, e);
                 let share = Level { multiplicity: kept, ..level };
-                directions.push(Self::kept(&ufm, &problem, share, prediction, e, critical_scale));
+                directions.push(Self::direction(&ufm, &problem, share, prediction, e, critical_scale));
                 levels.push(index);
                 let depth = ufm.depth() as f64;
                 cost += Quad::from(square) * Quad::from(kept as f64 * e * ((depth + 1.0) - depth * e));
@@ -288,7 +288,7 @@ impl Minimizer {
         Self { ufm, spectrum, directions, levels, ties, objective, rank }
     }
 
-    fn kept(
+    fn direction(
         ufm: &Ufm,
         problem: &ScalarProblem,
         level: Level,
@@ -477,6 +477,52 @@ impl Minimizer {
         Ok(classes.groups().zip(&own).map(fate).collect())
     }
 
+    /// The classifiers in the space of rank dimensions that they share with the class means, W_{L:1} = A Q_1ᵀ with A =
+    /// U diag(w), K × rank: Gram matrices, norms and angles are those of any minimizer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where the matrix does not fit in memory.
+    pub fn classifiers(&self) -> Result<Mat<f64>, Error> {
+        let values = self.kept(|direction| direction.product);
+        Ok(self.spectrum.left_vectors(self.rank)? * values.as_diagonal())
+    }
+
+    /// The class means in the same space, H̄ = Q_1 M with M = diag(h) Vᵀ D⁻¹, rank × K.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoClassCounts`] where the targets are no labels; [`Error::TooLarge`] where the matrix does not fit in
+    /// memory.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use neural_collapse::{ClassCounts, Layer, Ufm};
+    ///
+    /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(64, 5e-3)], 1e-4)?;
+    /// let minimizer = ufm.minimizer()?;
+    /// let logits = minimizer.classifiers()? * minimizer.class_means()?;
+    /// let logit = minimizer.geometry()?.logit(0, 9).unwrap() - minimizer.bias().unwrap()[0];
+    /// let logit = minimizer.geometry()?.logit(0, 9).unwrap();
+    /// assert!((logits[(0, 9)] - logit).abs() < 1e-15);
+    /// # Ok::<(), neural_collapse::Error>(())
+    /// ```
+    pub fn class_means(&self) -> Result<Mat<f64>, Error> {
+        let classes = self.ufm.class_counts().ok_or(Error::NoClassCounts)?;
+        let values = self.kept(|direction| direction.feature);
+        let mut means = values.as_diagonal() * self.spectrum.right_vectors(self.rank)?.transpose();
+        for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
+            mean /= Scale((count as f64).sqrt());
+        }
+        Ok(means)
+    }
+
+    /// One number for every direction kept.
+    pub(crate) fn kept(&self, value: impl Fn(&Direction) -> f64) -> Col<f64> {
+        self.expanded(value).into_iter().take(self.rank).collect()
+    }
+
     /// A minimizer in the canonical gauge, every Q_l the first columns of the identity:
     ///
     /// ```text
@@ -521,7 +567,6 @@ impl Minimizer {
 
     fn assemble(&self, mut gauge: impl FnMut(usize, usize) -> Result<Mat<f64>, Error>) -> Result<Parameters, Error> {
         let layers = self.ufm.layers();
-        let values = |of: &dyn Fn(&Direction) -> f64| self.expanded(of).into_iter().take(self.rank).collect::<Col<_>>();
         // U first, then Q_L .. Q_1: each layer needs the two frames at its sides.
         let mut above = self.spectrum.left_vectors(self.rank)?;
         let mut weights = Vec::with_capacity(layers.len());
@@ -529,7 +574,7 @@ impl Minimizer {
             let below = gauge(layer.width, self.rank)?;
             weights.push(scaled_product(
                 above.as_ref(),
-                values(&|direction| direction.layers[l]).as_ref(),
+                self.kept(|direction| direction.layers[l]).as_ref(),
                 below.transpose(),
             ));
             above = below;
@@ -537,7 +582,7 @@ impl Minimizer {
         weights.reverse();
         let right = self.spectrum.right_vectors(self.rank)?;
         let weighted_means =
-            scaled_product(above.as_ref(), values(&|direction| direction.feature).as_ref(), right.transpose());
+            scaled_product(above.as_ref(), self.kept(|direction| direction.feature).as_ref(), right.transpose());
         let features = match self.ufm.class_counts() {
             None => weighted_means,
             Some(classes) => {

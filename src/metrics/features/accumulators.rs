@@ -1,0 +1,231 @@
+//! From batches of samples to statistics: in one pass, or in two where that is less work.
+
+use faer::{Mat, MatRef, Scale, linalg::solvers::Qr};
+
+use super::{
+    FeatureStatistics, Scatter,
+    part::{Part, add_gram, check_batch, mirror, parts, share},
+};
+use crate::{
+    cores::all_cores,
+    error::{Block, Error},
+    matrices::{check_finite, check_shape, try_zeros},
+    theory::spectrum::dense_svd,
+};
+
+/// Gathers [`FeatureStatistics`] from batches of features and labels, in any order.
+///
+/// Everything is kept relative to the mean of the first samples of each class (Chan, Golub, LeVeque 1983), so that
+/// nothing is lost where features are far from the origin and classes are tight. Sums are in `f64`, whatever the
+/// features are in, and bitwise the same for any number of threads.
+///
+/// Cost: 2 d K numbers of memory and O(N d) operations; with the scatter d² numbers and N d² operations more.
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{faer::mat, metrics::{features::FeatureAccumulator, variability::Nc1Convention}};
+///
+/// // Two classes of features in the plane; a column is a sample.
+/// let mut accumulator = FeatureAccumulator::with_scatter(2, 2)?;
+/// accumulator.add(mat![[1.0_f32, 1.0, -1.0], [0.5, -0.5, 0.0]].as_ref(), &[0, 0, 1])?;
+/// accumulator.add(mat![[-1.0_f64], [0.0]].as_ref(), &[1])?;
+/// let statistics = accumulator.finish();
+/// // They vary in a direction in which the classes do not differ.
+/// assert_eq!(statistics.nc1(Nc1Convention::Global)?, Some(0.0));
+/// assert_eq!(statistics.trace_ratio()?, Some(0.125)); // 2 · 0.5²/4 over 1
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FeatureAccumulator {
+    /// r_k, d × K: the mean of the first samples of class k.
+    references: Mat<f64>,
+    /// The classes that have a reference.
+    has_reference: Vec<bool>,
+    /// Shares of every batch that are worked on at the same time.
+    parts: Vec<Part>,
+}
+
+impl FeatureAccumulator {
+    /// For features of this width d and so many classes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoClasses`], [`Error::Domain`] for a width of zero, [`Error::TooLarge`].
+    pub fn new(width: usize, classes: usize) -> Result<Self, Error> {
+        Self::gathering(width, classes, false)
+    }
+
+    /// The same, gathering the scatter within classes too, which NC1 needs: d² numbers, N d² operations. Where K is
+    /// much smaller than d a second pass over the samples with a [`ScatterAccumulator`] is cheaper.
+    ///
+    /// # Errors
+    ///
+    /// As [`FeatureAccumulator::new`].
+    pub fn with_scatter(width: usize, classes: usize) -> Result<Self, Error> {
+        Self::gathering(width, classes, true)
+    }
+
+    fn gathering(width: usize, classes: usize, scatter: bool) -> Result<Self, Error> {
+        if classes == 0 {
+            return Err(Error::NoClasses);
+        }
+        if width == 0 {
+            return Err(Error::Domain { argument: "width of features", value: 0.0, accepted: "at least 1" });
+        }
+        let references = try_zeros("class means", width, classes as u64)?;
+        let side = if scatter { width } else { 0 };
+        let numbers = width.saturating_mul(classes).saturating_add(side.saturating_mul(side));
+        let parts = (0..parts(numbers)).map(|_| Part::new(width, classes, side));
+        Ok(Self { references, has_reference: vec![false; classes], parts: parts.collect::<Result<_, _>>()? })
+    }
+
+    /// Takes in a batch: `features` is d × B, a column a sample (the transpose of what frameworks have), `labels` are
+    /// their classes from 0. A batch with an error is not taken in at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] where there are not d rows, or not as many columns as labels; [`Error::LabelOutOfRange`];
+    /// [`Error::NotFinite`].
+    pub fn add<T: Copy + Into<f64> + Sync>(&mut self, features: MatRef<'_, T>, labels: &[usize]) -> Result<(), Error> {
+        check_batch(features, labels, self.references.nrows(), self.has_reference.len())?;
+        self.refer(features, labels);
+        let references = self.references.as_ref();
+        share(&mut self.parts, labels.len(), |part, samples, par| {
+            let (features, labels) = (features.subcols(samples.start, samples.len()), &labels[samples]);
+            part.add(features, labels, references, None, par);
+        });
+        Ok(())
+    }
+
+    /// The references of classes that the batch is the first to have.
+    fn refer<T: Copy + Into<f64>>(&mut self, features: MatRef<'_, T>, labels: &[usize]) {
+        let mut new = vec![0_u64; self.has_reference.len()];
+        for (sample, &class) in features.col_iter().zip(labels).filter(|(_, class)| !self.has_reference[**class]) {
+            new[class] += 1;
+            for (to, from) in self.references.col_mut(class).iter_mut().zip(sample.iter()) {
+                *to += (*from).into();
+            }
+        }
+        for (mut reference, &count) in self.references.col_iter_mut().zip(&new).filter(|(_, count)| **count > 0) {
+            reference /= Scale(count as f64);
+        }
+        self.has_reference.iter_mut().zip(new).for_each(|(has, count)| *has |= count > 0);
+    }
+
+    /// What has been gathered so far.
+    #[must_use]
+    pub fn finish(self) -> FeatureStatistics {
+        let (mut means, mut parts) = (self.references, self.parts.into_iter());
+        let Some(first) = parts.next() else { unreachable!("there is at least one part") };
+        let Part { counts, mut sums, mut squares, mut scatter, .. } = parts.fold(first, Part::plus);
+        for (k, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            // Σ (h - h̄)(h - h̄)ᵀ = Σ (h - r)(h - r)ᵀ - s sᵀ/n, s = Σ (h - r).
+            let root = (count as f64).sqrt();
+            let mut sum = sums.col_mut(k);
+            sum /= Scale(root);
+            squares[k] = (squares[k] - sum.squared_norm_l2()).max(0.0);
+            let mut mean = means.col_mut(k);
+            mean += Scale(1.0 / root) * sum;
+        }
+        let gathered = sums.subrows(0, scatter.nrows());
+        add_gram(scatter.as_mut(), gathered, -1.0, all_cores());
+        mirror(&mut scatter);
+        let scatter = (scatter.nrows() > 0).then_some(Scatter::Full(scatter));
+        FeatureStatistics { counts, means, squares, scatter }
+    }
+}
+
+/// Gathers, in a second pass, the scatter within classes along the K - 1 directions in which the classes differ, which
+/// NC1 needs, and along the rows of the layers' product, which the objective needs: 2 N d K operations each.
+#[derive(Clone, Debug)]
+pub struct ScatterAccumulator {
+    statistics: FeatureStatistics,
+    /// An orthonormal basis of these directions, d × r.
+    basis: Mat<f64>,
+    /// Σ y yᵀ, y = basisᵀ (h - h̄_k), in shares of every batch.
+    parts: Vec<Part>,
+}
+
+impl ScatterAccumulator {
+    /// After a first pass over the same samples, for NC1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroCount`] for a class without samples; [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
+    pub fn new(statistics: FeatureStatistics) -> Result<Self, Error> {
+        let basis = differences(&statistics)?;
+        Self::along(statistics, basis)
+    }
+
+    /// After a first pass over the same samples, for NC1 and for [`FeatureStatistics::point`] with layers of this
+    /// product W_{L:1}, K × d.
+    ///
+    /// # Errors
+    ///
+    /// As [`ScatterAccumulator::new`]; [`Error::Shape`], [`Error::NotFinite`] for the product.
+    pub fn with_product(statistics: FeatureStatistics, product: MatRef<'_, f64>) -> Result<Self, Error> {
+        let differences = differences(&statistics)?;
+        let (width, classes) = statistics.means.shape();
+        check_shape(Block::Product, (classes, width), product.shape())?;
+        check_finite(Block::Product, product)?;
+        let mut spanning = try_zeros("basis", width, (differences.ncols() + classes) as u64)?;
+        spanning.subcols_mut(0, differences.ncols()).copy_from(&differences);
+        spanning.subcols_mut(differences.ncols(), classes).copy_from(product.transpose());
+        // Orthonormal to rounding whatever the columns, of which none is lost beside larger ones.
+        Self::along(statistics, Qr::new(spanning.as_ref()).compute_thin_Q())
+    }
+
+    fn along(statistics: FeatureStatistics, basis: Mat<f64>) -> Result<Self, Error> {
+        let ((width, classes), rank) = (statistics.means.shape(), basis.ncols());
+        let parts = (0..parts(width * classes + rank * rank)).map(|_| Part::new(width, classes, rank));
+        Ok(Self { parts: parts.collect::<Result<_, _>>()?, statistics, basis })
+    }
+
+    /// Takes in a batch, as [`FeatureAccumulator::add`].
+    ///
+    /// # Errors
+    ///
+    /// As [`FeatureAccumulator::add`].
+    pub fn add<T: Copy + Into<f64> + Sync>(&mut self, features: MatRef<'_, T>, labels: &[usize]) -> Result<(), Error> {
+        let means = self.statistics.means.as_ref();
+        check_batch(features, labels, means.nrows(), means.ncols())?;
+        let basis = Some(self.basis.as_ref());
+        share(&mut self.parts, labels.len(), |part, samples, par| {
+            let (features, labels) = (features.subcols(samples.start, samples.len()), &labels[samples]);
+            part.add(features, labels, means, basis, par);
+        });
+        Ok(())
+    }
+
+    /// The statistics of the first pass, with the scatter of the second.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Passes`] where the two passes have not seen the same number of samples of every class.
+    pub fn finish(self) -> Result<FeatureStatistics, Error> {
+        let Self { mut statistics, basis, parts } = self;
+        let mut parts = parts.into_iter();
+        let Some(first) = parts.next() else { unreachable!("there is at least one part") };
+        let Part { counts: seen, mut scatter, .. } = parts.fold(first, Part::plus);
+        if let Some(class) = (0..seen.len()).find(|&class| seen[class] != statistics.counts[class]) {
+            return Err(Error::Passes { class, first: statistics.counts[class], second: seen[class] });
+        }
+        mirror(&mut scatter);
+        statistics.scatter = Some(Scatter::Along { basis, scatter });
+        Ok(statistics)
+    }
+}
+
+/// An orthonormal basis of the differences of class means, d × min(d, K - 1).
+fn differences(statistics: &FeatureStatistics) -> Result<Mat<f64>, Error> {
+    statistics.check_counts()?;
+    let means = statistics.means.as_ref();
+    let first = means.col(0).to_owned();
+    let mut differences = try_zeros("differences of class means", means.nrows(), means.ncols() as u64)?;
+    for (mut to, mean) in differences.col_iter_mut().zip(means.col_iter()) {
+        to.copy_from(mean - &first);
+    }
+    let rank = means.nrows().min(means.ncols() - 1);
+    Ok(dense_svd(differences.as_ref())?.left.subcols(0, rank).to_owned())
+}

@@ -1,0 +1,290 @@
+//! What the metrics need to know of a network's features, gathered in one pass over any number of samples.
+
+mod accumulators;
+mod part;
+
+pub use accumulators::{FeatureAccumulator, ScatterAccumulator};
+pub(super) use part::{PANEL, check_batch};
+
+use faer::{Col, Mat, MatRef, Scale, linalg::solvers::Qr};
+
+use self::part::{add_gram, mirror};
+use super::variability::{Nc1Convention, nc1, weighted_mean};
+use crate::{
+    classes::ClassCounts,
+    cores::all_cores,
+    descent::Point,
+    error::{Block, Error},
+    matrices::{check_shape, try_zeros},
+    model::Ufm,
+    theory::spectrum::dense_svd,
+};
+
+/// Class means of features, and how the features of each class vary about them.
+#[derive(Clone, Debug)]
+pub struct FeatureStatistics {
+    counts: Vec<u64>,
+    /// d × K.
+    means: Mat<f64>,
+    /// Σ ‖h - h̄_k‖² of every class.
+    squares: Vec<f64>,
+    scatter: Option<Scatter>,
+}
+
+/// N Σ_W.
+#[derive(Clone, Debug)]
+enum Scatter {
+    /// All of it, d × d.
+    Full(Mat<f64>),
+    /// Along an orthonormal basis, d × r, of the differences of class means and what else was asked for.
+    Along { basis: Mat<f64>, scatter: Mat<f64> },
+}
+
+impl FeatureStatistics {
+    /// The samples of every class.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroCount`] for a class without samples.
+    pub fn class_counts(&self) -> Result<ClassCounts, Error> {
+        ClassCounts::new(self.counts.as_slice())
+    }
+
+    /// Class means H̄, d × K; zero for a class without samples.
+    #[must_use]
+    pub fn means(&self) -> MatRef<'_, f64> {
+        self.means.as_ref()
+    }
+
+    /// Class means less the mean h_G of all features, d × K, as the metrics of [`frames`](super::frames) have them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroCount`] for a class without samples.
+    pub fn centered_means(&self) -> Result<Mat<f64>, Error> {
+        self.check_counts()?;
+        let center = self.global_mean();
+        let mut centered = self.means.clone();
+        for mut mean in centered.col_iter_mut() {
+            mean -= &center;
+        }
+        Ok(centered)
+    }
+
+    /// Whether the scatter within classes has been gathered, in one pass or two.
+    #[must_use]
+    pub fn has_scatter(&self) -> bool {
+        self.scatter.is_some()
+    }
+
+    /// Σ_i ‖h_{k,i} - h̄_k‖²/n_k of every class, NaN for a class without samples.
+    #[must_use]
+    pub fn variances(&self) -> Vec<f64> {
+        self.squares.iter().zip(&self.counts).map(|(square, &count)| square / count as f64).collect()
+    }
+
+    /// ‖H‖² of all features.
+    #[must_use]
+    pub fn squared_norm(&self) -> f64 {
+        let means = self.means.col_iter().zip(&self.counts);
+        means.map(|(mean, &count)| count as f64 * mean.squared_norm_l2()).sum::<f64>()
+            + self.squares.iter().sum::<f64>()
+    }
+
+    /// NC1: the variability within classes beside that between them; never negative. None where all class means are
+    /// equal. Cost: a thin decomposition of d × K, and d² K operations.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoScatter`] where the scatter has not been gathered; [`Error::ZeroCount`] for a class without samples;
+    /// [`Error::SvdDidNotConverge`], [`Error::TooLarge`].
+    pub fn nc1(&self, convention: Nc1Convention) -> Result<Option<f64>, Error> {
+        self.check_counts()?;
+        let scatter = self.scatter.as_ref().ok_or(Error::NoScatter)?;
+        nc1(self.means.as_ref(), &self.counts, convention, |vectors| {
+            let quadratic = |scatter: &Mat<f64>, vectors: MatRef<'_, f64>| {
+                let product = scatter * vectors;
+                // Not negative but for rounding.
+                (0..vectors.ncols()).map(|i| (vectors.col(i).transpose() * product.col(i)).max(0.0)).collect()
+            };
+            Ok(match scatter {
+                Scatter::Full(scatter) => quadratic(scatter, vectors),
+                Scatter::Along { basis, scatter } => quadratic(scatter, (basis.transpose() * vectors).as_ref()),
+            })
+        })
+    }
+
+    /// tr Σ_W / tr Σ_B with Σ_B = Σ_k (h̄_k - h_G)(h̄_k - h_G)ᵀ/K; none where all class means are equal. Needs no
+    /// scatter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroCount`] for a class without samples.
+    pub fn trace_ratio(&self) -> Result<Option<f64>, Error> {
+        self.check_counts()?;
+        let samples: f64 = self.counts.iter().map(|&count| count as f64).sum();
+        let global = self.global_mean();
+        let between: f64 = self.means.col_iter().map(|mean| (mean - &global).squared_norm_l2()).sum();
+        let within: f64 = self.squares.iter().sum();
+        Ok((between > 0.0).then(|| within / samples * self.counts.len() as f64 / between))
+    }
+
+    /// The class-distance normalized variance (Galanti, György, Hutter 2022): the mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²)
+    /// over pairs of classes; none where two class means are equal, or there is one class. Needs no scatter. Cost:
+    /// O(K² d) operations.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroCount`] for a class without samples.
+    pub fn class_distance_normalized_variance(&self) -> Result<Option<f64>, Error> {
+        self.check_counts()?;
+        let (variances, classes) = (self.variances(), self.counts.len());
+        let (mut sum, mut pairs) = (0.0, 0.0);
+        for k in 0..classes {
+            for l in 0..k {
+                let distance = (self.means.col(k) - self.means.col(l)).squared_norm_l2();
+                if distance == 0.0 {
+                    return Ok(None);
+                }
+                sum += (variances[k] + variances[l]) / (2.0 * distance);
+                pairs += 1.0;
+            }
+        }
+        Ok((pairs > 0.0).then(|| sum / pairs))
+    }
+
+    /// The network whose features these are as a point of a model, with layers W_1 .. W_L and, where the model has one,
+    /// a bias: for the objective, the distance from the minimizers and singular values.
+    ///
+    /// Its class means are those of the features. Its deviations T from them are fewer, and no measurement of this crate
+    /// can tell the difference: T Tᵀ is the full scatter, or, after a second pass, agrees with it along the basis of
+    /// that pass and in its trace. From the full scatter a descent by an equivariant method goes the way that it would
+    /// from all features (see [`Point`]).
+    ///
+    /// Cost: a decomposition of the scatter, O(d³) or O(r³) operations.
+    ///
+    /// # Errors
+    ///
+    /// As [`Parameters::new`](crate::Parameters::new); [`Error::NoClassCounts`] where the targets of the model are no
+    /// labels, [`Error::ClassCounts`] where they are those of other class counts; [`Error::NoScatter`] where the scatter
+    /// has not been gathered along the rows of W_{L:1}; [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
+    pub fn point(&self, ufm: &Ufm, weights: Vec<Mat<f64>>, bias: Option<Col<f64>>) -> Result<Point, Error> {
+        self.check_belongs_to(ufm)?;
+        let (width, classes) = self.means.shape();
+        let freedom = usize::try_from(ufm.samples()).unwrap_or(usize::MAX) - classes;
+        let deviations = self.deviations(freedom)?;
+        let mut reduced = try_zeros("reduced features", width, (classes + deviations.ncols()) as u64)?;
+        reduced.subcols_mut(0, classes).copy_from(self.weighted_means());
+        reduced.subcols_mut(classes, deviations.ncols()).copy_from(&deviations);
+        let point = Point::reduced(ufm, weights, reduced, bias)?;
+        self.check_along(point.parameters.product().as_ref())?;
+        Ok(point)
+    }
+
+    /// T, d × min(d, N - K) or d × min(r, N - K), with the scatter T Tᵀ along the directions that it was gathered in.
+    fn deviations(&self, freedom: usize) -> Result<Mat<f64>, Error> {
+        let (basis, scatter) = match self.scatter.as_ref().ok_or(Error::NoScatter)? {
+            Scatter::Full(scatter) => (None, scatter),
+            Scatter::Along { basis, scatter } => (Some(basis), scatter),
+        };
+        let svd = dense_svd(scatter.as_ref())?;
+        // The scatter of N - K degrees of freedom has no higher rank.
+        let columns = svd.values.nrows().min(freedom);
+        let mut roots = svd.left.subcols(0, columns).to_owned();
+        for (mut column, value) in roots.col_iter_mut().zip(svd.values.iter()) {
+            column *= Scale(value.sqrt());
+        }
+        let Some(basis) = basis else { return Ok(roots) };
+        let mut deviations = basis * &roots;
+        if deviations.ncols() > 0 && basis.ncols() < basis.nrows() {
+            // What varies in other directions: all of it in one of them.
+            let rest = (self.squares.iter().sum::<f64>() - roots.squared_norm_l2()).max(0.0).sqrt();
+            let mut extended = try_zeros("basis", basis.nrows(), basis.ncols() as u64 + 1)?;
+            extended.subcols_mut(0, basis.ncols()).copy_from(basis);
+            let other = Qr::new(extended.as_ref()).compute_thin_Q();
+            let mut first = deviations.col_mut(0);
+            first += Scale(rest) * other.col(basis.ncols());
+        }
+        Ok(deviations)
+    }
+
+    /// Whether the scatter is known along the rows of a product of layers.
+    fn check_along(&self, product: MatRef<'_, f64>) -> Result<(), Error> {
+        let Some(Scatter::Along { basis, .. }) = &self.scatter else { return Ok(()) };
+        let outside = product - (product * basis) * basis.transpose();
+        // Rounding of the projection, and of the basis.
+        let rounding = 8.0 * product.ncols() as f64 * f64::EPSILON * product.norm_l2();
+        if outside.norm_l2() <= rounding { Ok(()) } else { Err(Error::NoScatter) }
+    }
+
+    /// The statistics of the samples of both, of which neither has seen those of the other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] where widths or numbers of classes differ; [`Error::NoScatter`] where one of the two has the
+    /// full scatter and the other has not. What a second pass has gathered is not merged but dropped.
+    pub fn merge(mut self, other: &Self) -> Result<Self, Error> {
+        check_shape(Block::Features, self.means.shape(), other.means.shape())?;
+        let (width, classes) = self.means.shape();
+        // Σ over both about the common mean: both sums, and n_a n_b/(n_a + n_b) δ δᵀ.
+        let mut differences = try_zeros("differences of class means", width, classes as u64)?;
+        for k in 0..classes {
+            let (own, theirs) = (self.counts[k] as f64, other.counts[k] as f64);
+            if theirs > 0.0 {
+                let difference = other.means.col(k) - self.means.col(k);
+                let mut mean = self.means.col_mut(k);
+                mean += Scale(theirs / (own + theirs)) * &difference;
+                differences.col_mut(k).copy_from(Scale((own * theirs / (own + theirs)).sqrt()) * difference);
+            }
+            self.counts[k] += other.counts[k];
+            self.squares[k] += other.squares[k] + differences.col(k).squared_norm_l2();
+        }
+        self.scatter = match (self.scatter.take(), &other.scatter) {
+            (Some(Scatter::Full(mut scatter)), Some(Scatter::Full(others))) => {
+                scatter += others;
+                add_gram(scatter.as_mut(), differences.as_ref(), 1.0, all_cores());
+                mirror(&mut scatter);
+                Some(Scatter::Full(scatter))
+            }
+            (Some(Scatter::Full(_)), _) | (_, Some(Scatter::Full(_))) => return Err(Error::NoScatter),
+            _ => None,
+        };
+        Ok(self)
+    }
+
+    /// H̄ D, d × K.
+    pub(crate) fn weighted_means(&self) -> Mat<f64> {
+        let mut means = self.means.clone();
+        for (mut mean, &count) in means.col_iter_mut().zip(&self.counts) {
+            mean *= Scale((count as f64).sqrt());
+        }
+        means
+    }
+
+    /// h_G, the mean of all features.
+    pub(super) fn global_mean(&self) -> Col<f64> {
+        let samples: f64 = self.counts.iter().map(|&count| count as f64).sum();
+        weighted_mean(self.means.as_ref(), |k| self.counts[k] as f64 / samples)
+    }
+
+    /// Whether the features are as wide and have the class counts of a model.
+    pub(crate) fn check_belongs_to(&self, ufm: &Ufm) -> Result<(), Error> {
+        let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?.counts();
+        let count = |counts: &[u64], class: usize| counts.get(class).copied().unwrap_or(0);
+        for class in 0..classes.len().max(self.counts.len()) {
+            let (expected, found) = (count(classes, class), count(&self.counts, class));
+            if expected != found {
+                return Err(Error::ClassCounts { class, expected, found });
+            }
+        }
+        let expected = (ufm.feature_width(), classes.len());
+        check_shape(Block::Features, expected, self.means.shape())
+    }
+
+    fn check_counts(&self) -> Result<(), Error> {
+        match self.counts.iter().position(|&count| count == 0) {
+            Some(class) => Err(Error::ZeroCount { class }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The work of one core: sums over its share of every batch, in registers of the processor's full width.
+
+// pulp compiles its kernels for the registers found at run time only where they are inlined.
+#![allow(clippy::inline_always)]
+
+use std::ops::Range;
+
+use faer::{
+    Accum, Mat, MatMut, MatRef, Par,
+    linalg::matmul::triangular::{BlockStructure, matmul},
+    prelude::{Reborrow, ReborrowMut},
+};
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::{
+    cores::{all_cores, for_each, map_range},
+    error::{Block, Error},
+    matrices::{check_shape, slice, slice_mut, try_zeros},
+};
+
+/// Samples that are worked on at a time: short products of long columns run at the full speed of faer's.
+pub(crate) const PANEL: usize = 256;
+/// Numbers that are summed up beside each other.
+const LANES: usize = 8;
+
+/// Numbers of this size and above have squares of which 2^53 and more leave the range of `f64`: 2^480.
+const TOO_LARGE: f64 = f64::from_bits((1023 + 480) << 52);
+/// Takes them, and smaller ones not, out of the range of `f64`: 2^544.
+const BEYOND: f64 = f64::from_bits((1023 + 544) << 52);
+
+/// Whether a batch has d rows, a column a label, labels of classes that there are, and entries whose squares can be
+/// summed up.
+pub(crate) fn check_batch<T: Copy + Into<f64> + Sync>(
+    features: MatRef<'_, T>,
+    labels: &[usize],
+    width: usize,
+    classes: usize,
+) -> Result<(), Error> {
+    check_shape(Block::Features, (width, labels.len()), features.shape())?;
+    if let Some(index) = labels.iter().position(|&label| label >= classes) {
+        return Err(Error::LabelOutOfRange { index, label: labels[index], classes });
+    }
+    // All cores look for columns with entries that are refused; where there are any, the first of them is looked up.
+    let arch = Arch::new();
+    let chunks = labels.len().div_ceil(PANEL);
+    let accepted = map_range(chunks, 1, |chunk| {
+        let columns = chunk * PANEL..labels.len().min((chunk + 1) * PANEL);
+        columns.into_iter().all(|col| match features.col(col).try_as_col_major() {
+            Some(column) => arch.dispatch(AreAccepted { entries: column.as_slice() }),
+            None => features.col(col).iter().all(|entry| is_accepted((*entry).into())),
+        })
+    });
+    let Some(chunk) = accepted.iter().position(|accepted| !accepted) else { return Ok(()) };
+    let block = Block::Features;
+    for (col, column) in features.col_iter().enumerate().skip(chunk * PANEL) {
+        let mut entries = column.iter().map(|entry| (*entry).into()).enumerate();
+        if let Some((row, value)) = entries.find(|(_, value)| !is_accepted(*value)) {
+            let is_finite = value.is_finite();
+            return Err(if is_finite {
+                Error::OutOfRange { block, row, col, value }
+            } else {
+                Error::NotFinite { block, row, col, value }
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A finite number whose square can be summed up; NaN is none.
+fn is_accepted(value: f64) -> bool {
+    value.abs() < TOO_LARGE
+}
+
+/// Whether all entries are, in registers of the processor's full width.
+struct AreAccepted<'a, T> {
+    entries: &'a [T],
+}
+
+impl<T: Copy + Into<f64>> WithSimd for AreAccepted<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> bool {
+        let (chunks, rest) = self.entries.as_chunks::<LANES>();
+        let mut zeros = [0.0; LANES];
+        for chunk in chunks {
+            for (zero, &entry) in zeros.iter_mut().zip(chunk) {
+                // Zero, or NaN where the entry is NaN or the product infinite: of 2^480 and above.
+                *zero += entry.into() * BEYOND * 0.0;
+            }
+        }
+        zeros.iter().all(|zero| *zero == 0.0) && rest.iter().all(|&entry| is_accepted(entry.into()))
+    }
+}
+
+/// What one core sums up of its share of every batch.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) counts: Vec<u64>,
+    /// Σ (h - r_k), d × K.
+    pub(super) sums: Mat<f64>,
+    /// Σ ‖h - r_k‖² of every class.
+    pub(super) squares: Vec<f64>,
+    /// Σ (h - r_k)(h - r_k)ᵀ, or the same along a basis, the lower triangle; of side zero where it is not gathered.
+    pub(super) scatter: Mat<f64>,
+    /// h - r_k of a panel.
+    panel: Mat<f64>,
+    /// A sample whose numbers do not lie beside each other.
+    gathered: Vec<f64>,
+}
+
+impl Part {
+    pub(super) fn new(width: usize, classes: usize, side: usize) -> Result<Self, Error> {
+        Ok(Self {
+            counts: vec![0; classes],
+            sums: try_zeros("class sums", width, classes as u64)?,
+            squares: vec![0.0; classes],
+            scatter: try_zeros("scatter of features", side, side as u64)?,
+            panel: try_zeros("panel of features", width, PANEL as u64)?,
+            gathered: vec![0.0; width],
+        })
+    }
+
+    pub(super) fn add<T: Copy + Into<f64>>(
+        &mut self,
+        features: MatRef<'_, T>,
+        labels: &[usize],
+        references: MatRef<'_, f64>,
+        basis: Option<MatRef<'_, f64>>,
+        par: Par,
+    ) {
+        let arch = Arch::new();
+        for start in (0..labels.len()).step_by(PANEL) {
+            let labels = &labels[start..labels.len().min(start + PANEL)];
+            let mut panel = self.panel.as_mut().subcols_mut(0, labels.len());
+            for (j, &class) in labels.iter().enumerate() {
+                let (reference, sum) = (slice(references.col(class)), slice_mut(self.sums.as_mut().col_mut(class)));
+                let (column, to) = (features.col(start + j), slice_mut(panel.rb_mut().col_mut(j)));
+                self.counts[class] += 1;
+                self.squares[class] += if let Some(from) = column.try_as_col_major() {
+                    arch.dispatch(Subtract { from: from.as_slice(), reference, to, sum })
+                } else {
+                    self.gathered.iter_mut().zip(column.iter()).for_each(|(to, from)| *to = (*from).into());
+                    arch.dispatch(Subtract { from: self.gathered.as_slice(), reference, to, sum })
+                };
+            }
+            match basis {
+                Some(basis) => {
+                    let along = basis.transpose() * panel.rb();
+                    add_gram(self.scatter.as_mut(), along.as_ref(), 1.0, par);
+                }
+                None if self.scatter.nrows() > 0 => add_gram(self.scatter.as_mut(), panel.rb(), 1.0, par),
+                None => {}
+            }
+        }
+    }
+
+    pub(super) fn plus(mut self, other: Self) -> Self {
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, others)| *count += others);
+        self.squares.iter_mut().zip(other.squares).for_each(|(square, others)| *square += others);
+        self.sums += other.sums;
+        self.scatter += other.scatter;
+        self
+    }
+}
+
+/// As many parts as memory for eight million numbers allows, each of this many: 64 MiB.
+pub(super) fn parts(numbers: usize) -> usize {
+    ((8 << 20) / numbers.max(1)).clamp(1, 8)
+}
+
+/// Every part works on its share of the samples; where there is but one, its products are for all cores.
+pub(super) fn share(parts: &mut [Part], samples: usize, work: impl Fn(&mut Part, Range<usize>, Par) + Send + Sync) {
+    if let [part] = parts {
+        return work(part, 0..samples, all_cores());
+    }
+    let size = samples.div_ceil(parts.len());
+    let shares =
+        parts.iter_mut().enumerate().map(|(i, part)| (part, (i * size).min(samples)..((i + 1) * size).min(samples)));
+    for_each(shares.collect(), |(part, samples)| work(part, samples, Par::Seq));
+}
+
+/// `to` = h - r, added to `sum`; returns ‖h - r‖². In registers of the processor's full width.
+struct Subtract<'a, T> {
+    from: &'a [T],
+    reference: &'a [f64],
+    to: &'a mut [f64],
+    sum: &'a mut [f64],
+}
+
+impl<T: Copy + Into<f64>> WithSimd for Subtract<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> f64 {
+        let (from, from_rest) = self.from.as_chunks::<LANES>();
+        let (reference, reference_rest) = self.reference.as_chunks::<LANES>();
+        let (to, to_rest) = self.to.as_chunks_mut::<LANES>();
+        let (sum, sum_rest) = self.sum.as_chunks_mut::<LANES>();
+        let mut squares = [0.0; LANES];
+        for (((from, reference), to), sum) in from.iter().zip(reference).zip(to).zip(sum) {
+            for lane in 0..LANES {
+                let difference = from[lane].into() - reference[lane];
+                to[lane] = difference;
+                sum[lane] += difference;
+                squares[lane] += difference * difference;
+            }
+        }
+        for (((from, reference), to), sum) in from_rest.iter().zip(reference_rest).zip(to_rest).zip(sum_rest) {
+            *to = (*from).into() - reference;
+            *sum += *to;
+            squares[0] += *to * *to;
+        }
+        squares.iter().sum()
+    }
+}
+
+/// Adds ± X Xᵀ to the lower triangle of a matrix.
+pub(super) fn add_gram(to: MatMut<'_, f64>, columns: MatRef<'_, f64>, sign: f64, par: Par) {
+    let (lower, all) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
+    matmul(to, lower, Accum::Add, columns, all, columns.transpose(), all, sign, par);
+}
+
+/// Makes a matrix symmetric from its lower triangle.
+pub(super) fn mirror(matrix: &mut Mat<f64>) {
+    for j in 0..matrix.ncols() {
+        for i in 0..j {
+            matrix[(i, j)] = matrix[(j, i)];
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The classics for balanced classes: simplex equiangular tight frames, orthogonal frames and self-duality.
+//!
+//! With balanced classes the minimizer is a simplex frame with a bias and an orthogonal frame without, and all numbers
+//! here are zero at it. Under imbalance they are not, and [`collapse`](super::collapse) has the metrics that are; what
+//! they are at the minimizer follows from [`Minimizer::classifiers`](crate::theory::minimizer::Minimizer::classifiers)
+//! and [`Minimizer::class_means`](crate::theory::minimizer::Minimizer::class_means).
+
+use faer::{Mat, MatRef, Scale};
+
+use crate::{
+    error::Error,
+    matrices::{first_not_finite, try_zeros},
+};
+
+/// How far one vector a class is from the frames of balanced neural collapse.
+///
+/// With v_k the vectors of K classes, G = VᵀV their Gram matrix, ⟨A⟩ = A/‖A‖, and means and standard deviations over
+/// classes, or over pairs of them, as of a whole population:
+///
+/// ```text
+/// equinorm         =  std ‖v_k‖ / mean ‖v_k‖
+/// equiangularity   =  std cos(v_k, v_l)
+/// maximal_angle    =  mean |cos(v_k, v_l) + 1/(K-1)|
+/// simplex          =  ‖⟨G⟩ - (I - 1 1ᵀ/K)/√(K-1)‖
+/// orthogonal       =  ‖⟨G⟩ - I/√K‖
+/// ```
+///
+/// equinorm is at least 0, equiangularity at most 1, maximal_angle at most 2, and so are the last two. A number whose
+/// definition divides by zero is `None`: the cosines of a vector of zero, and with them both angles; all but the first
+/// and the last where there is one class; all where all vectors are zero.
+///
+/// # References
+///
+/// Papyan, Han, Donoho 2020, figures 2 to 4, for the first three, of class means less their mean and of classifiers; Zhu
+/// et al. 2021 for the simplex; Tirer, Bruna 2022 and Dang et al. 2023 for the orthogonal frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FrameDistances {
+    /// How much norms differ.
+    pub equinorm: Option<f64>,
+    /// How much angles differ.
+    pub equiangularity: Option<f64>,
+    /// How far angles are from the largest that all pairs can have at once.
+    pub maximal_angle: Option<f64>,
+    /// The distance of the Gram matrix from that of a simplex equiangular tight frame.
+    pub simplex: Option<f64>,
+    /// The distance of the Gram matrix from that of an orthogonal frame.
+    pub orthogonal: Option<f64>,
+}
+
+/// The distances of `vectors`, d × K, a column a class: the transpose of W_{L:1}, or class means, which the simplex
+/// wants [centered](super::features::FeatureStatistics::centered_means). Cost: 2 K² d operations, K² numbers.
+///
+/// # Errors
+///
+/// [`Error::NoClasses`] where there is no column; [`Error::MatrixNotFinite`]; [`Error::TooLarge`].
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{faer::mat, metrics::frames::frame_distances};
+///
+/// let triangle = mat![[1.0, -0.5, -0.5], [0.0, 0.75_f64.sqrt(), -0.75_f64.sqrt()]];
+/// let distances = frame_distances(triangle.as_ref())?;
+/// assert!(distances.simplex.unwrap() < 1e-15 && distances.maximal_angle.unwrap() < 1e-15);
+/// assert!(distances.orthogonal.unwrap() > 0.5);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+pub fn frame_distances(vectors: MatRef<'_, f64>) -> Result<FrameDistances, Error> {
+    if vectors.ncols() == 0 {
+        return Err(Error::NoClasses);
+    }
+    let mut gram = gram(vectors)?;
+    let norms: Vec<f64> = (0..gram.ncols()).map(|k| gram[(k, k)].sqrt()).collect();
+    let equinorm = mean(&norms).filter(|mean| *mean > 0.0).and_then(|mean| Some(deviation(&norms)? / mean));
+    let cosines = cosines(&gram, &norms);
+    let classes = norms.len() as f64;
+    let rest = |cosine: &f64| (cosine + 1.0 / (classes - 1.0)).abs();
+    let size = gram.norm_l2();
+    if size > 0.0 {
+        gram *= Scale(1.0 / size);
+    }
+    // ‖⟨G⟩ - (δ I - c 1 1ᵀ)‖.
+    let distance = |diagonal: f64, other: f64| {
+        let target = |i, j| if i == j { diagonal } else { other };
+        let differences = Mat::from_fn(gram.nrows(), gram.ncols(), |i, j| gram[(i, j)] - target(i, j));
+        (size > 0.0).then(|| differences.norm_l2())
+    };
+    let root = (classes - 1.0).sqrt();
+    Ok(FrameDistances {
+        equinorm,
+        equiangularity: cosines.as_ref().and_then(|cosines| deviation(cosines)),
+        maximal_angle: cosines.and_then(|cosines| mean(&cosines.iter().map(rest).collect::<Vec<_>>())),
+        simplex: distance(root / classes, -1.0 / (classes * root)).filter(|_| classes > 1.0),
+        orthogonal: distance(1.0 / classes.sqrt(), 0.0),
+    })
+}
+
+/// Self-duality: the square of the distance ‖⟨W⟩ - ⟨Mᵀ⟩‖ of the classifiers W, K × d, from the class means M, d × K,
+/// centered for the simplex; from 0 to 4. None where one of the two is zero. Cost: O(K d) operations.
+///
+/// # Errors
+///
+/// [`Error::MatrixNotFinite`].
+///
+/// # Panics
+///
+/// Where the shapes do not match.
+///
+/// # References
+///
+/// Papyan, Han, Donoho 2020, figure 5.
+pub fn self_duality(classifiers: MatRef<'_, f64>, means: MatRef<'_, f64>) -> Result<Option<f64>, Error> {
+    for matrix in [classifiers, means] {
+        check_matrix(matrix)?;
+    }
+    let (classifiers, means) = (unit(classifiers), unit(means.transpose()));
+    Ok(classifiers.zip(means).map(|(classifiers, means)| (classifiers - means).squared_norm_l2()))
+}
+
+/// The matrix over its norm, whose square may be beyond the range of `f64`.
+fn unit(matrix: MatRef<'_, f64>) -> Option<Mat<f64>> {
+    let largest = matrix.norm_max();
+    (largest > 0.0).then(|| {
+        let scaled = Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] / largest);
+        Scale(1.0 / scaled.norm_l2()) * scaled
+    })
+}
+
+/// VᵀV in units of the square of the largest entry.
+fn gram(vectors: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
+    check_matrix(vectors)?;
+    let mut gram = try_zeros("Gram matrix", vectors.ncols(), vectors.ncols() as u64)?;
+    if let Some(vectors) = unit(vectors) {
+        gram.copy_from(vectors.transpose() * &vectors);
+    }
+    Ok(gram)
+}
+
+fn check_matrix(matrix: MatRef<'_, f64>) -> Result<(), Error> {
+    match first_not_finite(matrix) {
+        Some((row, col, value)) => Err(Error::MatrixNotFinite { row, col, value }),
+        None => Ok(()),
+    }
+}
+
+/// Those of all pairs; none where a vector is zero.
+fn cosines(gram: &Mat<f64>, norms: &[f64]) -> Option<Vec<f64>> {
+    let pairs = (0..norms.len()).flat_map(|k| (0..k).map(move |l| (k, l)));
+    let is_zero = |norm: &f64| *norm == 0.0;
+    (!norms.iter().any(is_zero)).then(|| pairs.map(|(k, l)| gram[(k, l)] / norms[k] / norms[l]).collect())
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The standard deviation of a population.
+fn deviation(values: &[f64]) -> Option<f64> {
+    let mean = mean(values)?;
+    let squares: Vec<f64> = values.iter().map(|value| (value - mean).powi(2)).collect();
+    Some(self::mean(&squares)?.sqrt())
+}

@@ -1,0 +1,231 @@
+//! NC4: whether the network decides as the nearest class mean does.
+
+use faer::{Col, ColRef, Mat, MatRef};
+
+use super::features::{FeatureStatistics, PANEL, check_batch};
+use crate::{
+    cores::map_range,
+    error::{Block, Error},
+    matrices::{check_finite, check_shape},
+    theory::minimizer::Minimizer,
+};
+
+/// Counts, in a pass over the samples, on how many of them the network and the nearest class mean disagree.
+///
+/// ```text
+/// argmax_k (W_{L:1} h + b)_k   beside   argmin_k ‖h - h̄_k‖
+/// ```
+///
+/// Classes whose logits or whose distances differ by no more than rounding share the first place, and two rules agree
+/// where they have a class in common: classes that have collapsed into one are not told apart by noise.
+///
+/// The disagreement goes to zero with balanced classes (NC4 of Papyan, Han, Donoho 2020). Under imbalance it need not: a
+/// minority class whose mean is nearest can have a smaller logit than a frequent one, and [`minimizer_disagreement`]
+/// says on what part of the samples.
+///
+/// Cost: 4 N d K operations, 2 d K numbers.
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{faer::{col, mat}, metrics::{features::FeatureAccumulator, nearest_center::NearestCenter}};
+///
+/// let (features, labels) = (mat![[2.0_f32, 0.6, -2.0, -1.0]], [0, 0, 1, 1]);
+/// let mut accumulator = FeatureAccumulator::new(1, 2)?;
+/// accumulator.add(features.as_ref(), &labels)?;
+///
+/// // A bias so large that the network takes the last sample for class 0.
+/// let (weights, bias) = (mat![[1.0], [-1.0]], col![2.5, 0.0]);
+/// let mut rules = NearestCenter::new(weights.as_ref(), Some(bias.as_ref()), &accumulator.finish())?;
+/// rules.add(features.as_ref(), &labels)?;
+/// assert_eq!(rules.disagreement(), Some(0.25));
+/// assert_eq!((rules.accuracy(), rules.center_accuracy()), (Some(0.75), Some(1.0)));
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct NearestCenter {
+    rules: Rules,
+    tally: Tally,
+}
+
+/// Samples, weighted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    samples: f64,
+    disagreements: f64,
+    correct: f64,
+    correct_by_center: f64,
+}
+
+/// Both rules about a center c of the features: what is far from the origin loses nothing.
+#[derive(Clone, Debug)]
+struct Rules {
+    center: Col<f64>,
+    /// W, K × d.
+    classifiers: Mat<f64>,
+    /// W c + b.
+    shift: Col<f64>,
+    /// h̄_k - c, d × K.
+    means: Mat<f64>,
+    /// ‖h̄_k - c‖².
+    squares: Col<f64>,
+    largest_classifier: f64,
+    largest_mean: f64,
+}
+
+impl NearestCenter {
+    /// For a network of this product W_{L:1}, K × d, with this bias, and class means of a first pass over the samples.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroCount`] for a class without samples; [`Error::Shape`], [`Error::NotFinite`] for product and bias.
+    pub fn new(
+        product: MatRef<'_, f64>,
+        bias: Option<ColRef<'_, f64>>,
+        statistics: &FeatureStatistics,
+    ) -> Result<Self, Error> {
+        let (width, classes) = statistics.means().shape();
+        check_shape(Block::Product, (classes, width), product.shape())?;
+        check_finite(Block::Product, product)?;
+        if let Some(bias) = bias {
+            check_shape(Block::Bias, (classes, 1), (bias.nrows(), 1))?;
+            check_finite(Block::Bias, bias.as_mat())?;
+        }
+        let (center, means) = (statistics.global_mean(), statistics.centered_means()?);
+        Ok(Self { rules: Rules::new(product, bias, center, means), tally: Tally::default() })
+    }
+
+    /// Takes in a batch, as [`FeatureAccumulator::add`](super::features::FeatureAccumulator::add).
+    ///
+    /// # Errors
+    ///
+    /// As [`FeatureAccumulator::add`](super::features::FeatureAccumulator::add).
+    pub fn add<T: Copy + Into<f64> + Sync>(&mut self, features: MatRef<'_, T>, labels: &[usize]) -> Result<(), Error> {
+        let rules = &self.rules;
+        check_batch(features, labels, rules.means.nrows(), rules.means.ncols())?;
+        let tallies = map_range(labels.len().div_ceil(PANEL), 1, |panel| {
+            let start = panel * PANEL;
+            let labels = &labels[start..labels.len().min(start + PANEL)];
+            let panel = features.subcols(start, labels.len());
+            let panel = Mat::from_fn(panel.nrows(), panel.ncols(), |i, j| panel[(i, j)].into() - rules.center[i]);
+            rules.judge(panel.as_ref(), labels, |_| 1.0)
+        });
+        self.tally = tallies.into_iter().fold(self.tally, Tally::plus);
+        Ok(())
+    }
+
+    /// The part of the samples on which the two rules disagree: NC4, from 0 to 1. None before there are samples.
+    #[must_use]
+    pub fn disagreement(&self) -> Option<f64> {
+        self.tally.part(self.tally.disagreements)
+    }
+
+    /// The part of the samples that the network puts in their class.
+    #[must_use]
+    pub fn accuracy(&self) -> Option<f64> {
+        self.tally.part(self.tally.correct)
+    }
+
+    /// The part of the samples whose nearest class mean is that of their class.
+    #[must_use]
+    pub fn center_accuracy(&self) -> Option<f64> {
+        self.tally.part(self.tally.correct_by_center)
+    }
+}
+
+/// The disagreement of [`NearestCenter`] at the minimizers: a sum of class frequencies. Cost: O(K² rank) operations.
+///
+/// # Errors
+///
+/// As [`Minimizer::class_means`].
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::nearest_center::minimizer_disagreement};
+///
+/// let disagreement = |counts: &str| {
+///     let classes = counts.parse::<ClassCounts>()?;
+///     minimizer_disagreement(&Ufm::biased(classes, [Layer::new(8, 0.07)], 0.07)?.minimizer()?)
+/// };
+/// assert_eq!(disagreement("10x3")?, 0.0);
+/// // The network takes the samples of the last class for one of the others: 3 of 23.
+/// assert_eq!(disagreement("10x2,3")?, 3.0 / 23.0);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+pub fn minimizer_disagreement(minimizer: &Minimizer) -> Result<f64, Error> {
+    let counts = minimizer.ufm().class_counts().ok_or(Error::NoClassCounts)?.counts();
+    let (classifiers, means) = (minimizer.classifiers()?, minimizer.class_means()?);
+    let (bias, origin) = (minimizer.bias(), Col::zeros(means.nrows()));
+    let rules = Rules::new(classifiers.as_ref(), bias.as_ref().map(Col::as_ref), origin, means.clone());
+    let labels: Vec<usize> = (0..counts.len()).collect();
+    let tally = rules.judge(means.as_ref(), &labels, |class| counts[class] as f64);
+    Ok(tally.disagreements / tally.samples)
+}
+
+impl Rules {
+    fn new(classifiers: MatRef<'_, f64>, bias: Option<ColRef<'_, f64>>, center: Col<f64>, means: Mat<f64>) -> Self {
+        let mut shift = classifiers * &center;
+        if let Some(bias) = bias {
+            shift += bias;
+        }
+        let squares: Col<f64> = means.col_iter().map(|mean| mean.squared_norm_l2()).collect();
+        Self {
+            largest_classifier: classifiers.row_iter().map(|row| row.norm_l2()).fold(0.0, f64::max),
+            largest_mean: squares.norm_max().sqrt(),
+            squares,
+            classifiers: classifiers.to_owned(),
+            center,
+            shift,
+            means,
+        }
+    }
+
+    /// Judges samples less the center, a column each.
+    fn judge(&self, samples: MatRef<'_, f64>, labels: &[usize], weight: impl Fn(usize) -> f64) -> Tally {
+        let (logits, inner) = (&self.classifiers * samples, self.means.transpose() * samples);
+        // Of a product of d terms, of what goes into it, and of the sum.
+        let rounding = 2.0 * (samples.nrows() + 16) as f64 * f64::EPSILON;
+        let mut tally = Tally::default();
+        for (j, &class) in labels.iter().enumerate() {
+            let size = samples.col(j).norm_l2();
+            let logit = |k: usize| logits[(k, j)] + self.shift[k];
+            // ‖h - h̄_k‖² less ‖h‖², negated.
+            let nearness = |k: usize| 2.0 * inner[(k, j)] - self.squares[k];
+            let network = first_places(
+                logits.nrows(),
+                logit,
+                rounding * (self.largest_classifier * size + self.shift.norm_max()),
+            );
+            let nearest =
+                first_places(logits.nrows(), nearness, rounding * self.largest_mean * (self.largest_mean + 2.0 * size));
+            let weight = weight(class);
+            tally.samples += weight;
+            tally.disagreements += if network.iter().any(|k| nearest.contains(k)) { 0.0 } else { weight };
+            tally.correct += if network.contains(&class) { weight } else { 0.0 };
+            tally.correct_by_center += if nearest.contains(&class) { weight } else { 0.0 };
+        }
+        tally
+    }
+}
+
+/// The indices whose values are within `room` of the largest.
+fn first_places(classes: usize, value: impl Fn(usize) -> f64, room: f64) -> Vec<usize> {
+    let largest = (0..classes).map(&value).fold(f64::NEG_INFINITY, f64::max);
+    (0..classes).filter(|&k| value(k) >= largest - room).collect()
+}
+
+impl Tally {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            samples: self.samples + other.samples,
+            disagreements: self.disagreements + other.disagreements,
+            correct: self.correct + other.correct,
+            correct_by_center: self.correct_by_center + other.correct_by_center,
+        }
+    }
+
+    fn part(&self, of: f64) -> Option<f64> {
+        (self.samples > 0.0).then(|| of / self.samples)
+    }
+}
