@@ -4,10 +4,15 @@
 //!     cargo run --release --example descend -- --counts 500x2,400x2,300x2,200x2,100x2 \
 //!         --widths 512 --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs --plot descent.svg
 
+#[path = "shared/model_flags.rs"]
 mod model_flags;
+#[path = "shared/svg_file.rs"]
+mod svg_file;
+#[path = "shared/terminal.rs"]
+mod terminal;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -160,34 +165,17 @@ impl Measured {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let text = descend(&flags).and_then(|report| {
+    terminal::finish(descend(&flags).and_then(|report| {
         if let Some(path) = &flags.plot {
             plot(&report, path)?;
         }
         Ok(if flags.json { format!("{}\n", as_json(&flags, &report)) } else { as_table(&flags, &report) })
-    });
-    let written = match text {
-        Ok(text) => io::stdout().lock().write_all(text.as_bytes()),
-        Err(message) => {
-            eprintln!("error: {message}");
-            return ExitCode::from(2);
-        }
-    };
-    match written {
-        // A reader that has seen enough, as in `descend | head`.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("error: standard output: {error}");
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
-    }
+    }))
 }
 
 fn descend(flags: &Flags) -> Result<Report, String> {
-    if let Some(path) = &flags.plot
-        && path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg"))
-    {
-        return Err(format!("--plot {}: a name that ends in .svg is accepted", path.display()));
+    if let Some(path) = &flags.plot {
+        svg_file::check(path)?;
     }
     let threads = flags.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     if threads == 0 {
@@ -361,9 +349,5 @@ fn plot(report: &Report, path: &Path) -> Result<(), String> {
         .with_y_tick_format(TickFormat::Custom(Arc::new(|exponent| format!("1e{exponent}"))))
         .with_x_label("steps")
         .with_legend_position(LegendPosition::OutsideRightTop);
-    let svg = kuva::render_to_svg(plots, layout);
-    let failed = |error: io::Error| format!("--plot {}: {error}", path.display());
-    let temporary = path.with_extension("svg.part");
-    std::fs::write(&temporary, svg).map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
+    svg_file::write(path, &kuva::render_to_svg(plots, layout))
 }

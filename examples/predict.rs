@@ -3,13 +3,14 @@
 //!     cargo run --release --example predict -- --counts 1500,600x5,50x20 \
 //!         --widths 512 --layer-decay 5e-3 --feature-decay 5e-4
 
+#[path = "shared/model_flags.rs"]
 mod model_flags;
+#[path = "shared/numbers.rs"]
+mod numbers;
+#[path = "shared/terminal.rs"]
+mod terminal;
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{fmt::Write as _, process::ExitCode};
 
 use clap::Parser;
 use model_flags::ModelFlags;
@@ -17,6 +18,7 @@ use neural_collapse::{
     ClassCounts, Error,
     theory::minimizer::{Direction, Fate, GroupFate, Minimizer, Tie},
 };
+use numbers::short;
 use serde_json::json;
 
 /// Rows of the table beyond which people stop reading.
@@ -45,23 +47,7 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
-    let text = match predict(&flags) {
-        Ok(text) => text,
-        Err(message) => {
-            eprintln!("error: {message}");
-            return ExitCode::from(2);
-        }
-    };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // A reader that has seen enough, as in `predict | head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: standard output: {error}");
-            ExitCode::FAILURE
-        }
-        Ok(()) => ExitCode::SUCCESS,
-    }
+    terminal::finish(predict(&Flags::parse()))
 }
 
 fn predict(flags: &Flags) -> Result<String, String> {
@@ -215,18 +201,4 @@ fn uniqueness(minimizer: &Minimizer) -> String {
         _ => "a tie".into(),
     };
     format!("not unique: {}", minimizer.ties().iter().map(reason).collect::<Vec<_>>().join("; "))
-}
-
-/// Seven digits, with an exponent only where there is need of one.
-fn short(x: f64) -> String {
-    match x.abs() {
-        0.0 => "0".into(),
-        size if (1e-3..1e6).contains(&size) => {
-            let before = size.log10().floor().max(0.0);
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let decimals = 6 - before as usize;
-            format!("{x:.decimals$}")
-        }
-        _ => format!("{x:.4e}"),
-    }
 }

@@ -1,0 +1,15 @@
+//! Numbers for people.
+
+/// Seven digits, with an exponent only where there is need of one.
+pub(crate) fn short(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".into(),
+        size if (1e-3..1e6).contains(&size) => {
+            let before = size.log10().floor().max(0.0);
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let decimals = 6 - before as usize;
+            format!("{x:.decimals$}")
+        }
+        _ => format!("{x:.4e}"),
+    }
+}

@@ -1,0 +1,25 @@
+//! What a program says at its end, and how it ends.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// Prints the text, or what is wrong.
+pub(crate) fn finish(text: Result<String, String>) -> ExitCode {
+    let written = match text {
+        Ok(text) => io::stdout().lock().write_all(text.as_bytes()),
+        Err(message) => {
+            eprintln!("error: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    match written {
+        // A reader that has seen enough, as in `predict | head`.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("error: standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
