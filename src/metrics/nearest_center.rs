@@ -1,12 +1,12 @@
 //! NC4: whether the network decides as the nearest class mean does.
 
-use faer::{Col, ColRef, Mat, MatRef};
+use faer::{Accum, Col, ColRef, Mat, MatRef, Par, linalg::matmul::matmul, prelude::Reborrow};
 
 use super::features::{FeatureStatistics, PANEL, check_batch};
 use crate::{
     cores::map_range,
     error::{Block, Error},
-    matrices::{check_finite, check_shape},
+    matrices::{check_finite, check_shape, slice},
     theory::minimizer::Minimizer,
 };
 
@@ -183,36 +183,38 @@ impl Rules {
 
     /// Judges samples less the center, a column each.
     fn judge(&self, samples: MatRef<'_, f64>, labels: &[usize], weight: impl Fn(usize) -> f64) -> Tally {
-        let (logits, inner) = (&self.classifiers * samples, self.means.transpose() * samples);
+        let mut logits = Mat::<f64>::zeros(self.classifiers.nrows(), samples.ncols());
+        let mut nearness = logits.clone();
+        matmul(logits.as_mut(), Accum::Replace, self.classifiers.as_ref(), samples, 1.0, Par::Seq);
+        matmul(nearness.as_mut(), Accum::Replace, self.means.transpose(), samples, 2.0, Par::Seq);
         // Of a product of d terms, of what goes into it, and of the sum.
         let rounding = 2.0 * (samples.nrows() + 16) as f64 * f64::EPSILON;
         let mut tally = Tally::default();
         for (j, &class) in labels.iter().enumerate() {
             let size = samples.col(j).norm_l2();
-            let logit = |k: usize| logits[(k, j)] + self.shift[k];
+            let (mut logits, mut nearness) = (logits.col_mut(j), nearness.col_mut(j));
+            logits += &self.shift;
             // ‖h - h̄_k‖² less ‖h‖², negated.
-            let nearness = |k: usize| 2.0 * inner[(k, j)] - self.squares[k];
-            let network = first_places(
-                logits.nrows(),
-                logit,
-                rounding * (self.largest_classifier * size + self.shift.norm_max()),
-            );
-            let nearest =
-                first_places(logits.nrows(), nearness, rounding * self.largest_mean * (self.largest_mean + 2.0 * size));
+            nearness -= &self.squares;
+            let (logits, nearness) = (slice(logits.rb()), slice(nearness.rb()));
+            let highest = largest(logits) - rounding * (self.largest_classifier * size + self.shift.norm_max());
+            let closest = largest(nearness) - rounding * self.largest_mean * (self.largest_mean + 2.0 * size);
+            let agree = logits.iter().zip(nearness).any(|(logit, near)| *logit >= highest && *near >= closest);
             let weight = weight(class);
-            tally.samples += weight;
-            tally.disagreements += if network.iter().any(|k| nearest.contains(k)) { 0.0 } else { weight };
-            tally.correct += if network.contains(&class) { weight } else { 0.0 };
-            tally.correct_by_center += if nearest.contains(&class) { weight } else { 0.0 };
+            let counted = |holds: bool| if holds { weight } else { 0.0 };
+            tally = tally.plus(Tally {
+                samples: weight,
+                disagreements: counted(!agree),
+                correct: counted(logits[class] >= highest),
+                correct_by_center: counted(nearness[class] >= closest),
+            });
         }
         tally
     }
 }
 
-/// The indices whose values are within `room` of the largest.
-fn first_places(classes: usize, value: impl Fn(usize) -> f64, room: f64) -> Vec<usize> {
-    let largest = (0..classes).map(&value).fold(f64::NEG_INFINITY, f64::max);
-    (0..classes).filter(|&k| value(k) >= largest - room).collect()
+fn largest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
 impl Tally {

@@ -252,8 +252,9 @@ impl FeatureStatistics {
         Ok(self)
     }
 
-    /// H̄ D, d × K.
-    pub(crate) fn weighted_means(&self) -> Mat<f64> {
+    /// Class means weighted by √n_k, H̄ D, d × K, whose singular values the theory predicts.
+    #[must_use]
+    pub fn weighted_means(&self) -> Mat<f64> {
         let mut means = self.means.clone();
         for (mut mean, &count) in means.col_iter_mut().zip(&self.counts) {
             mean *= Scale((count as f64).sqrt());

@@ -18,8 +18,8 @@ use crate::{
     matrices::{check_shape, slice, slice_mut, try_zeros},
 };
 
-/// Samples that are worked on at a time: short products of long columns run at the full speed of faer's.
-pub(crate) const PANEL: usize = 256;
+/// Samples that are worked on at a time: they stay in the cache from their subtraction to their product.
+pub(crate) const PANEL: usize = 128;
 /// Numbers that are summed up beside each other.
 const LANES: usize = 8;
 
@@ -130,12 +130,15 @@ impl Part {
         par: Par,
     ) {
         let arch = Arch::new();
-        for start in (0..labels.len()).step_by(PANEL) {
-            let labels = &labels[start..labels.len().min(start + PANEL)];
-            let mut panel = self.panel.as_mut().subcols_mut(0, labels.len());
-            for (j, &class) in labels.iter().enumerate() {
+        // Class by class, so that the numbers of a class are fetched from memory once.
+        let mut order: Vec<usize> = (0..labels.len()).collect();
+        order.sort_by_key(|&sample| labels[sample]);
+        for samples in order.chunks(PANEL) {
+            let mut panel = self.panel.as_mut().subcols_mut(0, samples.len());
+            for (j, &sample) in samples.iter().enumerate() {
+                let class = labels[sample];
                 let (reference, sum) = (slice(references.col(class)), slice_mut(self.sums.as_mut().col_mut(class)));
-                let (column, to) = (features.col(start + j), slice_mut(panel.rb_mut().col_mut(j)));
+                let (column, to) = (features.col(sample), slice_mut(panel.rb_mut().col_mut(j)));
                 self.counts[class] += 1;
                 self.squares[class] += if let Some(from) = column.try_as_col_major() {
                     arch.dispatch(Subtract { from: from.as_slice(), reference, to, sum })
