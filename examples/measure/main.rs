@@ -1,0 +1,137 @@
+//! Has my training got there? Measures the last layers of any network against the theory for its class counts, decays and
+//! loss: as a table for people, as JSON for scripts, as a figure.
+//!
+//!     cargo run --release --example measure -- --weights W.npy --bias b.npy --features H.npy --labels y.npy \
+//!         --layer-decay 5e-4 --feature-decay 1e-5 --loss-convention mean --feature-convention mean --plot measure.svg
+
+mod arrays;
+mod figure;
+mod measurement;
+mod network;
+#[path = "../shared/numbers.rs"]
+mod numbers;
+mod report;
+#[path = "../shared/svg_file.rs"]
+mod svg_file;
+#[path = "../shared/terminal.rs"]
+mod terminal;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, ValueEnum};
+use measurement::Measurement;
+use network::Network;
+use neural_collapse::{FeatureConvention, LossConvention, TrainingConvention};
+
+/// Measures the last layers of a trained network against the closed-form optimum of its own class counts and decays.
+///
+/// Arrays are FILE.npy, or FILE.safetensors:TENSOR, as frameworks have them: layers (out, in), features with one sample
+/// a row, labels from 0; float32 or float64, integers of any width, C or Fortran order. Features are read in batches,
+/// twice, and need not fit in memory.
+///
+/// State what training minimizes: the loss and the two penalties as your code scales them. Verdicts say how far a number
+/// is from its target: reached within 0.01, near within 0.1, far beyond.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+#[command(after_help = "In PyTorch, with `h` the features that the last layer reads, after training:
+  numpy.save('W.npy', head.weight.detach().cpu())   # (classes, width)
+  numpy.save('b.npy', head.bias.detach().cpu())
+  numpy.save('H.npy', torch.cat(all_h).cpu())       # (samples, width), every training sample once
+  numpy.save('y.npy', torch.cat(all_labels).cpu())
+
+Example: MSELoss, weight_decay=5e-4 on the last layer, 1e-5/2 times the mean of |h|^2 in the loss:
+  measure --weights W.npy --bias b.npy --features H.npy --labels y.npy --layer-decay 5e-4 --feature-decay 1e-5 \\
+    --loss-convention mean --feature-convention mean")]
+pub(crate) struct Flags {
+    /// Weights W_1 ... W_L of the linear layers after the features, each (out, in), or their product alone
+    #[arg(long, num_args = 1.., required = true, value_name = "ARRAY")]
+    weights: Vec<String>,
+    /// Bias of the last layer; none means a network without
+    #[arg(long, value_name = "ARRAY")]
+    bias: Option<String>,
+    /// Features, samples x width: what the first of the layers reads, of every training sample
+    #[arg(long, value_name = "ARRAY")]
+    features: String,
+    /// Labels, one a sample
+    #[arg(long, value_name = "ARRAY")]
+    labels: String,
+    /// The label of the first class
+    #[arg(long, default_value_t = 0)]
+    labels_from: u32,
+    /// Weight decays mu of the layers, in mu/2 |W|^2 as the weight_decay of an optimizer; one value serves all layers
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
+    layer_decay: Vec<f64>,
+    /// Decay mu_H of the features
+    #[arg(long, allow_hyphen_values = true)]
+    feature_decay: f64,
+    /// How the loss scales the squared error
+    #[arg(long, value_enum)]
+    loss_convention: Loss,
+    /// How the loss scales the penalty of the features
+    #[arg(long, value_enum)]
+    feature_convention: Features,
+    /// Number of linear layers L, where their product is given [default: the number of weights or of decays]
+    #[arg(long)]
+    layers: Option<usize>,
+    /// Widths d_1,...,d_L of the layers, where their product is given [default: wide enough]
+    #[arg(long, value_delimiter = ',')]
+    widths: Option<Vec<usize>>,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Write a figure of the Gram matrices and the singular values, predicted and measured
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Loss {
+    /// The mean over samples and outputs, as MSELoss
+    Mean,
+    /// Half of that
+    HalfMean,
+    /// The sum over outputs, averaged over samples
+    Sum,
+    /// Half of that
+    HalfSum,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Features {
+    /// mu_H/2 |H|^2
+    Total,
+    /// mu_H/(2N) |H|^2
+    Mean,
+}
+
+impl Flags {
+    fn convention(&self) -> TrainingConvention {
+        let loss = match self.loss_convention {
+            Loss::Mean => LossConvention::Mean,
+            Loss::HalfMean => LossConvention::HalfMean,
+            Loss::Sum => LossConvention::Sum,
+            Loss::HalfSum => LossConvention::HalfSum,
+        };
+        let features = match self.feature_convention {
+            Features::Total => FeatureConvention::Total,
+            Features::Mean => FeatureConvention::Mean,
+        };
+        TrainingConvention::new(loss, features)
+    }
+}
+
+fn main() -> ExitCode {
+    terminal::finish(measure(&Flags::parse()))
+}
+
+fn measure(flags: &Flags) -> Result<String, String> {
+    if let Some(path) = &flags.plot {
+        svg_file::check(path)?;
+    }
+    let network = Network::open(flags)?;
+    let measurement = Measurement::new(&network, flags.convention())?;
+    if let Some(path) = &flags.plot {
+        svg_file::write(path, &figure::render(&measurement))?;
+    }
+    Ok(if flags.json { format!("{}\n", report::as_json(&measurement)) } else { report::as_table(&measurement) })
+}
