@@ -141,7 +141,7 @@ fn passes(network: &Network, product: &Mat<f64>) -> Result<(FeatureStatistics, N
         Batch::Double(batch) => first.add(batch, labels),
     })?;
     let statistics = first.finish();
-    let bias = network.bias.as_ref().map(|bias| bias.as_ref());
+    let bias = network.bias.as_ref().map(Col::as_ref);
     let mut rules = NearestCenter::new(product.as_ref(), bias, &statistics).map_err(text)?;
     if is_narrow {
         let mut second = ScatterAccumulator::with_product(statistics, product.as_ref()).map_err(text)?;

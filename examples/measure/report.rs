@@ -124,18 +124,17 @@ fn metrics(measurement: &Measurement) -> String {
         ("accuracy", measurement.accuracy, None),
         ("accuracy, nearest mean", measurement.center_accuracy, None),
     ];
-    let mut text = format!("{:<26}{:>12}{:>12}  verdict\n", "metric", "measured", "target");
+    let mut lines = vec![format!("{:<26}{:>12}{:>12}  verdict", "metric", "measured", "target")];
     for (name, measured, target) in theory.into_iter().chain(frames) {
         // What the theory has as zero, but for rounding.
         let shown = target.map(|target| if target < 1e-15 { 0.0 } else { target });
-        text += &format!("{name:<26}{:>12}{:>12}  {}\n", number(measured), number(shown), verdict(measured, target));
+        lines.push(format!("{name:<26}{:>12}{:>12}  {}", number(measured), number(shown), verdict(measured, target)));
     }
     for (name, measured, target) in plain {
-        text += format!("{name:<26}{:>12}{:>12}", number(measured), number(target)).trim_end();
-        text += "\n";
+        lines.push(format!("{name:<26}{:>12}{:>12}", number(measured), number(target)).trim_end().to_owned());
     }
-    text += "\nreached: within 0.01 of its target; near: within 0.1. Objective and target as training scales them.\n\n";
-    text
+    let footnote = "reached: within 0.01 of its target; near: within 0.1. Objective and target as training scales them.";
+    lines.join("\n") + "\n\n" + footnote + "\n\n"
 }
 
 fn verdict(measured: Option<f64>, target: Option<f64>) -> &'static str {
@@ -156,18 +155,18 @@ fn number(value: Option<f64>) -> String {
 
 fn singular_values(measurement: &Measurement) -> String {
     let all = &measurement.singular_values;
-    let mut text = String::from("singular values, measured and predicted\n");
-    text += &all.iter().map(|of| format!("{:>12}{:>12}", of.block, "")).collect::<String>();
-    text = text.trim_end().to_owned() + "\n";
+    let row = |cells: &mut dyn Iterator<Item = [String; 2]>| {
+        let cells: Vec<_> = cells.map(|[left, right]| format!("{left:>12}{right:>12}")).collect();
+        cells.concat().trim_end().to_owned()
+    };
+    let mut lines = vec!["singular values, measured and predicted".into()];
+    lines.push(row(&mut all.iter().map(|of| [of.block.clone(), String::new()])));
     let rows = all.iter().map(|of| of.predicted.len()).max().unwrap_or(0);
     for k in 0..rows.min(MOST_ROWS) {
-        let at = |values: &[f64]| number(values.get(k).copied());
-        let cells = all.iter().map(|of| format!("{:>12}{:>12}", at(&of.measured), at(&of.predicted)));
-        text += &cells.collect::<String>();
-        text += "\n";
+        lines.push(row(&mut all.iter().map(|of| [&of.measured, &of.predicted].map(|all| number(all.get(k).copied())))));
     }
     if rows > MOST_ROWS {
-        text += &format!("    ... {} more, all of them with --json\n", rows - MOST_ROWS);
+        lines.push(format!("    ... {} more, all of them with --json", rows - MOST_ROWS));
     }
-    text
+    lines.join("\n") + "\n"
 }
