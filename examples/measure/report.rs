@@ -133,7 +133,8 @@ fn metrics(measurement: &Measurement) -> String {
     for (name, measured, target) in plain {
         lines.push(format!("{name:<26}{:>12}{:>12}", number(measured), number(target)).trim_end().to_owned());
     }
-    let footnote = "reached: within 0.01 of its target; near: within 0.1. Objective and target as training scales them.";
+    let footnote =
+        "reached: within 0.01 of its target; near: within 0.1. Objective and target as training scales them.";
     lines.join("\n") + "\n\n" + footnote + "\n\n"
 }
 
