@@ -53,8 +53,9 @@
 //! | Lemma A.2 | [`theory::shrinkage`] |
 //! | singular-value thresholding, Lemma A.1 | [`theory::thresholding`] |
 //! | gradient descent, heavy ball, Nesterov with restarts, L-BFGS, Adam | [`descent`] |
-//! | neural collapse: NC1, NC2, NC3 of a point | [`metrics::collapse`] |
+//! | neural collapse: NC1, NC2, NC3 of a point, or of a network from streamed features | [`metrics::collapse`] |
 //! | features of any number of samples, streamed in batches; NC1 in the conventions of the field | [`metrics::features`], [`metrics::variability`] |
+//! | the classics for balanced classes: frames, self-duality; NC4 | [`metrics::frames`], [`metrics::nearest_center`] |
 //! | the distance of a point from the minimizers, and of its singular values | [`metrics::distance`], [`metrics::singular_values`] |
 //! | what kind of point a descent has reached, and the way down from a saddle | [`metrics::landscape`], [`metrics::escape`] |
 //!

@@ -2,7 +2,7 @@
 
 use approx::assert_abs_diff_eq;
 use neural_collapse::{
-    ClassCounts, Error, Layer, Ufm,
+    Block, ClassCounts, Error, Layer, Ufm,
     faer::{Mat, Scale, mat},
     metrics::frames::{frame_distances, self_duality},
 };
@@ -96,6 +96,8 @@ fn what_divides_by_zero_is_none() {
     assert!(vanished.simplex.is_some() && vanished.orthogonal.is_some());
     assert_eq!(self_duality(mat![[0.0]].as_ref(), mat![[1.0]].as_ref()), Ok(None));
     assert_eq!(self_duality(mat![[-2.0]].as_ref(), mat![[1.0]].as_ref()), Ok(Some(4.0)));
+    let error = self_duality(mat![[1.0, 2.0]].as_ref(), mat![[1.0, 2.0]].as_ref()).unwrap_err();
+    assert_eq!(error, Error::Shape { block: Block::Product, expected: (2, 1), found: (1, 2) });
 }
 
 #[test]

@@ -40,8 +40,10 @@ use neural_collapse::{FeatureConvention, LossConvention, TrainingConvention};
   numpy.save('y.npy', torch.cat(all_labels).cpu())
 
 Example: MSELoss, weight_decay=5e-4 on the last layer, 1e-5/2 times the mean of |h|^2 in the loss:
-  measure --weights W.npy --bias b.npy --features H.npy --labels y.npy --layer-decay 5e-4 --feature-decay 1e-5 \\
-    --loss-convention mean --feature-convention mean")]
+  measure --weights W.npy --bias b.npy --features H.npy --labels y.npy \\
+    --layer-decay 5e-4 --loss-convention mean --feature-decay 1e-5 --feature-convention mean
+
+What every line of the table means, with an example from training to figure: docs/measure.md")]
 pub(crate) struct Flags {
     /// Weights W_1 ... W_L of the linear layers after the features, each (out, in), or their product alone
     #[arg(long, num_args = 1.., required = true, value_name = "ARRAY")]

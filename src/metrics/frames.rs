@@ -8,8 +8,8 @@
 use faer::{Mat, MatRef, Scale};
 
 use crate::{
-    error::Error,
-    matrices::{first_not_finite, try_zeros},
+    error::{Block, Error},
+    matrices::{check_shape, first_not_finite, try_zeros},
 };
 
 /// How far one vector a class is from the frames of balanced neural collapse.
@@ -101,16 +101,13 @@ pub fn frame_distances(vectors: MatRef<'_, f64>) -> Result<FrameDistances, Error
 ///
 /// # Errors
 ///
-/// [`Error::MatrixNotFinite`].
-///
-/// # Panics
-///
-/// Where the shapes do not match.
+/// [`Error::Shape`] where the shapes do not match, with the one that the means ask for; [`Error::MatrixNotFinite`].
 ///
 /// # References
 ///
 /// Papyan, Han, Donoho 2020, figure 5.
 pub fn self_duality(classifiers: MatRef<'_, f64>, means: MatRef<'_, f64>) -> Result<Option<f64>, Error> {
+    check_shape(Block::Product, (means.ncols(), means.nrows()), classifiers.shape())?;
     for matrix in [classifiers, means] {
         check_matrix(matrix)?;
     }

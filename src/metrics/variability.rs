@@ -7,6 +7,12 @@ use crate::{error::Error, matrices::try_zeros, theory::spectrum::dense_svd};
 /// Which matrix Σ_B the scatter within classes is compared with, Σ_W = Σ (h - h̄_k)(h - h̄_k)ᵀ/N being the same in all.
 ///
 /// With balanced classes the first three agree; under imbalance they differ by factors.
+///
+/// All of them divide by the squared distance of the class means in every direction, so that the direction in which
+/// the means are closest decides. Where minority classes have collapsed, which is where the theory says that they must,
+/// their means differ by noise alone, and NC1 is large or as good as random in a network that has reached its optimum:
+/// [`FeatureStatistics::trace_ratio`](super::features::FeatureStatistics::trace_ratio), which sums up before
+/// it divides, tells of the variability there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Nc1Convention {
