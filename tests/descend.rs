@@ -71,6 +71,13 @@ fn figures_are_written_whole() {
     let figure = std::fs::read_to_string(&path).unwrap();
     assert!(figure.trim_end().ends_with("</svg>") && figure.contains("relative gap"));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+
+    // A folder in its place: an error, and nothing left of the attempt.
+    let taken = folder.join("taken.svg");
+    std::fs::create_dir(&taken).unwrap();
+    let output = program("descend", &format!("{MODEL} --plot {}", taken.display())).output().unwrap();
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("taken.svg"));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -11,10 +11,13 @@ pub(crate) fn check(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Writes to a temporary file and renames it.
+/// Writes to a temporary file and renames it; where that fails nothing is left of it.
 pub(crate) fn write(path: &Path, svg: &str) -> Result<(), String> {
-    let failed = |error: io::Error| format!("--plot {}: {error}", path.display());
     let temporary = path.with_extension("svg.part");
-    std::fs::write(&temporary, svg).map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
+    let written = std::fs::write(&temporary, svg).and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|error: io::Error| {
+        // It may never have been there.
+        std::fs::remove_file(&temporary).unwrap_or_default();
+        format!("--plot {}: {error}", path.display())
+    })
 }
