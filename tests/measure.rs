@@ -234,7 +234,7 @@ fn layers_that_do_not_fit_are_named() {
         ),
         (FLAGS.replace("--feature-decay 1e-2", "--feature-decay nan"), "--feature-decay: feature decay: NaN given"),
         (format!("{FLAGS} --plot figure.png"), "--plot figure.png: a name that ends in .svg is accepted"),
-        (format!("{FLAGS} --plot missing/figure.svg"), "--plot missing/figure.svg: No such file"),
+        (format!("{FLAGS} --plot missing/figure.svg"), "--plot missing/figure.svg: there is no such folder"),
     ];
     for (arguments, expected) in cases {
         let message = refusal(&arguments, &folder);

@@ -2,13 +2,19 @@
 
 use std::{io, path::Path};
 
-/// Whether the name of a figure is one, before any work is done for it.
+/// Whether a figure can be there, before any work is done for it.
 pub(crate) fn check(path: &Path) -> Result<(), String> {
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg")) {
-        Ok(())
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let wrong = if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg")) {
+        "a name that ends in .svg is accepted"
+    } else if !folder.is_dir() {
+        "there is no such folder"
+    } else if path.is_dir() {
+        "this is a folder"
     } else {
-        Err(format!("--plot {}: a name that ends in .svg is accepted", path.display()))
-    }
+        return Ok(());
+    };
+    Err(format!("--plot {}: {wrong}", path.display()))
 }
 
 /// Writes to a temporary file and renames it; where that fails nothing is left of it.
