@@ -295,3 +295,16 @@ fn what_divides_by_zero_is_none() {
     let equal = gather(Mat::<f64>::from_fn(2, 4, |i, j| (i + j % 2) as f64).as_ref(), &[0, 0, 1, 1], 2, &[]);
     assert_eq!((equal.nc1(Nc1Convention::Global), equal.trace_ratio()), (Ok(None), Ok(None)));
 }
+
+/// Squares of such distances are below the range of `f64`: a number all the same, or none.
+#[test]
+fn tiny_features_have_no_nan() {
+    let features = neural_collapse::faer::mat![[6.6e-261, 4.1e-314, 6.6e-261]];
+    let statistics = gather(features.as_ref(), &[1, 2, 0], 3, &[3]);
+    for convention in CONVENTIONS {
+        assert!(statistics.nc1(convention).unwrap().is_none_or(|nc1| nc1 == 0.0), "{convention:?}");
+    }
+    assert!(
+        [statistics.trace_ratio(), statistics.class_distance_normalized_variance()].map(Result::unwrap) == [None; 2]
+    );
+}

@@ -177,6 +177,9 @@ fn bad_arrays_are_named() {
         (message(&npy("<i8", false, "(5, 2)", &[0; 80])), "integers given, floats are needed"),
         (message(&npy("<f8", false, "(10,)", &[0; 80])), "it has the shape (10,), a matrix is needed"),
         (message(&npy("<f8", false, "(5, 2, 1)", &[0; 80])), "it has the shape 5 x 2 x 1, a matrix is needed"),
+        // What would take a parser longer than a person waits.
+        (message(&npy("<f8", false, &format!("(5, 2{}", "(".repeat(40)), &[0; 80])), "brackets in its header"),
+        (message(&npy("<f8", false, &format!("({}5, 2)", " ".repeat(20_000)), &[0; 80])), "a header of 10000 bytes"),
         (message(&npy("<f8", false, "(4611686018427387904, 2)", &[0; 80])), "the file is truncated"),
         (message(&infinite), "entry 1 of row 3 (counted from 0) is inf"),
         (

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,11 @@ use safetensors::{Dtype, tensor::Metadata};
 
 /// What an .npy file begins with.
 const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// The longest .npy header that is read, a limit of NumPy's own, and its most brackets: the parser takes
+/// twice as long for every one that is not closed. Plain arrays have two.
+const LONGEST_NPY_HEADER: usize = 10_000;
+const MOST_BRACKETS: usize = 12;
 
 /// The longest header that is read of a safetensors file: 100 MB, the limit of its crate.
 const LONGEST_HEADER: u64 = 100_000_000;
@@ -227,6 +232,7 @@ fn open_npy(path: &Path) -> Result<Array, String> {
                     FILE.safetensors:TENSOR"
             .into());
     }
+    check_npy_header(&mut file)?;
     file.rewind().map_err(|error| error.to_string())?;
     let header = NpyHeader::from_reader(&mut file).map_err(|error| format!("unreadable .npy header: {error}"))?;
     let offset = file.stream_position().map_err(|error| error.to_string())?;
@@ -251,6 +257,20 @@ fn open_npy(path: &Path) -> Result<Array, String> {
         fortran: file.order() == Order::Fortran,
         offset,
     })
+}
+
+/// Whether the header, a Python literal up to the end of its line, is one to parse.
+fn check_npy_header(file: &mut impl BufRead) -> Result<(), String> {
+    let mut line = Vec::new();
+    file.take(LONGEST_NPY_HEADER as u64).read_until(b'\n', &mut line).map_err(|error| error.to_string())?;
+    if line.len() == LONGEST_NPY_HEADER {
+        return Err(format!("a header of {LONGEST_NPY_HEADER} bytes and more: shorter ones are accepted"));
+    }
+    let brackets = line.iter().filter(|byte| b"([{".contains(byte)).count();
+    if brackets > MOST_BRACKETS {
+        return Err(format!("{brackets} brackets in its header: at most {MOST_BRACKETS} are accepted"));
+    }
+    Ok(())
 }
 
 fn open_tensor(path: &Path, tensor: Option<&str>) -> Result<Array, String> {

@@ -65,7 +65,8 @@ pub(crate) fn nc1(
         return Ok(None);
     }
     let within = along(svd.left.subcols(0, rank))?;
-    let trace: f64 = within.iter().zip(svd.values.iter()).map(|(sum, value)| sum / (samples * value * value)).sum();
+    // One after the other: the square of a singular value may be below the range of `f64`.
+    let trace: f64 = within.iter().zip(svd.values.iter()).map(|(sum, value)| sum / samples / value / value).sum();
     Ok(Some(if convention == Nc1Convention::Undivided { classes * trace } else { trace }))
 }
 
