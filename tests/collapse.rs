@@ -177,6 +177,23 @@ fn what_divides_by_zero_is_none() {
     assert!(matches!(collapse(&ufm.minimizer().unwrap(), &point), Err(Error::BiasPresence { .. })));
 }
 
+/// Decays so far apart that squares of the features' singular values are beyond the range of `f64`.
+#[test]
+fn squares_may_leave_the_range_of_floats() {
+    let counts: ClassCounts = "2,1x2".parse().unwrap();
+    let minimizer = Ufm::biased(counts, [Layer::new(3, 8.4e298)], 3.2e-322).unwrap().minimizer().unwrap();
+    let feature = minimizer.directions()[0].feature;
+    assert!(minimizer.rank() == 2 && feature.is_finite() && feature.powi(2).is_infinite());
+    // The metrics do not depend on sizes.
+    let (weights, features, bias) = minimizer.parameters().unwrap().into_parts();
+    let point = Parameters::new(minimizer.ufm(), weights, Scale(1e-155) * features, bias).unwrap();
+    let collapse = collapse(&minimizer, &point).unwrap();
+    // Numbers of order one after a dozen operations.
+    for metric in [collapse.nc2_classifier, collapse.nc2_features, collapse.nc3, collapse.alignment] {
+        assert!(metric.unwrap() < 16.0 * f64::EPSILON, "{collapse:?}");
+    }
+}
+
 fn point_of(ufm: &Ufm) -> Parameters {
     Parameters::gaussian(ufm, 1.0, &mut rng(0)).unwrap()
 }

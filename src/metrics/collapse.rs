@@ -134,13 +134,17 @@ fn in_class_space(
     let spectrum = minimizer.spectrum();
     let classifiers = to_unit_size(spectrum.left_transposed_times(product))?;
     let means = to_unit_size(spectrum.right_transposed_times(weighted_means.transpose()))?;
-    let distance =
-        |gram: Mat<f64>, promised: &dyn Fn(&Direction) -> f64| distance_to_diagonal(gram, minimizer.expanded(promised));
+    // In units of the largest, so that no square leaves the range of `f64`.
+    let distance = |matrix: Mat<f64>, promised: &dyn Fn(&Direction) -> f64, power| {
+        let values = minimizer.expanded(promised);
+        let largest = values.iter().copied().fold(0.0, f64::max);
+        distance_to_diagonal(matrix, values.into_iter().map(|value| (value / largest).powi(power)).collect())
+    };
     Ok(Collapse {
         nc1: None,
-        nc2_classifier: distance(&classifiers * classifiers.transpose(), &|direction| direction.product.powi(2)),
-        nc2_features: distance(&means * means.transpose(), &|direction| direction.feature.powi(2)),
-        nc3: distance(&classifiers * means.transpose(), &|direction| direction.prediction),
+        nc2_classifier: distance(&classifiers * classifiers.transpose(), &|direction| direction.product, 2),
+        nc2_features: distance(&means * means.transpose(), &|direction| direction.feature, 2),
+        nc3: distance(&classifiers * means.transpose(), &|direction| direction.prediction, 1),
         alignment: alignment(minimizer, classifiers.as_ref(), means.as_ref()),
     })
 }
@@ -160,12 +164,14 @@ fn to_unit_size(mut matrix: Mat<f64>) -> Result<Mat<f64>, Error> {
 
 /// ‖⟨A⟩ - ⟨diag((w² + N λ_H)/σ) Bᵀ⟩‖ over the directions kept, of A and Bᵀ up to their sizes.
 ///
-/// (w² + N λ_H)/σ = w/h: of the two the quotient is the one that stays in the range of `f64`.
+/// (w² + N λ_H)/σ = w/h, each in units of the largest: so the quotient stays in the range of `f64`.
 fn alignment(minimizer: &Minimizer, classifiers: MatRef<'_, f64>, means: MatRef<'_, f64>) -> Option<f64> {
     let rank = minimizer.rank();
     let (classifiers, means) = (classifiers.subrows(0, rank), means.subrows(0, rank));
-    let factors = minimizer.kept(|direction| direction.product / direction.feature);
-    let aligned = (Scale(1.0 / factors.norm_max()) * factors).as_diagonal() * means;
+    let largest = |of: fn(&Direction) -> f64| minimizer.directions().iter().map(of).fold(0.0, f64::max);
+    let (product, feature) = (largest(|direction| direction.product), largest(|direction| direction.feature));
+    let factors = minimizer.kept(|direction| (direction.product / product) / (direction.feature / feature));
+    let aligned = factors.as_diagonal() * means;
     let (size, aligned_size) = (classifiers.norm_l2(), aligned.norm_l2());
     (size > 0.0 && aligned_size > 0.0)
         .then(|| (Scale(1.0 / size) * classifiers - Scale(1.0 / aligned_size) * aligned).norm_l2())
