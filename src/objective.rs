@@ -79,7 +79,8 @@ impl Ufm {
         let square = |matrix: MatRef<'_, f64>| matrix.squared_norm_l2();
         let fit = square(residual.as_ref()) / (2.0 * self.samples() as f64);
         let layers = self.layers().iter().zip(&parameters.weights);
-        let weights: f64 = layers.map(|(layer, weights)| layer.decay / 2.0 * square(weights.as_ref())).sum();
-        fit + weights + self.feature_decay() / 2.0 * square(parameters.features.as_ref())
+        // Halved last: half of a decay below the normal numbers would have lost a digit.
+        let weights: f64 = layers.map(|(layer, weights)| layer.decay * square(weights.as_ref()) / 2.0).sum();
+        fit + weights + self.feature_decay() * square(parameters.features.as_ref()) / 2.0
     }
 }

@@ -136,3 +136,14 @@ fn at_zero_the_objective_is_that_of_the_labels() {
     let ufm = model(&[3, 2], &[4, 3, 2], false);
     assert_eq!(ufm.objective(&Parameters::zeros(&ufm).unwrap()), Ok(0.5));
 }
+
+/// A subnormal decay is rounded once, when it is given, and has its minimum as it is.
+#[test]
+fn subnormal_decays_keep_their_digits() {
+    let counts = ClassCounts::new([31]).unwrap();
+    let ufm = Ufm::bias_free(counts, [Layer::new(3, 4.0215293605394155e-87)], 1.65779978e-316).unwrap();
+    let minimizer = ufm.minimizer().unwrap();
+    let reached = ufm.objective(&minimizer.parameters().unwrap()).unwrap();
+    // 31 columns of 3 numbers, each after a few operations.
+    assert!((reached / minimizer.objective() - 1.0).abs() <= 31.0 * f64::EPSILON, "{reached:e}");
+}

@@ -323,8 +323,8 @@ impl<'a> Kernel<'a> {
     fn value(&self, point: &Parameters) -> f64 {
         let fit: f64 = self.parts.iter().map(|part| part.fits.iter().sum::<f64>()).sum();
         let layers = self.ufm.layers().iter().zip(&point.weights);
-        let weights: f64 = layers.map(|(layer, weights)| 0.5 * layer.decay * weights.squared_norm_l2()).sum();
-        let features = 0.5 * self.ufm.feature_decay() * self.feature_sums().square;
+        let weights: f64 = layers.map(|(layer, weights)| 0.5 * (layer.decay * weights.squared_norm_l2())).sum();
+        let features = 0.5 * (self.ufm.feature_decay() * self.feature_sums().square);
         fit / (2.0 * self.ufm.samples() as f64) + weights + features
     }
 
