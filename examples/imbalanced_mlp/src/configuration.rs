@@ -1,0 +1,166 @@
+//! Everything that decides what a run does: a checkpoint of one configuration is of no use to another.
+
+use anyhow::{Context, Result, bail, ensure};
+use neural_collapse::{
+    ClassCounts, Layer, Ufm,
+    rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{data::TrainingSet, network::Shape};
+
+/// Numbers that a network may have: with their gradients and moments 16 GB.
+const MOST_WEIGHTS: usize = 1 << 30;
+
+/// What a run does. Its data are told apart by a checksum, not by the path of their files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Configuration {
+    pub counts: String,
+    pub data_checksum: u32,
+    pub width: usize,
+    pub layer_decay: Vec<f64>,
+    pub feature_decay: f64,
+    pub bias: bool,
+    pub learning_rate: f64,
+    /// The shares of the run after which the learning rate falls to a tenth.
+    pub drop_at: Vec<f64>,
+    /// Samples of a step, at most N.
+    pub batch: usize,
+    pub epochs: u64,
+    pub interval: u64,
+    pub seed: u64,
+}
+
+impl Configuration {
+    /// The unconstrained features model of the linear layers.
+    ///
+    /// # Errors
+    ///
+    /// Decays that are not positive, a width of zero, no layers.
+    pub fn ufm(&self, counts: &ClassCounts) -> Result<Ufm> {
+        let layers: Vec<_> = self.layer_decay.iter().map(|&decay| Layer::new(self.width, decay)).collect();
+        let make = if self.bias { Ufm::biased } else { Ufm::bias_free };
+        make(counts.clone(), layers, self.feature_decay).context("--width, --layer-decay, --feature-decay")
+    }
+
+    /// The network for these data.
+    ///
+    /// # Errors
+    ///
+    /// More weights than fit in memory.
+    pub fn shape(&self, set: &TrainingSet) -> Result<Shape> {
+        let shape = Shape {
+            inputs: set.inputs,
+            width: self.width,
+            layers: self.layer_decay.len(),
+            classes: set.counts.classes(),
+            bias: self.bias,
+        };
+        match shape.weights() {
+            Some(weights) if weights <= MOST_WEIGHTS => Ok(shape),
+            _ => bail!(
+                "--width {}, --layers {}: the network would have more than the {MOST_WEIGHTS} weights that are \
+                 accepted",
+                shape.width,
+                shape.layers
+            ),
+        }
+    }
+
+    /// Steps of an epoch over so many samples: the last one has what is left.
+    #[must_use]
+    pub fn steps_per_epoch(&self, samples: usize) -> u64 {
+        samples.div_ceil(self.batch) as u64
+    }
+
+    /// The learning rate of an epoch, from 0.
+    #[must_use]
+    pub fn rate(&self, epoch: u64) -> f64 {
+        let passed = |share: &&f64| epoch as f64 >= **share * self.epochs as f64;
+        let drops = self.drop_at.iter().filter(passed).count();
+        // Divided: 1e-4 · 0.1 is not the double closest to 1e-5.
+        (0..drops).fold(self.learning_rate, |rate, _| rate / 10.0)
+    }
+
+    /// The order of the samples in an epoch: a matter of the seed and the epoch alone, so that a run that goes on
+    /// sees what it would have seen.
+    #[must_use]
+    pub fn order(&self, epoch: u64, samples: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..samples).collect();
+        if self.batch < samples {
+            // Another generator than that of the weights, and from it the seed of the epoch.
+            let mut seeds = Xoshiro256PlusPlus::seed_from_u64(!self.seed);
+            let seed = (0..epoch).fold(seeds.next_u64(), |_, _| seeds.next_u64());
+            order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
+        }
+        order
+    }
+
+    /// Whether a checkpoint of `other` can go on as this.
+    ///
+    /// # Errors
+    ///
+    /// Names the first entry that differs.
+    pub fn check_same(&self, other: &Self) -> Result<()> {
+        let entries = |configuration: &Self| serde_json::to_value(configuration);
+        let (own, others) = (entries(self)?, entries(other)?);
+        let (Some(own), Some(others)) = (own.as_object(), others.as_object()) else { return Ok(()) };
+        for (name, value) in own {
+            let theirs = others.get(name).unwrap_or(&serde_json::Value::Null);
+            ensure!(
+                theirs == value,
+                "the checkpoint is of another configuration: {name} is {theirs} there and {value} here"
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn configuration() -> Configuration {
+        Configuration {
+            counts: "4,2".into(),
+            data_checksum: 0,
+            width: 8,
+            layer_decay: vec![1e-3; 2],
+            feature_decay: 1e-4,
+            bias: true,
+            learning_rate: 1e-4,
+            drop_at: vec![0.5, 0.75],
+            batch: 4,
+            epochs: 8,
+            interval: 1,
+            seed: 0,
+        }
+    }
+
+    #[test]
+    fn rates_fall_to_a_tenth() {
+        let configuration = configuration();
+        assert_eq!([0, 3, 4, 5, 6, 7].map(|epoch| configuration.rate(epoch)), [1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6]);
+    }
+
+    #[test]
+    fn an_epoch_has_every_sample_once_in_its_own_order() {
+        let configuration = configuration();
+        let (mut first, second) = (configuration.order(0, 100), configuration.order(1, 100));
+        assert_ne!(first, second);
+        assert_eq!(second, configuration.order(1, 100));
+        first.sort_unstable();
+        assert_eq!(first, (0..100).collect::<Vec<_>>());
+        assert_eq!(configuration.steps_per_epoch(6), 2);
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let configuration = configuration();
+        assert!(configuration.check_same(&configuration.clone()).is_ok());
+        let other = Configuration { width: 9, ..configuration.clone() };
+        let message = configuration.check_same(&other).unwrap_err().to_string();
+        assert!(message.ends_with("width is 9 there and 8 here"), "{message}");
+    }
+}

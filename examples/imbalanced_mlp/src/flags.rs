@@ -1,0 +1,232 @@
+//! The command line.
+
+use std::{path::PathBuf, str::FromStr};
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::Device;
+use clap::{Parser, ValueEnum};
+use neural_collapse::ClassCounts;
+
+use crate::{
+    configuration::Configuration,
+    data::{Source, TrainingSet},
+};
+
+/// Layers that a linear network may have: a slip of the finger must not ask for all memory.
+const MOST_LAYERS: usize = 1000;
+
+/// Measurements of a run where no interval is given.
+const MEASUREMENTS: u64 = 200;
+
+/// Trains a network on imbalanced real images, and watches its last layers end where the theory says.
+///
+/// A multilayer perceptron with six hidden layers makes features of images, L linear layers make outputs of features.
+/// Training minimizes half the squared error, averaged over samples, with decays on the linear layers and on the
+/// features; the theory gives the minimum of that over all features, and what the linear layers and the class means
+/// look like there, from the class counts and the decays alone.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "imbalanced-mlp", version, max_term_width = 100)]
+#[command(after_help = "Examples:
+  the digits that come with the program, a minute:
+    imbalanced-mlp
+  the CIFAR-10 profile of the paper, from the folder of the official binary files:
+    imbalanced-mlp --data cifar10 cifar-10-batches-bin --width 512 --epochs 12000 --out results/cifar10
+  the letters profile of the paper, from two files in the format of EMNIST:
+    imbalanced-mlp --data idx images.gz labels.gz --profile emnist-letters --width 512 --epochs 12000 --out results/letters
+  going on after an interruption: the same command with --resume")]
+pub struct Flags {
+    /// Images: `digits` (1,797 of UCI, built in), `cifar10 PATH...` (files in the official binary layout, or their
+    /// folder), or `idx IMAGES LABELS` (two files in the format of MNIST and EMNIST, compressed by gzip or not)
+    #[arg(long, num_args = 1.., value_name = "SET [PATH]", default_value = "digits")]
+    data: Vec<String>,
+    /// Samples of every class, for example 500,600x5,20: a class of 500, five of 600 and one of 20 [default: 30 to 150
+    /// in five steps for digits, the paper's 100 to 500 for cifar10]
+    #[arg(long, allow_hyphen_values = true, conflicts_with = "profile")]
+    counts: Option<String>,
+    /// Class counts of the paper
+    #[arg(long, value_enum)]
+    profile: Option<Profile>,
+    /// Width of all layers, the feature dimension among them
+    #[arg(long, allow_hyphen_values = true, default_value_t = 128)]
+    width: usize,
+    /// Linear layers L after the features
+    #[arg(long, allow_hyphen_values = true, default_value_t = 1)]
+    layers: usize,
+    /// Decays `lambda_1,...,lambda_L` of the linear layers; one value serves all layers
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', default_value = "5e-4")]
+    layer_decay: Vec<f64>,
+    /// Decay `lambda_H` of the features
+    #[arg(long, allow_hyphen_values = true, default_value_t = 1e-5)]
+    feature_decay: f64,
+    /// No bias in the last layer
+    #[arg(long)]
+    no_bias: bool,
+    /// Learning rate of Adam
+    #[arg(long, allow_hyphen_values = true, default_value_t = 1e-4)]
+    learning_rate: f64,
+    /// Shares of the run after which the learning rate falls to a tenth; `never` keeps it
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', default_value = "0.5")]
+    drop_at: Vec<String>,
+    /// Samples of a step, or `full` for all of them
+    #[arg(long, allow_hyphen_values = true, default_value = "128")]
+    batch: Batch,
+    /// Epochs; the paper's are 12000
+    #[arg(long, allow_hyphen_values = true, default_value_t = 1000)]
+    epochs: u64,
+    /// Epochs between measurements and checkpoints [default: 200 measurements a run]
+    #[arg(long, allow_hyphen_values = true)]
+    interval: Option<u64>,
+    /// Seed of the weights, of the order of samples, and of which are taken from idx files
+    #[arg(long, allow_hyphen_values = true, default_value_t = 0)]
+    seed: u64,
+    /// Threads [default: one a core]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) threads: Option<usize>,
+    /// Where to train
+    #[arg(long, value_enum, default_value_t = Place::Cpu)]
+    device: Place,
+    /// Folder of the results: metrics.csv, training.svg, geometry.svg and checkpoint.safetensors
+    #[arg(long, value_name = "FOLDER", default_value = "target/imbalanced-mlp")]
+    pub(crate) out: PathBuf,
+    /// Go on from the checkpoint in the folder of the results
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Begin anew where the folder of the results has a run already
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Profile {
+    /// Two classes each of 500, 400, 300, 200 and 100
+    Cifar10,
+    /// One class of 1500, five of 600, twenty of 50
+    EmnistLetters,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Place {
+    /// This machine's cores
+    Cpu,
+    /// The first graphics card of NVIDIA
+    #[cfg(feature = "cuda")]
+    Cuda,
+    /// The graphics card that Vulkan, Metal or DirectX finds
+    #[cfg(feature = "wgpu")]
+    Wgpu,
+}
+
+/// Samples of a step.
+#[derive(Clone, Copy, Debug)]
+enum Batch {
+    Full,
+    Of(usize),
+}
+
+impl FromStr for Batch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "full" => Ok(Self::Full),
+            Ok(size) if size > 0 => Ok(Self::Of(size)),
+            _ => Err("a whole number from 1 on, or `full`, is accepted".into()),
+        }
+    }
+}
+
+impl Flags {
+    /// The training set.
+    ///
+    /// # Errors
+    ///
+    /// Names the flag, or the file, and what is accepted.
+    pub fn training_set(&self) -> Result<TrainingSet> {
+        let source = Source::from_words(&self.data)?;
+        source.load(&self.class_counts(&source)?, self.seed)
+    }
+
+    fn class_counts(&self, source: &Source) -> Result<ClassCounts> {
+        match (&self.counts, self.profile) {
+            (Some(counts), _) => counts.parse().context("--counts"),
+            (None, Some(Profile::Cifar10)) => Ok(ClassCounts::paper_cifar10()),
+            (None, Some(Profile::EmnistLetters)) => Ok(ClassCounts::paper_emnist_letters()),
+            (None, None) => source.default_counts().context("--data idx: --counts or --profile is needed"),
+        }
+    }
+
+    /// What to do with a training set.
+    ///
+    /// # Errors
+    ///
+    /// Names the flag and what it accepts.
+    pub fn configuration(&self, set: &TrainingSet) -> Result<Configuration> {
+        let positive = |flag: &str, value: u64| match value {
+            0 => bail!("{flag}: 0 given, at least 1 is accepted"),
+            _ => Ok(value),
+        };
+        positive("--width", self.width as u64)?;
+        ensure!(
+            (1..=MOST_LAYERS).contains(&self.layers),
+            "--layers: {} given, 1 to {MOST_LAYERS} are accepted",
+            self.layers
+        );
+        let samples = set.labels.len();
+        let epochs = positive("--epochs", self.epochs)?;
+        let rate = self.learning_rate;
+        ensure!(rate > 0.0 && rate.is_finite(), "--learning-rate: {rate} given, positive finite numbers are accepted");
+        Ok(Configuration {
+            counts: set.counts.to_string(),
+            data_checksum: set.checksum,
+            width: self.width,
+            layer_decay: self.layer_decays()?,
+            feature_decay: self.feature_decay,
+            bias: !self.no_bias,
+            learning_rate: rate,
+            drop_at: self.drops()?,
+            batch: match self.batch {
+                Batch::Full => samples,
+                Batch::Of(size) => size.min(samples),
+            },
+            epochs,
+            interval: positive("--interval", self.interval.unwrap_or(epochs.div_ceil(MEASUREMENTS)))?,
+            seed: self.seed,
+        })
+    }
+
+    fn layer_decays(&self) -> Result<Vec<f64>> {
+        match self.layer_decay[..] {
+            [decay] => Ok(vec![decay; self.layers]),
+            _ if self.layer_decay.len() == self.layers => Ok(self.layer_decay.clone()),
+            _ => bail!(
+                "--layer-decay: {} values given for --layers {}, one value or one a layer is accepted",
+                self.layer_decay.len(),
+                self.layers
+            ),
+        }
+    }
+
+    fn drops(&self) -> Result<Vec<f64>> {
+        if self.drop_at == ["never"] {
+            return Ok(Vec::new());
+        }
+        let share = |text: &String| {
+            let share = text.parse().ok().filter(|share: &f64| *share > 0.0 && *share < 1.0);
+            share
+                .with_context(|| format!("--drop-at: {text:?} given, numbers between 0 and 1 and `never` are accepted"))
+        };
+        self.drop_at.iter().map(share).collect()
+    }
+
+    /// Where to train.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        match self.device {
+            Place::Cpu => Device::flex(),
+            #[cfg(feature = "cuda")]
+            Place::Cuda => Device::cuda(0),
+            #[cfg(feature = "wgpu")]
+            Place::Wgpu => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        }
+    }
+}

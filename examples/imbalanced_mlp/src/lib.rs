@@ -1,0 +1,21 @@
+//! Trains a network on imbalanced real data, and watches its last layers end where the theory of `neural_collapse` says.
+//!
+//! [`flags`] are what a person asks for, [`data`] what a network learns, [`configuration`] all that decides over a run.
+//! [`network`], [`objective`], [`adam`] and [`train`] are the training; [`measure`] is its judge and knows nothing of
+//! it but weights and features; [`history`], [`checkpoint`] and [`figures`] are what stays of it; [`run`](mod@run) puts
+//! them together.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod adam;
+pub mod checkpoint;
+pub mod configuration;
+pub mod data;
+pub mod figures;
+pub mod flags;
+pub mod history;
+pub mod measure;
+pub mod network;
+pub mod objective;
+pub mod run;
+pub mod train;

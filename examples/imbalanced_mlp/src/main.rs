@@ -1,0 +1,47 @@
+//! Trains a network on imbalanced real data, and watches its last layers end where the theory says.
+//!
+//!     cargo run --release -p imbalanced-mlp
+
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use imbalanced_mlp::{flags::Flags, run::run};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let text = match main_with(&Flags::parse()) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // A reader that has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: standard output: {error}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => ExitCode::SUCCESS,
+    }
+}
+
+fn main_with(flags: &Flags) -> Result<String> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("Ctrl-C")?;
+    run(flags, &interrupted)
+}

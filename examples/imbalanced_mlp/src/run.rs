@@ -1,0 +1,302 @@
+//! A run from the command line to its figures.
+
+use std::{
+    fmt::Write as _,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use neural_collapse::theory::minimizer::Minimizer;
+
+use crate::{
+    checkpoint,
+    configuration::Configuration,
+    data::TrainingSet,
+    figures,
+    flags::Flags,
+    history::{History, Row},
+    measure::{Measurement, Snapshot, State, measure},
+    train::Trainer,
+};
+
+/// An objective this many times that of the start, or of all zeros where that is larger, has left for good.
+const DIVERGED: f64 = 1e3;
+
+/// The objective where all weights are zero: half of the one 1 of every label, squared.
+const AT_ZERO: f64 = 0.5;
+
+/// A run and what it has come to so far.
+struct Run<'a> {
+    configuration: &'a Configuration,
+    set: &'a TrainingSet,
+    minimizer: &'a Minimizer,
+    files: Files,
+    history: History,
+    /// The last measurement, and the step it was made at.
+    last: Option<(u64, Row, Snapshot)>,
+    clock: Instant,
+    /// Seconds before the checkpoint that the run went on from.
+    before: f64,
+    measuring: Duration,
+    saving: Duration,
+}
+
+/// The files of a run.
+#[derive(Debug)]
+struct Files {
+    metrics: PathBuf,
+    checkpoint: PathBuf,
+    training: PathBuf,
+    geometry: PathBuf,
+}
+
+impl Files {
+    fn new(folder: &Path) -> Self {
+        Self {
+            metrics: folder.join("metrics.csv"),
+            checkpoint: folder.join("checkpoint.safetensors"),
+            training: folder.join("training.svg"),
+            geometry: folder.join("geometry.svg"),
+        }
+    }
+}
+
+/// Runs what the command line says, and ends early, with all that there is, once `interrupted` is true. Returns what to
+/// tell of the end; the beginning is told on the standard output.
+///
+/// # Errors
+///
+/// Bad input, files that cannot be written, and training that diverges: its last good state is kept.
+pub fn run(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
+    let threads = flags.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    ensure!(threads > 0, "--threads: 0 given, at least 1 is accepted");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.with_context(|| format!("--threads {threads}"))?.install(|| run_here(flags, interrupted))
+}
+
+fn run_here(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
+    let set = flags.training_set()?;
+    let configuration = flags.configuration(&set)?;
+    let ufm = configuration.ufm(&set.counts)?;
+    let minimizer = ufm.minimizer()?;
+    let shape = configuration.shape(&set)?;
+    let files = Files::new(&flags.out);
+    prepare(flags, &files)?;
+    let mut trainer = Trainer::new(&configuration, &shape, &ufm, &set, &flags.device());
+    let (mut before, mut rows) = (0.0, Vec::new());
+    if flags.resume {
+        (trainer, before) = checkpoint::load(&files.checkpoint, &configuration, trainer).context("--resume")?;
+        let epochs = trainer.step as f64 / configuration.steps_per_epoch(set.labels.len()) as f64;
+        rows = History::read(&files.metrics).context("--resume")?;
+        // What came after the checkpoint comes again.
+        rows.retain(|row| row.epoch <= epochs);
+    }
+    println!("{}", beginning(&configuration, &set, &minimizer, trainer.step));
+    let history = History::create(&files.metrics, rows).context("--out")?;
+    let mut run = Run {
+        configuration: &configuration,
+        set: &set,
+        minimizer: &minimizer,
+        files,
+        history,
+        last: None,
+        clock: Instant::now(),
+        before,
+        measuring: Duration::ZERO,
+        saving: Duration::ZERO,
+    };
+    let first = trainer.step;
+    let ended = run.train(trainer, interrupted);
+    run.draw()?;
+    let last = ended?;
+    run.end(last - first, interrupted.load(Ordering::Relaxed))
+}
+
+/// A folder that can be written to, and holds no run but one that is to go on or to be replaced.
+fn prepare(flags: &Flags, files: &Files) -> Result<()> {
+    let folder = || format!("--out {}", flags.out.display());
+    std::fs::create_dir_all(&flags.out).with_context(folder)?;
+    let other = [&files.metrics, &files.checkpoint].into_iter().find(|file| file.exists());
+    if let (Some(file), false, false) = (other, flags.resume, flags.overwrite) {
+        bail!(
+            "{}: there is a run in this folder already ({}); --resume goes on with it, --overwrite begins anew",
+            folder(),
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+impl Run<'_> {
+    /// To the last epoch or to an interruption; the step reached.
+    fn train(&mut self, mut trainer: Trainer, interrupted: &AtomicBool) -> Result<u64> {
+        let steps = self.configuration.steps_per_epoch(self.set.labels.len());
+        let (total, interval) = (steps * self.configuration.epochs, steps * self.configuration.interval);
+        let bar = progress_bar(total, trainer.step);
+        if trainer.step == 0 {
+            self.record(&trainer)?;
+        }
+        while trainer.step < total && !interrupted.load(Ordering::Relaxed) {
+            trainer = trainer.step(self.configuration);
+            bar.set_position(trainer.step);
+            if trainer.step % interval == 0 || trainer.step == total {
+                self.record(&trainer)?;
+                if let Some((_, row, _)) = &self.last {
+                    bar.set_message(format!("epoch {}, gap {:.2e}", row.epoch, row.measurement.gap));
+                }
+            }
+        }
+        bar.finish_and_clear();
+        // Where an interruption came between two measurements, or a run goes on that was over.
+        if self.last.as_ref().is_none_or(|&(step, ..)| step != trainer.step) {
+            self.measure(&trainer)?;
+            self.save(&trainer)?;
+        }
+        Ok(trainer.step)
+    }
+
+    /// Measures, appends the measurement to the file, and saves the state, in this order: what a checkpoint stands for
+    /// has been measured.
+    fn record(&mut self, trainer: &Trainer) -> Result<()> {
+        let row = self.measure(trainer)?;
+        self.history.append(row)?;
+        self.save(trainer)
+    }
+
+    fn measure(&mut self, trainer: &Trainer) -> Result<Row> {
+        let start = Instant::now();
+        let epoch = trainer.step as f64 / self.configuration.steps_per_epoch(self.set.labels.len()) as f64;
+        let state = trainer.state()?;
+        let snapshot = if is_finite(&state) {
+            let snapshot = measure(self.minimizer, &state, &self.set.labels)?;
+            self.check(epoch, snapshot.measurement.objective)?;
+            snapshot
+        } else {
+            self.check(epoch, f64::NAN)?;
+            bail!("epoch {epoch}: a weight is not finite")
+        };
+        let seconds = self.before + self.clock.elapsed().as_secs_f64();
+        let row = Row { epoch, measurement: snapshot.measurement, seconds };
+        self.last = Some((trainer.step, row, snapshot));
+        self.measuring += start.elapsed();
+        Ok(row)
+    }
+
+    /// Whether training has diverged.
+    fn check(&self, epoch: f64, objective: f64) -> Result<()> {
+        let start = self.history.rows.first().map_or(AT_ZERO, |row| row.measurement.objective.max(AT_ZERO));
+        // Written so that NaN fails.
+        if objective < DIVERGED * start {
+            return Ok(());
+        }
+        let kept = match self.history.rows.last() {
+            Some(row) => format!("the state of epoch {} is kept in {}", row.epoch, self.files.checkpoint.display()),
+            None => "no state is kept".into(),
+        };
+        bail!(
+            "epoch {epoch}: training has diverged, the objective is {objective:e}; {kept}; a --learning-rate below {:e} \
+             is needed",
+            self.configuration.learning_rate
+        )
+    }
+
+    fn save(&mut self, trainer: &Trainer) -> Result<()> {
+        let start = Instant::now();
+        let seconds = self.before + self.clock.elapsed().as_secs_f64();
+        checkpoint::save(&self.files.checkpoint, self.configuration, trainer, seconds)?;
+        self.saving += start.elapsed();
+        Ok(())
+    }
+
+    /// The figures of what there is.
+    fn draw(&self) -> Result<()> {
+        let Some((_, row, snapshot)) = &self.last else { return Ok(()) };
+        let mut rows = self.history.rows.clone();
+        // An interruption between two measurements.
+        if rows.last().is_none_or(|last| last.epoch < row.epoch) {
+            rows.push(*row);
+        }
+        figures::training(&self.files.training, &rows)?;
+        figures::geometry(&self.files.geometry, self.minimizer, snapshot)
+    }
+
+    /// What to tell of the end.
+    fn end(&self, steps: u64, interrupted: bool) -> Result<String> {
+        let (_, row, _) = self.last.as_ref().context("nothing has been measured")?;
+        let Measurement { objective, gap, nc1, nc2_classifier, nc2_features, nc3, alignment, accuracy } =
+            row.measurement;
+        let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.3e}"));
+        let (all, measuring, saving) =
+            (self.clock.elapsed().as_secs_f64(), self.measuring.as_secs_f64(), self.saving.as_secs_f64());
+        let share = |seconds: f64| 100.0 * seconds / all;
+        let step = 1e3 * (all - measuring - saving) / steps.max(1) as f64;
+        let lines = [
+            ("ending", if interrupted { "interrupted: --resume goes on".into() } else { "last epoch".into() }),
+            ("epochs", format!("{}", row.epoch)),
+            ("steps", format!("{steps} in {all:.1} s, {step:.3} ms a step")),
+            ("", format!("{:.1} % of the time measuring, {:.1} % saving", share(measuring), share(saving))),
+            ("minimum (theory)", format!("{:.9e}", self.minimizer.objective())),
+            ("reached (network)", format!("{objective:.9e}")),
+            ("relative gap", format!("{gap:.3e}")),
+            ("NC1", number(nc1)),
+            ("NC2 classifiers", number(nc2_classifier)),
+            ("NC2 class means", number(nc2_features)),
+            ("NC3", number(nc3)),
+            ("alignment", number(alignment)),
+            ("accuracy", format!("{:.2} %", 100.0 * accuracy)),
+        ];
+        let mut text: String = lines.iter().map(|(name, value)| format!("{name:<20} {value}\n")).collect();
+        for file in [&self.files.metrics, &self.files.training, &self.files.geometry, &self.files.checkpoint] {
+            writeln!(text, "{:<20} {}", "written", file.display())?;
+        }
+        Ok(text)
+    }
+}
+
+/// What is told before training.
+fn beginning(configuration: &Configuration, set: &TrainingSet, minimizer: &Minimizer, step: u64) -> String {
+    let decays = configuration.layer_decay.iter().map(|decay| format!("{decay:e}")).collect::<Vec<_>>().join(", ");
+    let lines = [
+        ("data", format!("{} samples of {} numbers, counts {}", set.labels.len(), set.inputs, set.counts)),
+        (
+            "network",
+            format!(
+                "width {}, {} linear after the features, {}",
+                configuration.width,
+                configuration.layer_decay.len(),
+                if configuration.bias { "with bias" } else { "no bias" }
+            ),
+        ),
+        ("decays", format!("layers {decays}, features {:e}", configuration.feature_decay)),
+        (
+            "training",
+            format!(
+                "{} epochs, batches of {}, learning rate {:e}",
+                configuration.epochs, configuration.batch, configuration.learning_rate
+            ),
+        ),
+        ("minimum (theory)", format!("{:.9e}, rank {}", minimizer.objective(), minimizer.rank())),
+        ("steps done", step.to_string()),
+    ];
+    lines.iter().map(|(name, value)| format!("{name:<20} {value}\n")).collect()
+}
+
+fn progress_bar(total: u64, done: u64) -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {per_sec}, {eta} left, {msg}") {
+        bar.set_style(style);
+    }
+    bar.set_position(done);
+    bar.reset_eta();
+    bar
+}
+
+fn is_finite(state: &State) -> bool {
+    state.features.iter().all(|x| x.is_finite())
+        && state.layers.iter().all(neural_collapse::faer::Mat::is_all_finite)
+        && state.bias.iter().flatten().all(|x| x.is_finite())
+}

@@ -1,0 +1,129 @@
+//! Training, a step at a time.
+
+use std::fmt;
+
+use anyhow::Result;
+use burn::{
+    module::Module,
+    optim::{GradientsParams, ModuleOptimizer},
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use neural_collapse::Ufm;
+
+use crate::{
+    adam::optimizer,
+    configuration::Configuration,
+    data::TrainingSet,
+    measure::State,
+    network::{Network, Shape, numbers},
+    objective::objective,
+};
+
+/// Samples whose features are computed at a time for a measurement.
+const PANEL: usize = 1024;
+
+/// A network on its way, with the data it learns.
+pub struct Trainer {
+    /// The network.
+    pub network: Network,
+    /// Adam, with its moments.
+    pub optimizer: ModuleOptimizer,
+    /// Steps done.
+    pub step: u64,
+    ufm: Ufm,
+    images: Tensor<2>,
+    /// One-hot, N × K.
+    targets: Tensor<2>,
+    /// The order of the samples in an epoch.
+    order: (u64, Vec<usize>),
+}
+
+impl fmt::Debug for Trainer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trainer").field("step", &self.step).field("network", &self.network).finish_non_exhaustive()
+    }
+}
+
+impl Trainer {
+    /// A network at its start, on a device.
+    #[must_use]
+    pub fn new(configuration: &Configuration, shape: &Shape, ufm: &Ufm, set: &TrainingSet, device: &Device) -> Self {
+        let device = device.clone().autodiff();
+        let (samples, classes) = (set.labels.len(), ufm.outputs());
+        let mut targets = vec![0.0_f32; samples * classes];
+        for (row, &label) in targets.chunks_exact_mut(classes).zip(&set.labels) {
+            row[label] = 1.0;
+        }
+        Self {
+            network: shape.start(configuration.seed, &device),
+            optimizer: optimizer(&device),
+            step: 0,
+            ufm: ufm.clone(),
+            images: Tensor::from_data(TensorData::new(set.images.clone(), [samples, set.inputs]), &device),
+            targets: Tensor::from_data(TensorData::new(targets, [samples, classes]), &device),
+            order: (0, configuration.order(0, samples)),
+        }
+    }
+
+    /// One step of Adam on the next batch. By value: what is owned once is changed in place.
+    #[must_use]
+    pub fn step(mut self, configuration: &Configuration) -> Self {
+        let (epoch, images, targets) = self.batch(configuration);
+        let value = objective(&self.ufm, &self.network, images, targets);
+        let gradients = GradientsParams::from_grads(value.backward(), &self.network);
+        // The graph holds the weights as long as its value is there.
+        drop(value);
+        self.network = self.optimizer.step(configuration.rate(epoch), self.network, gradients);
+        self.step += 1;
+        self
+    }
+
+    /// The epoch, from 0, and the samples of the next step.
+    fn batch(&mut self, configuration: &Configuration) -> (u64, Tensor<2>, Tensor<2>) {
+        let [samples, _] = self.images.dims();
+        let steps = configuration.steps_per_epoch(samples);
+        let (epoch, index) = (self.step / steps, self.step % steps);
+        if steps == 1 {
+            return (epoch, self.images.clone(), self.targets.clone());
+        }
+        if self.order.0 != epoch {
+            self.order = (epoch, configuration.order(epoch, samples));
+        }
+        // Both are below the number of samples.
+        let start = usize::try_from(index).unwrap_or(0) * configuration.batch;
+        let chosen = &self.order.1[start..(start + configuration.batch).min(samples)];
+        let chosen: Vec<i64> = chosen.iter().map(|&sample| i64::try_from(sample).unwrap_or(0)).collect();
+        let length = chosen.len();
+        let chosen = Tensor::<1, Int>::from_data(TensorData::new(chosen, [length]), &self.images.device());
+        (epoch, self.images.clone().select(0, chosen.clone()), self.targets.clone().select(0, chosen))
+    }
+
+    /// The objective on all samples at once, as training computes it.
+    ///
+    /// # Errors
+    ///
+    /// Where the device fails.
+    pub fn objective(&self) -> Result<f64> {
+        let network = self.network.valid();
+        let (images, targets) = (self.images.clone().inner(), self.targets.clone().inner());
+        let value = numbers(objective(&self.ufm, &network, images, targets))?;
+        Ok(value.first().copied().map_or(f64::NAN, f64::from))
+    }
+
+    /// The last layers, and the features of all samples.
+    ///
+    /// # Errors
+    ///
+    /// Where the device fails.
+    pub fn state(&self) -> Result<State> {
+        let network = self.network.valid();
+        let images = self.images.clone().inner();
+        let [samples, _] = images.dims();
+        let mut features = Vec::with_capacity(samples * self.ufm.feature_width());
+        for start in (0..samples).step_by(PANEL) {
+            let panel = images.clone().slice([start..(start + PANEL).min(samples)]);
+            features.extend(numbers(network.features(panel))?);
+        }
+        Ok(State { layers: network.linear_layers()?, bias: network.bias()?, features })
+    }
+}
