@@ -50,8 +50,8 @@ pub fn training(path: &Path, rows: &[Row]) -> Result<()> {
         ("objective above the minimum, relative", &[("", RED, |m| Some(m.gap))]),
     ];
     let mut panels: Vec<_> = logarithmic.iter().map(|(title, lines)| logarithmic_panel(title, lines, rows)).collect();
-    let accuracy = rows.iter().map(|row| (row.epoch, row.measurement.accuracy)).collect();
-    let plots = vec![line(accuracy, RED, "")];
+    let accuracy: Vec<_> = rows.iter().map(|row| (row.epoch, row.measurement.accuracy)).collect();
+    let plots = vec![line(&accuracy, RED, "")];
     let layout = Layout::auto_from_plots(&plots).with_title("training accuracy").with_x_label("epoch");
     panels.push((plots, layout.with_y_axis_min(0.0).with_y_axis_max(1.0)));
     write(path, 2, 3, panels)
@@ -87,30 +87,29 @@ fn logarithmic_panel(title: &str, lines: &[Line], rows: &[Row]) -> (Vec<Plot>, L
     // Logarithms made here: kuva's own axis ends at 1e-10. What is not positive has none.
     let points = |of: &dyn Fn(&Measurement) -> Option<f64>| {
         let points = rows.iter().filter_map(|row| Some((row.epoch, of(&row.measurement)?)));
-        points.filter(|&(_, y)| y > 0.0).map(|(x, y)| (x, y.log10())).collect()
+        points.filter(|&(_, y)| y > 0.0).map(|(x, y)| (x, y.log10())).collect::<Vec<_>>()
     };
-    let plots: Vec<_> = lines.iter().map(|(name, color, of)| line(points(of), color, name)).collect();
+    let points: Vec<Vec<(f64, f64)>> = lines.iter().map(|(_, _, of)| points(of)).collect();
+    let exponents = || points.iter().flatten().map(|point| point.1);
+    let (low, high) = (exponents().fold(f64::INFINITY, f64::min), exponents().fold(f64::NEG_INFINITY, f64::max));
+    let plots: Vec<_> = points.iter().zip(lines).map(|(points, (name, color, _))| line(points, color, name)).collect();
     let layout = Layout::auto_from_plots(&plots)
         .with_title(title)
         .with_x_label("epoch")
-        .with_y_tick_format(TickFormat::Custom(Arc::new(power)))
+        .with_y_tick_format(TickFormat::Custom(Arc::new(|exponent| format!("1e{exponent}"))))
         .with_legend_position(LegendPosition::InsideTopRight);
+    if low > high {
+        return (plots, layout);
+    }
+    // Whole powers of ten, at most eight of them with a number.
+    let (low, high) = (low.floor(), high.ceil().max(low.floor() + 1.0));
+    let step = ((high - low) / 8.0).ceil();
+    let layout = layout.with_y_axis_min(low).with_y_axis_max(high).with_y_tick_step(step);
     (plots, layout)
 }
 
-/// A power of ten at its exponent: 1e-3, and 3e-3 between.
-fn power(exponent: f64) -> String {
-    let whole = exponent.floor();
-    let digits = 10.0_f64.powf(exponent - whole);
-    if (exponent - exponent.round()).abs() < 1e-9 {
-        format!("1e{}", exponent.round())
-    } else {
-        format!("{digits:.1}e{whole}")
-    }
-}
-
-fn line(points: Vec<(f64, f64)>, color: &str, name: &str) -> Plot {
-    let line = LinePlot::new().with_data(points).with_color(color);
+fn line(points: &[(f64, f64)], color: &str, name: &str) -> Plot {
+    let line = LinePlot::new().with_data(points.iter().copied()).with_color(color);
     Plot::Line(if name.is_empty() { line } else { line.with_legend(name) })
 }
 
@@ -125,11 +124,12 @@ fn grams(what: &str, predicted: &Gram, measured: MatRef<'_, f64>) -> Vec<(Vec<Pl
     let measured = table(&|k, l| measured[(k, l)]);
     let largest = predicted.iter().chain(&measured).flatten().fold(0.0_f64, |largest, x| largest.max(x.abs()));
     let panel = |title: String, table: Vec<Vec<f64>>| {
-        let heatmap =
-            Heatmap::new().with_data(table.clone()).with_color_map(colors(&table, largest)).with_cell_size(1.0);
+        let heatmap = Heatmap::new().with_color_map(colors(&table, largest)).with_cell_size(1.0);
+        // kuva draws the first row at the bottom; that of class 0 belongs to the top, as in a matrix.
+        let heatmap = heatmap.with_data(table.into_iter().rev());
         let plots = vec![Plot::Heatmap(heatmap)];
         let names: Vec<String> =
-            (0..classes).map(|k| if classes <= 12 { k.to_string() } else { String::new() }).collect();
+            (0..classes).map(|k| if classes <= 12 || k % 5 == 0 { k.to_string() } else { String::new() }).collect();
         let layout = Layout::auto_from_plots(&plots)
             .with_title(title)
             .with_x_label("class")
