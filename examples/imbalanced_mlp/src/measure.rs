@@ -2,14 +2,13 @@
 
 use anyhow::Result;
 use neural_collapse::{
-    ClassCounts, Error, Parameters,
-    faer::{Mat, MatRef, Scale},
+    Error,
+    faer::{Mat, MatRef},
     metrics::{
-        collapse::collapse,
+        collapse::{Collapse, network_collapse},
         features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
-        variability::Nc1Convention,
     },
-    theory::minimizer::{Direction, Minimizer},
+    theory::minimizer::Minimizer,
 };
 
 /// Samples whose features are turned into outputs at a time.
@@ -73,19 +72,11 @@ pub fn measure(minimizer: &Minimizer, state: &State, labels: &[usize]) -> Result
     let penalty: f64 = layers.map(|(layer, weights)| layer.decay / 2.0 * weights.squared_norm_l2()).sum();
     let objective = fit + penalty + ufm.feature_decay() / 2.0 * statistics.squared_norm();
     let optimum = minimizer.objective();
-    let means = statistics.means().to_owned();
-    let metrics = collapse(minimizer, &collapsed(minimizer, state, &means)?)?;
-    let measurement = Measurement {
-        objective,
-        gap: (objective - optimum) / if optimum > 0.0 { optimum } else { 1.0 },
-        nc1: statistics.nc1(Nc1Convention::Global)?,
-        nc2_classifier: metrics.nc2_classifier,
-        nc2_features: metrics.nc2_features,
-        nc3: metrics.nc3,
-        alignment: alignment(minimizer, &product, &means)?,
-        accuracy,
-    };
-    Ok(Snapshot { measurement, product, means })
+    let Collapse { nc1, nc2_classifier, nc2_features, nc3, alignment, .. } =
+        network_collapse(minimizer, product.as_ref(), &statistics)?;
+    let gap = (objective - optimum) / if optimum > 0.0 { optimum } else { 1.0 };
+    let measurement = Measurement { objective, gap, nc1, nc2_classifier, nc2_features, nc3, alignment, accuracy };
+    Ok(Snapshot { measurement, product, means: statistics.means().to_owned() })
 }
 
 /// Class means and the scatter about them: in two passes, which for few classes are cheaper than one.
@@ -126,52 +117,10 @@ fn fit(product: &Mat<f64>, bias: Option<&[f64]>, features: MatRef<'_, f32>, labe
     (squares / (2.0 * samples), right as f64 / samples)
 }
 
-/// The same network with every feature at its class mean: NC2 and NC3 know no more of the features.
-fn collapsed(minimizer: &Minimizer, state: &State, means: &Mat<f64>) -> Result<Parameters, Error> {
-    let ufm = minimizer.ufm();
-    let counts = ufm.class_counts().map_or(&[][..], ClassCounts::counts);
-    let mut features = Mat::zeros(means.nrows(), counts.iter().map(|&count| usize::try_from(count).unwrap_or(0)).sum());
-    let classes = counts.iter().enumerate().flat_map(|(k, &count)| (0..count).map(move |_| k));
-    for (mut column, k) in features.col_iter_mut().zip(classes) {
-        column.copy_from(means.col(k));
-    }
-    let bias = state.bias.as_ref().map(|bias| bias.iter().copied().collect());
-    Parameters::new(ufm, state.layers.clone(), features, bias)
-}
-
-/// ‖⟨A⟩ - ⟨diag((w² + N λ_H)/σ) Bᵀ⟩‖ over the directions kept, with A = Uᵀ W_{L:1} and B = H̄ D V; none where one of
-/// the two is zero (Liu 2024, Theorem 4.3).
-fn alignment(minimizer: &Minimizer, product: &Mat<f64>, means: &Mat<f64>) -> Result<Option<f64>, Error> {
-    let (ufm, rank) = (minimizer.ufm(), minimizer.rank());
-    let counts = ufm.class_counts().ok_or(Error::NoClassCounts)?.counts();
-    let penalty = ufm.samples() as f64 * ufm.feature_decay();
-    let ratio = |direction: &Direction| {
-        std::iter::repeat_n((direction.product.powi(2) + penalty) / direction.target, direction.multiplicity)
-    };
-    let ratios: Vec<f64> = minimizer.directions().iter().flat_map(ratio).take(rank).collect();
-    let mut weighted = means.clone();
-    for (mut mean, &count) in weighted.col_iter_mut().zip(counts) {
-        mean *= Scale((count as f64).sqrt());
-    }
-    let mut classifiers = minimizer.spectrum().left_vectors(rank)?.transpose() * product;
-    let mut turned = minimizer.spectrum().right_vectors(rank)?.transpose() * weighted.transpose();
-    for (mut row, ratio) in turned.row_iter_mut().zip(ratios) {
-        row *= Scale(ratio);
-    }
-    for matrix in [&mut classifiers, &mut turned] {
-        let norm = matrix.norm_l2();
-        if !(norm > 0.0) {
-            return Ok(None);
-        }
-        *matrix *= Scale(1.0 / norm);
-    }
-    Ok(Some((classifiers - turned).norm_l2()))
-}
-
 #[cfg(test)]
 mod tests {
     use neural_collapse::{
-        Layer, Ufm,
+        ClassCounts, Layer, Ufm,
         rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
     };
 
