@@ -20,14 +20,14 @@ const MEASUREMENTS: u64 = 200;
 
 /// Trains a network on imbalanced real images, and watches its last layers end where the theory says.
 ///
-/// A multilayer perceptron with six hidden layers makes features of images, L linear layers make outputs of features.
-/// Training minimizes half the squared error, averaged over samples, with decays on the linear layers and on the
-/// features; the theory gives the minimum of that over all features, and what the linear layers and the class means
-/// look like there, from the class counts and the decays alone.
+/// A multilayer perceptron with six hidden layers makes features H of images, L linear layers make outputs of features.
+/// Training minimizes 1/(2N) |W_L...W_1 H + b 1' - Y|^2 + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2. The theory gives
+/// the minimum of that over all features whatsoever, and what the linear layers and the class means look like there,
+/// from the class counts and the decays alone: how close does a network come?
 #[derive(Clone, Debug, Parser)]
 #[command(name = "imbalanced-mlp", version, max_term_width = 100)]
 #[command(after_help = "Examples:
-  the digits that come with the program, a minute:
+  the digits that come with the program, seconds:
     imbalanced-mlp
   the CIFAR-10 profile of the paper, from the folder of the official binary files:
     imbalanced-mlp --data cifar10 cifar-10-batches-bin --width 512 --epochs 12000 --out results/cifar10
@@ -52,17 +52,17 @@ pub struct Flags {
     /// Linear layers L after the features
     #[arg(long, allow_hyphen_values = true, default_value_t = 1)]
     layers: usize,
-    /// Decays `lambda_1,...,lambda_L` of the linear layers; one value serves all layers
+    /// Decays lambda_1,...,lambda_L of the linear layers; one value serves all layers
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',', default_value = "5e-4")]
     layer_decay: Vec<f64>,
-    /// Decay `lambda_H` of the features
-    #[arg(long, allow_hyphen_values = true, default_value_t = 1e-5)]
+    /// Decay lambda_H of the features
+    #[arg(long, allow_hyphen_values = true, default_value = "1e-5")]
     feature_decay: f64,
     /// No bias in the last layer
     #[arg(long)]
     no_bias: bool,
     /// Learning rate of Adam
-    #[arg(long, allow_hyphen_values = true, default_value_t = 1e-4)]
+    #[arg(long, allow_hyphen_values = true, default_value = "1e-4")]
     learning_rate: f64,
     /// Shares of the run after which the learning rate falls to a tenth; `never` keeps it
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',', default_value = "0.5")]

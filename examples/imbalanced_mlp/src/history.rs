@@ -39,7 +39,7 @@ impl History {
     ///
     /// Where the file cannot be written.
     pub fn create(path: &Path, rows: Vec<Row>) -> Result<Self> {
-        let text: String = rows.iter().map(|row| format!("{}\n", line(row))).collect();
+        let text = rows.iter().map(|row| format!("{}\n", line(row))).collect::<Vec<_>>().concat();
         write_whole(path, format!("{HEADER}\n{text}").as_bytes())?;
         let file = OpenOptions::new().append(true).open(path).with_context(|| path.display().to_string())?;
         Ok(Self { rows, path: path.to_owned(), file })

@@ -2,7 +2,7 @@
 //!
 //! [`flags`] are what a person asks for, [`data`] what a network learns, [`configuration`] all that decides over a run.
 //! [`network`], [`objective`], [`adam`] and [`train`] are the training; [`measure`] is its judge and knows nothing of
-//! it but weights and features; [`history`], [`checkpoint`] and [`figures`] are what stays of it; [`run`](mod@run) puts
+//! it but weights and features; [`history`], [`checkpoint`], [`figures`] and [`report`] are what stays of it; [`run`](mod@run) puts
 //! them together.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -17,5 +17,6 @@ pub mod history;
 pub mod measure;
 pub mod network;
 pub mod objective;
+pub mod report;
 pub mod run;
 pub mod train;

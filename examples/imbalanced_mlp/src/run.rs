@@ -1,7 +1,6 @@
 //! A run from the command line to its figures.
 
 use std::{
-    fmt::Write as _,
     io::IsTerminal,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -19,7 +18,8 @@ use crate::{
     figures,
     flags::Flags,
     history::{History, Row},
-    measure::{Measurement, Snapshot, State, measure},
+    measure::{Snapshot, State, measure},
+    report::{self, Times},
     train::Trainer,
 };
 
@@ -63,6 +63,11 @@ impl Files {
             geometry: folder.join("geometry.svg"),
         }
     }
+
+    fn list(&self) -> String {
+        let files = [&self.metrics, &self.training, &self.geometry, &self.checkpoint];
+        report::table(&files.map(|file| ("written", file.display().to_string())))
+    }
 }
 
 /// Runs what the command line says, and ends early, with all that there is, once `interrupted` is true. Returns what to
@@ -95,7 +100,7 @@ fn run_here(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
         // What came after the checkpoint comes again.
         rows.retain(|row| row.epoch <= epochs);
     }
-    println!("{}", beginning(&configuration, &set, &minimizer, trainer.step));
+    println!("{}", report::beginning(&configuration, &set, &minimizer, trainer.step));
     let history = History::create(&files.metrics, rows).context("--out")?;
     let mut run = Run {
         configuration: &configuration,
@@ -112,8 +117,10 @@ fn run_here(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
     let first = trainer.step;
     let ended = run.train(trainer, interrupted);
     run.draw()?;
-    let last = ended?;
-    run.end(last - first, interrupted.load(Ordering::Relaxed))
+    let steps = ended? - first;
+    let (_, row, _) = run.last.as_ref().context("nothing has been measured")?;
+    let times = Times { all: run.clock.elapsed(), measuring: run.measuring, saving: run.saving };
+    Ok(report::ending(&configuration, &minimizer, row, steps, times) + &run.files.list())
 }
 
 /// A folder that can be written to, and holds no run but one that is to go on or to be replaced.
@@ -143,7 +150,7 @@ impl Run<'_> {
         while trainer.step < total && !interrupted.load(Ordering::Relaxed) {
             trainer = trainer.step(self.configuration);
             bar.set_position(trainer.step);
-            if trainer.step % interval == 0 || trainer.step == total {
+            if trainer.step.is_multiple_of(interval) || trainer.step == total {
                 self.record(&trainer)?;
                 if let Some((_, row, _)) = &self.last {
                     bar.set_message(format!("epoch {}, gap {:.2e}", row.epoch, row.measurement.gap));
@@ -223,66 +230,6 @@ impl Run<'_> {
         figures::training(&self.files.training, &rows)?;
         figures::geometry(&self.files.geometry, self.minimizer, snapshot)
     }
-
-    /// What to tell of the end.
-    fn end(&self, steps: u64, interrupted: bool) -> Result<String> {
-        let (_, row, _) = self.last.as_ref().context("nothing has been measured")?;
-        let Measurement { objective, gap, nc1, nc2_classifier, nc2_features, nc3, alignment, accuracy } =
-            row.measurement;
-        let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.3e}"));
-        let (all, measuring, saving) =
-            (self.clock.elapsed().as_secs_f64(), self.measuring.as_secs_f64(), self.saving.as_secs_f64());
-        let share = |seconds: f64| 100.0 * seconds / all;
-        let step = 1e3 * (all - measuring - saving) / steps.max(1) as f64;
-        let lines = [
-            ("ending", if interrupted { "interrupted: --resume goes on".into() } else { "last epoch".into() }),
-            ("epochs", format!("{}", row.epoch)),
-            ("steps", format!("{steps} in {all:.1} s, {step:.3} ms a step")),
-            ("", format!("{:.1} % of the time measuring, {:.1} % saving", share(measuring), share(saving))),
-            ("minimum (theory)", format!("{:.9e}", self.minimizer.objective())),
-            ("reached (network)", format!("{objective:.9e}")),
-            ("relative gap", format!("{gap:.3e}")),
-            ("NC1", number(nc1)),
-            ("NC2 classifiers", number(nc2_classifier)),
-            ("NC2 class means", number(nc2_features)),
-            ("NC3", number(nc3)),
-            ("alignment", number(alignment)),
-            ("accuracy", format!("{:.2} %", 100.0 * accuracy)),
-        ];
-        let mut text: String = lines.iter().map(|(name, value)| format!("{name:<20} {value}\n")).collect();
-        for file in [&self.files.metrics, &self.files.training, &self.files.geometry, &self.files.checkpoint] {
-            writeln!(text, "{:<20} {}", "written", file.display())?;
-        }
-        Ok(text)
-    }
-}
-
-/// What is told before training.
-fn beginning(configuration: &Configuration, set: &TrainingSet, minimizer: &Minimizer, step: u64) -> String {
-    let decays = configuration.layer_decay.iter().map(|decay| format!("{decay:e}")).collect::<Vec<_>>().join(", ");
-    let lines = [
-        ("data", format!("{} samples of {} numbers, counts {}", set.labels.len(), set.inputs, set.counts)),
-        (
-            "network",
-            format!(
-                "width {}, {} linear after the features, {}",
-                configuration.width,
-                configuration.layer_decay.len(),
-                if configuration.bias { "with bias" } else { "no bias" }
-            ),
-        ),
-        ("decays", format!("layers {decays}, features {:e}", configuration.feature_decay)),
-        (
-            "training",
-            format!(
-                "{} epochs, batches of {}, learning rate {:e}",
-                configuration.epochs, configuration.batch, configuration.learning_rate
-            ),
-        ),
-        ("minimum (theory)", format!("{:.9e}, rank {}", minimizer.objective(), minimizer.rank())),
-        ("steps done", step.to_string()),
-    ];
-    lines.iter().map(|(name, value)| format!("{name:<20} {value}\n")).collect()
 }
 
 fn progress_bar(total: u64, done: u64) -> ProgressBar {

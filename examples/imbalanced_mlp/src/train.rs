@@ -121,7 +121,7 @@ impl Trainer {
         let [samples, _] = images.dims();
         let mut features = Vec::with_capacity(samples * self.ufm.feature_width());
         for start in (0..samples).step_by(PANEL) {
-            let panel = images.clone().slice([start..(start + PANEL).min(samples)]);
+            let panel = images.clone().narrow(0, start, PANEL.min(samples - start));
             features.extend(numbers(network.features(panel))?);
         }
         Ok(State { layers: network.linear_layers()?, bias: network.bias()?, features })
