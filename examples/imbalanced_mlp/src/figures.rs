@@ -164,14 +164,13 @@ fn values(
     let measured: Vec<f64> = dense_svd(matrix)?.values.iter().copied().collect();
     let numbered =
         |values: Vec<f64>| values.into_iter().enumerate().map(|(i, x)| ((i + 1) as f64, x)).collect::<Vec<_>>();
-    let scatter = |values, color: &str, name: &str, marker, size| {
-        let scatter = ScatterPlot::new().with_data(numbered(values)).with_color(color).with_legend(name);
-        Plot::Scatter(scatter.with_marker(marker).with_size(size))
+    let scatter = |values, color: &str, name: &str| {
+        ScatterPlot::new().with_data(numbered(values)).with_color(color).with_legend(name)
     };
-    let plots = vec![
-        scatter(promised, BLUE, "theory", MarkerShape::Circle, 6.0),
-        scatter(measured, RED, "network", MarkerShape::Cross, 4.0),
-    ];
+    // Pale, so that a cross inside is seen.
+    let theory = scatter(promised, BLUE, "theory").with_size(6.0).with_marker_opacity(0.35);
+    let network = scatter(measured, RED, "network").with_marker(MarkerShape::Cross).with_size(4.0);
+    let plots = vec![Plot::Scatter(theory), Plot::Scatter(network)];
     let layout = Layout::auto_from_plots(&plots)
         .with_title(format!("singular values of {what}"))
         .with_x_label("index")

@@ -1,6 +1,7 @@
 //! A run from the command line to its figures.
 
 use std::{
+    fmt,
     io::IsTerminal,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use neural_collapse::theory::minimizer::Minimizer;
 
 use crate::{
@@ -234,8 +235,12 @@ impl Run<'_> {
 
 fn progress_bar(total: u64, done: u64) -> ProgressBar {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {per_sec}, {eta} left, {msg}") {
-        bar.set_style(style);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {rate}, {eta} left, {msg}") {
+        let rate = |state: &ProgressState, to: &mut dyn fmt::Write| {
+            // A bar that cannot be written is no reason to stop.
+            write!(to, "{:.1} steps a second", state.per_sec()).unwrap_or_default();
+        };
+        bar.set_style(style.with_key("rate", rate));
     }
     bar.set_position(done);
     bar.reset_eta();
