@@ -73,7 +73,8 @@ impl History {
     }
 }
 
-/// A file that is there as a whole or not at all: written under another name, and renamed.
+/// A file that is there as a whole or not at all: written under another name, and renamed; where that fails nothing is
+/// left of it.
 ///
 /// # Errors
 ///
@@ -88,7 +89,10 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         file.sync_all()?;
         std::fs::rename(&temporary, path)
     };
-    write().with_context(|| path.display().to_string())
+    write()
+        // The temporary file may never have been there.
+        .inspect_err(|_| std::fs::remove_file(&temporary).unwrap_or_default())
+        .with_context(|| path.display().to_string())
 }
 
 fn line(row: &Row) -> String {

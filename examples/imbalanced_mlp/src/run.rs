@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::IsTerminal,
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -101,7 +101,8 @@ fn run_here(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
         // What came after the checkpoint comes again.
         rows.retain(|row| row.epoch <= epochs);
     }
-    println!("{}", report::beginning(&configuration, &set, &minimizer, trainer.step));
+    // A reader that has gone is no reason not to train.
+    writeln!(io::stdout(), "{}", report::beginning(&configuration, &set, &minimizer, trainer.step)).unwrap_or_default();
     let history = History::create(&files.metrics, rows).context("--out")?;
     let mut run = Run {
         configuration: &configuration,
@@ -234,7 +235,7 @@ impl Run<'_> {
 }
 
 fn progress_bar(total: u64, done: u64) -> ProgressBar {
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
+    let bar = if io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {rate}, {eta} left, {msg}") {
         let rate = |state: &ProgressState, to: &mut dyn fmt::Write| {
             // A bar that cannot be written is no reason to stop.

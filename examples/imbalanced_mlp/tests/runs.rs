@@ -88,4 +88,6 @@ fn a_folder_that_cannot_be_written_is_told_before_training() {
     // Where a file of the results cannot be replaced.
     std::fs::create_dir_all(folder.path().join("out/metrics.csv")).unwrap();
     fail(program(&format!("{SMALL} --overwrite"), &folder.path().join("out")), &["--out", "metrics.csv"]);
+    // And nothing is left of the attempt.
+    assert_eq!(std::fs::read_dir(folder.path().join("out")).unwrap().count(), 1);
 }
