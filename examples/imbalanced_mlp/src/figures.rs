@@ -175,7 +175,7 @@ fn values(
         .with_title(format!("singular values of {what}"))
         .with_x_label("index")
         .with_y_axis_min(0.0)
-        .with_legend_position(LegendPosition::InsideTopRight);
+        .with_legend_position(LegendPosition::InsideBottomLeft);
     Ok((plots, layout))
 }
 
