@@ -141,7 +141,7 @@ fn at_zero_the_objective_is_that_of_the_labels() {
 #[test]
 fn subnormal_decays_keep_their_digits() {
     let counts = ClassCounts::new([31]).unwrap();
-    let ufm = Ufm::bias_free(counts, [Layer::new(3, 4.0215293605394155e-87)], 1.65779978e-316).unwrap();
+    let ufm = Ufm::bias_free(counts, [Layer::new(3, 4.02e-87)], 1.657_8e-316).unwrap();
     let minimizer = ufm.minimizer().unwrap();
     let reached = ufm.objective(&minimizer.parameters().unwrap()).unwrap();
     // 31 columns of 3 numbers, each after a few operations.
