@@ -194,6 +194,20 @@ fn squares_may_leave_the_range_of_floats() {
     }
 }
 
+/// Classifiers and class means whose product is below the normal numbers.
+#[test]
+fn tiny_products_have_no_nan() {
+    let ufm = model(vec![2, 1], &[2], 1e-3, false);
+    let weights = Mat::from_fn(2, 2, |i, j| [[1.0, 0.0], [0.0, 1e-310]][i][j]);
+    let features = Mat::from_fn(2, 3, |i, _| [0.0, 1.0][i]);
+    let nearly = Mat::from_fn(2, 3, |i, j| features[(i, j)] + if i == 0 { 1e-310 } else { 0.0 });
+    for features in [features, nearly] {
+        let point = Parameters::new(&ufm, vec![weights.clone()], features, None).unwrap();
+        let nc3 = collapse(&ufm.minimizer().unwrap(), &point).unwrap().nc3.unwrap();
+        assert!((0.0..=2.0).contains(&nc3), "{nc3}");
+    }
+}
+
 fn point_of(ufm: &Ufm) -> Parameters {
     Parameters::gaussian(ufm, 1.0, &mut rng(0)).unwrap()
 }

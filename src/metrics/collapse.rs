@@ -155,11 +155,15 @@ fn to_unit_size(mut matrix: Mat<f64>) -> Result<Mat<f64>, Error> {
     if let Some((row, col, value)) = first_not_finite(matrix.as_ref()) {
         return Err(Error::MatrixNotFinite { row, col, value });
     }
+    scale_to_unit(&mut matrix);
+    Ok(matrix)
+}
+
+fn scale_to_unit(matrix: &mut Mat<f64>) {
     let largest = matrix.norm_max();
     if largest > 0.0 {
         matrix.col_iter_mut().for_each(|column| column.iter_mut().for_each(|entry| *entry /= largest));
     }
-    Ok(matrix)
 }
 
 /// ‖⟨A⟩ - ⟨diag((w² + N λ_H)/σ) Bᵀ⟩‖ over the directions kept, of A and Bᵀ up to their sizes.
@@ -179,6 +183,7 @@ fn alignment(minimizer: &Minimizer, classifiers: MatRef<'_, f64>, means: MatRef<
 
 /// ‖⟨A⟩ - ⟨diag(values)⟩‖; none where one of the two is zero.
 fn distance_to_diagonal(mut matrix: Mat<f64>, values: Vec<f64>) -> Option<f64> {
+    scale_to_unit(&mut matrix);
     let (size, promised) = (matrix.norm_l2(), values.iter().copied().collect::<Col<f64>>().norm_l2());
     if !(size > 0.0 && promised > 0.0) {
         return None;
