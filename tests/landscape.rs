@@ -257,3 +257,14 @@ fn the_one_class_with_a_bias_has_nothing_to_escape_to() {
     let ufm = model(vec![7], &[3], 0.05, true);
     assert!(escape(&ufm, &critical_point(&ufm, &[]).unwrap()).unwrap().is_none());
 }
+
+/// The first step that was tried here came to the same objective but for rounding.
+#[test]
+fn a_way_down_is_lower_by_more_than_rounding() {
+    let ufm = model(vec![1, 4], &[1], 0.454_581_849_209_300_6, false);
+    let point = critical_point(&ufm, &[Root::Zero, Root::Smaller]).unwrap();
+    let escape = escape(&ufm, &point).unwrap().unwrap();
+    let (before, after) =
+        (ufm.objective(&point).unwrap(), ufm.objective(&escape.start.into_parameters().unwrap()).unwrap());
+    assert!(after < before * (1.0 - 1e-3), "{after:e} {before:e}");
+}

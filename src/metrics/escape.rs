@@ -80,7 +80,7 @@ pub fn escape<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<Option<Es
     if !(curvature < NEGATIVE) {
         return Ok(None);
     }
-    let Some(step) = core.step(&direction) else { return Ok(None) };
+    let Some(step) = core.step(&direction, curvature) else { return Ok(None) };
     let moved = |from: Point, step| from.moved(ufm, &direction.weights, &direction.features, step);
     let direction = moved(point.to_point().at_zero(), 1.0);
     Ok(Some(Escape { direction, curvature, start: moved(point.to_point(), step) }))
@@ -260,13 +260,13 @@ impl<'a> Core<'a> {
         1.0 + (first.squared_norm_l2() - 2.0 * along) / self.ufm.samples() as f64
     }
 
-    /// The longest of the steps ±length/2^i that lower the objective.
-    fn step(&self, direction: &Direction) -> Option<f64> {
+    /// The longest of the steps ±length/2^i that lower the objective by a quarter of what the curvature promises: one
+    /// that is lower by rounding alone is no way down.
+    fn step(&self, direction: &Direction, curvature: f64) -> Option<f64> {
         let before = self.objective(direction, 0.0);
         let lengths = (0..f64::MANTISSA_DIGITS).map(|i| direction.length * 0.5_f64.powi(i.cast_signed()));
         let steps = lengths.flat_map(|length| [length, -length]);
-        // A step that leads down by less than rounding is none.
-        steps.into_iter().find(|&step| self.objective(direction, step) < before)
+        steps.into_iter().find(|&step| self.objective(direction, step) < before + curvature * step * step / 8.0)
     }
 
     /// The objective at a step, but for what no step in class space changes.
