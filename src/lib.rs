@@ -95,6 +95,10 @@
 //!
 //! Matrices are those of [`faer`], generators those of [`rand`]: both are re-exported, so that versions agree.
 //!
+//! # What can be relied on
+//!
+//! Accuracy, edges, determinism and cost of every result, each with the test that holds it: [`guarantees`].
+//!
 //! # References
 //!
 //! - Liu 2024, *The Exploration of Neural Collapse under Imbalanced Data*, arXiv 2411.17278: the theorems and lemmas
@@ -112,6 +116,8 @@ mod conventions;
 mod cores;
 pub mod descent;
 mod error;
+#[doc = include_str!("../docs/guarantees.md")]
+pub mod guarantees {}
 mod matrices;
 pub mod metrics;
 mod model;

@@ -1,0 +1,26 @@
+//! The page of guarantees names tests: they are there.
+
+use std::{fs, path::Path};
+
+#[test]
+fn every_promise_has_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
+    let sources = |file: &str| -> Vec<String> {
+        let (single, folder) = (root.join(format!("tests/{file}.rs")), root.join(format!("tests/{file}")));
+        if single.exists() {
+            return vec![fs::read_to_string(single).unwrap()];
+        }
+        let entries = fs::read_dir(&folder).unwrap_or_else(|_| panic!("there is no tests/{file}"));
+        entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
+    };
+    let named: Vec<(&str, &str)> = page.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).collect();
+    let named = named.into_iter().filter(|(file, _)| *file != "file");
+    let mut count = 0;
+    for (file, test) in named {
+        let is_there = sources(file).iter().any(|text| text.contains(&format!("fn {test}(")));
+        assert!(is_there, "{file}::{test} is promised and not there");
+        count += 1;
+    }
+    assert!(count > 40, "only {count} tests are named");
+}

@@ -1,0 +1,50 @@
+//! Models and runs are shared between threads, inside and outside of a caller's own pool.
+
+use neural_collapse::{
+    ClassCounts, Error, Layer, Parameters, Targets, TrainingConvention, Ufm,
+    descent::{Descent, Point, Run},
+    metrics::{
+        features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
+        nearest_center::NearestCenter,
+    },
+    theory::{geometry::Geometry, label_spectrum::LabelSpectrum, minimizer::Minimizer, spectrum::Spectrum},
+};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+use rayon::prelude::*;
+
+/// Wide enough that a step is worth more than one thread.
+fn model() -> Ufm {
+    Ufm::biased("150x2,100x2,50x4".parse::<ClassCounts>().unwrap(), [Layer::new(64, 5e-4); 2], 1e-5).unwrap()
+}
+
+fn run(ufm: &Ufm, seed: u64) -> f64 {
+    let start = Parameters::gaussian(ufm, 0.5, &mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
+    let descent = Descent::default().with_reduction(seed.is_multiple_of(2)).with_step_limit(20);
+    descent.minimize(ufm, start).unwrap().objective
+}
+
+#[test]
+fn many_runs_at_once_are_the_same_as_one_after_the_other() {
+    let ufm = model();
+    let alone: Vec<f64> = (0..8).map(|seed| run(&ufm, seed)).collect();
+    // Inside a pool of the caller's, of one thread, of two and of more than there are cores.
+    for threads in [1, 2, 16] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let nested: Vec<f64> = pool.install(|| (0..8).into_par_iter().map(|seed| run(&ufm, seed)).collect());
+        assert_eq!(nested, alone, "{threads} threads");
+    }
+    // From threads that no pool knows of.
+    let threads: Vec<f64> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..8).map(|seed| scope.spawn(move || run(&model(), seed))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert_eq!(threads, alone);
+}
+
+#[test]
+fn everything_is_sent_and_shared() {
+    fn is_shared<T: Send + Sync + std::fmt::Debug + 'static>() {}
+    is_shared::<(ClassCounts, Layer, Targets, Ufm, Parameters, TrainingConvention, Error)>();
+    is_shared::<(Minimizer, Geometry, Spectrum, LabelSpectrum, Descent, Point, Run)>();
+    is_shared::<(FeatureAccumulator, ScatterAccumulator, FeatureStatistics, NearestCenter)>();
+}
