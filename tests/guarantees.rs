@@ -14,7 +14,8 @@ fn every_promise_has_its_test() {
         let entries = fs::read_dir(&folder).unwrap_or_else(|_| panic!("there is no tests/{file}"));
         entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
     };
-    let named: Vec<(&str, &str)> = page.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).collect();
+    let named: Vec<(&str, &str)> =
+        page.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).collect();
     let named = named.into_iter().filter(|(file, _)| *file != "file");
     let mut count = 0;
     for (file, test) in named {

@@ -169,6 +169,7 @@ fn bad_arrays_are_named() {
     let cases = [
         (message(&good[..good.len() - 1]), "the file is truncated: it has 207 bytes, an array of 5 x 2 needs 208"),
         (message(&good[..20]), "unreadable .npy header"),
+        (message(&npy("|O", false, "(5, 2)", &[0; 80])), "unreadable .npy header {'descr': '|O'"),
         (message(b""), "no .npy file"),
         (message(b"PK\x03\x04 an archive of arrays"), "no .npy file"),
         (message(b"\x93NUMPY\x01\x00\x06\x00hello\n"), "unreadable .npy header"),

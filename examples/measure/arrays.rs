@@ -18,6 +18,9 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 const LONGEST_NPY_HEADER: usize = 10_000;
 const MOST_BRACKETS: usize = 12;
 
+/// Characters of a header that an error shows.
+const MOST_SHOWN: usize = 100;
+
 /// The longest header that is read of a safetensors file: 100 MB, the limit of its crate.
 const LONGEST_HEADER: u64 = 100_000_000;
 
@@ -232,9 +235,10 @@ fn open_npy(path: &Path) -> Result<Array, String> {
                     FILE.safetensors:TENSOR"
             .into());
     }
-    check_npy_header(&mut file)?;
+    let text = npy_header(&mut file)?;
     file.rewind().map_err(|error| error.to_string())?;
-    let header = NpyHeader::from_reader(&mut file).map_err(|error| format!("unreadable .npy header: {error}"))?;
+    let header =
+        NpyHeader::from_reader(&mut file).map_err(|error| format!("unreadable .npy header {text}: {error}"))?;
     let offset = file.stream_position().map_err(|error| error.to_string())?;
     // A header by itself tells neither type nor shape; a file of it does.
     let file = npyz::NpyFile::with_header(header, file);
@@ -259,8 +263,8 @@ fn open_npy(path: &Path) -> Result<Array, String> {
     })
 }
 
-/// Whether the header, a Python literal up to the end of its line, is one to parse.
-fn check_npy_header(file: &mut impl BufRead) -> Result<(), String> {
+/// The header, a Python literal up to the end of its line, where it is one to parse.
+fn npy_header(file: &mut impl BufRead) -> Result<String, String> {
     let mut line = Vec::new();
     file.take(LONGEST_NPY_HEADER as u64).read_until(b'\n', &mut line).map_err(|error| error.to_string())?;
     if line.len() == LONGEST_NPY_HEADER {
@@ -270,7 +274,8 @@ fn check_npy_header(file: &mut impl BufRead) -> Result<(), String> {
     if brackets > MOST_BRACKETS {
         return Err(format!("{brackets} brackets in its header: at most {MOST_BRACKETS} are accepted"));
     }
-    Ok(())
+    let start = line.iter().position(|&byte| byte == b'{').unwrap_or(line.len());
+    Ok(String::from_utf8_lossy(&line[start..]).trim().chars().filter(|c| !c.is_control()).take(MOST_SHOWN).collect())
 }
 
 fn open_tensor(path: &Path, tensor: Option<&str>) -> Result<Array, String> {
