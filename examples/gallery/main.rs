@@ -1,0 +1,65 @@
+//! Figures of what the theory says, and of descents that agree: what `docs/gallery.md` shows.
+//!
+//!     cargo run --release --example gallery
+
+mod figures;
+mod panel;
+#[path = "../shared/svg_file.rs"]
+mod svg_file;
+#[path = "../shared/terminal.rs"]
+mod terminal;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, ValueEnum};
+
+/// Draws the figures of docs/gallery.md.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Flags {
+    /// Folder of the figures, NAME.svg each
+    #[arg(long, value_name = "FOLDER", default_value = "docs/gallery")]
+    out: PathBuf,
+    /// One figure alone
+    #[arg(long, value_enum)]
+    only: Option<Name>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// Norms and angles of classifiers as decay grows, for both profiles of the paper
+    Decay,
+    /// Norms and angles of classifiers as the imbalance grows
+    Imbalance,
+    /// Rank and prediction against decay, for 1, 2, 3 and 6 layers
+    Staircase,
+    /// Singular values of labels between the roots of neighboring counts
+    Interlacing,
+    /// The metrics of neural collapse along descents from a random start
+    Trajectories,
+}
+
+fn main() -> ExitCode {
+    terminal::finish(gallery(&Flags::parse()))
+}
+
+fn gallery(flags: &Flags) -> Result<String, String> {
+    std::fs::create_dir_all(&flags.out).map_err(|error| format!("--out {}: {error}", flags.out.display()))?;
+    let mut written = String::new();
+    for name in Name::value_variants().iter().filter(|name| flags.only.is_none_or(|only| only == **name)) {
+        let panels = match name {
+            Name::Decay => figures::decay(),
+            Name::Imbalance => figures::imbalance(),
+            Name::Staircase => figures::staircase(),
+            Name::Interlacing => figures::interlacing(),
+            Name::Trajectories => figures::trajectories(),
+        };
+        let panels = panels.map_err(|error| error.to_string())?;
+        let file = flags.out.join(format!("{name:?}.svg").to_lowercase());
+        svg_file::check(&file)?;
+        svg_file::write(&file, &panel::render(panels))?;
+        written += &file.display().to_string();
+        written += "\n";
+    }
+    Ok(written)
+}
