@@ -1,8 +1,21 @@
 //! Dense matrices at the door: memory that may be refused, entries that may not be finite.
 
-use faer::{ColMut, ColRef, Mat, MatRef};
+use faer::{
+    ColMut, ColRef, Conj, Mat, MatRef,
+    dyn_stack::{MemBuffer, MemStack},
+    linalg::{
+        householder::{
+            apply_block_householder_sequence_on_the_left_in_place_scratch as apply_scratch,
+            apply_block_householder_sequence_on_the_left_in_place_with_conj as apply_reflections,
+        },
+        qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, recommended_block_size},
+    },
+};
 
-use crate::error::{Block, Error};
+use crate::{
+    cores::all_cores,
+    error::{Block, Error},
+};
 
 /// A matrix of zeros, or an error where its size overflows or the allocator refuses it.
 pub(crate) fn try_zeros(what: &'static str, rows: usize, cols: u64) -> Result<Mat<f64>, Error> {
@@ -55,4 +68,30 @@ pub(crate) fn slice_mut(column: ColMut<'_, f64>) -> &mut [f64] {
         Some(column) => column.as_slice_mut(),
         None => unreachable!("the columns of an owned matrix are contiguous"),
     }
+}
+
+/// The factor Q of A = Q R, with as many columns as A has rows or columns, whichever are fewer, and the diagonal of R
+/// not negative. faer's own `Qr` works in as many parts as there are threads, and this one does not depend on them.
+pub(crate) fn orthonormal(mut matrix: Mat<f64>) -> Result<Mat<f64>, Error> {
+    let (rows, cols) = matrix.shape();
+    let side = rows.min(cols);
+    let mut frame = try_zeros("orthonormal columns", rows, side as u64)?;
+    if side == 0 {
+        return Ok(frame);
+    }
+    let (block, par, params) = (recommended_block_size::<f64>(rows, cols), all_cores(), faer::Spec::default());
+    let mut coefficients = Mat::zeros(block, side);
+    let scratch =
+        qr_in_place_scratch::<f64>(rows, cols, block, par, params).or(apply_scratch::<f64>(rows, block, side));
+    let mut buffer = MemBuffer::new(scratch);
+    qr_in_place(matrix.as_mut(), coefficients.as_mut(), par, MemStack::new(&mut buffer), params);
+    frame.diagonal_mut().column_vector_mut().fill(1.0);
+    let (reflections, stack) = (matrix.subcols(0, side), MemStack::new(&mut buffer));
+    apply_reflections(reflections, coefficients.as_ref(), Conj::No, frame.as_mut(), par, stack);
+    for (i, column) in frame.col_iter_mut().enumerate() {
+        if matrix[(i, i)] < 0.0 {
+            column.iter_mut().for_each(|entry| *entry = -*entry);
+        }
+    }
+    Ok(frame)
 }

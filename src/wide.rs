@@ -77,6 +77,11 @@ impl Wide {
     }
 }
 
+/// The largest power of two that is no larger than a positive normal number; 1 for others.
+pub(crate) fn power_of_two(value: f64) -> f64 {
+    if value >= f64::MIN_POSITIVE { f64::from_bits(value.to_bits() & f64::INFINITY.to_bits()) } else { 1.0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Wide;

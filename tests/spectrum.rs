@@ -93,6 +93,21 @@ fn dense_decompositions_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+/// Squares of the entries leave the range of `f64`; a power of two changes no digit.
+#[test]
+fn dense_decompositions_have_no_size() {
+    let matrix = Mat::from_fn(7, 5, |i, j| ((i * 5 + j * 3) % 11) as f64 - 4.5);
+    let usual = dense_svd(matrix.as_ref()).unwrap();
+    for power in [-1000, -600, 600, 1000] {
+        let scale = faer::Scale(2.0_f64.powi(power));
+        let scaled = dense_svd((scale * &matrix).as_ref()).unwrap();
+        assert!(scaled.values == scale * &usual.values, "2^{power}: {:?}", scaled.values);
+        assert!(scaled.left == usual.left && scaled.right == usual.right);
+    }
+    let subnormal = dense_svd((faer::Scale(f64::from_bits(1)) * Mat::<f64>::identity(2, 2)).as_ref()).unwrap();
+    assert!(subnormal.values.iter().all(|value| *value == f64::from_bits(1)));
+}
+
 proptest! {
     #[test]
     fn explicit_roots_agree_with_the_secular_equation(counts in prop::collection::vec((1_usize..5, 1_u64..3_000_000), 1..4)) {

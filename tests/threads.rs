@@ -41,6 +41,25 @@ fn many_runs_at_once_are_the_same_as_one_after_the_other() {
     assert_eq!(threads, alone);
 }
 
+/// Random frames and what two blocks span are decompositions, large enough here for more than one thread.
+#[test]
+fn random_starts_do_not_depend_on_the_number_of_threads() {
+    let layers = [Layer::new(700, 5e-4), Layer::new(500, 5e-4)];
+    let ufm = Ufm::biased(ClassCounts::balanced(400, 3).unwrap(), layers, 1e-5).unwrap();
+    let minimizer = ufm.minimizer().unwrap();
+    let with = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let rng = &mut Xoshiro256PlusPlus::seed_from_u64(0);
+            (minimizer.random_parameters(rng).unwrap(), Point::collapsed(&ufm, 1.0, rng).unwrap())
+        })
+    };
+    let one = with(1);
+    for threads in [2, 5] {
+        assert!(with(threads) == one, "{threads} threads");
+    }
+}
+
 #[test]
 fn everything_is_sent_and_shared() {
     fn is_shared<T: Send + Sync + std::fmt::Debug + 'static>() {}

@@ -1,6 +1,6 @@
 //! Points of a descent: parameters, or what is left of them where samples and widths are reduced.
 
-use faer::{Col, ColRef, Mat, MatRef, Scale, linalg::solvers::Qr};
+use faer::{Col, ColRef, Mat, MatRef, Scale};
 use rand::{Rng, RngExt};
 use rand_distr::{ChiSquared, Distribution, StandardNormal};
 
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     classes::ClassCounts,
     error::{Error, check_positive},
-    matrices::try_zeros,
+    matrices::{self, try_zeros},
     model::{Layer, Ufm},
     parameters::{Parameters, class_means, fill, gaussian_deviations},
 };
@@ -303,7 +303,7 @@ impl Point {
             let mut vectors = try_zeros("vectors that a start spans", width, span as u64)?;
             vectors.subcols_mut(0, incoming.ncols()).copy_from(incoming);
             vectors.subcols_mut(incoming.ncols(), outgoing.nrows()).copy_from(outgoing.transpose());
-            let frame = Qr::new(vectors.as_ref()).compute_thin_Q();
+            let frame = matrices::orthonormal(vectors)?;
             let (incoming, outgoing) = (frame.transpose() * incoming, outgoing * &frame);
             if l == 0 {
                 parameters.features = incoming;
@@ -447,7 +447,7 @@ impl Ufm {
 fn orthonormal(rows: usize, cols: usize, rng: &mut (impl Rng + ?Sized)) -> Result<Mat<f64>, Error> {
     let mut gaussian = try_zeros("random frame", rows, cols as u64)?;
     fill(gaussian.as_mut(), || normal(rng));
-    Ok(Qr::new(gaussian.as_ref()).compute_thin_Q())
+    matrices::orthonormal(gaussian)
 }
 
 fn add_noise(matrix: faer::MatMut<'_, f64>, deviation: f64, rng: &mut (impl Rng + ?Sized)) {

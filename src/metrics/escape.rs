@@ -15,12 +15,12 @@
 //! the width leaves room, and τ_j = (C z_j)^{2/(L+1)}. For L ≥ 2 a missing direction cannot grow out of zero: its decay
 //! curves up by 1, and what it would win is of order L + 1 ≥ 3.
 
-use faer::{Col, ColRef, Mat, MatRef, linalg::solvers::Qr};
+use faer::{Col, ColRef, Mat, MatRef};
 
 use crate::{
     descent::{Point, PointRef},
     error::Error,
-    matrices::try_zeros,
+    matrices::{orthonormal, try_zeros},
     model::Ufm,
     theory::spectrum::{Svd, dense_svd},
     wide::Wide,
@@ -210,7 +210,7 @@ impl<'a> Core<'a> {
         }
         // Of the coordinate axes the one that is farthest from the span of what is used, less its part in the span:
         // 1/d_1 of it or more is left, and projected twice it is orthogonal to rounding.
-        let basis = Qr::new(vectors.as_ref()).compute_thin_Q();
+        let basis = orthonormal(vectors)?;
         let part = |&i: &usize| basis.row(i).squared_norm_l2();
         let axis = (0..width).min_by(|i, j| part(i).total_cmp(&part(j))).unwrap_or(0);
         let mut unused = Col::from_fn(width, |i| f64::from(u8::from(i == axis)));

@@ -22,14 +22,14 @@ use qd::Quad;
 
 use super::{
     label_spectrum::Side,
-    minimizer::{Direction, Minimizer, Tie, power_of_two},
+    minimizer::{Direction, Minimizer, Tie},
     shrinkage::critical_q,
 };
 use crate::{
     classes::ClassCounts,
     error::Error,
     model::{Layer, Ufm},
-    wide::Wide,
+    wide::{Wide, power_of_two},
 };
 
 /// The geometry of the minimizer: norms, angles and logits of any two classes, whatever their number.

@@ -19,7 +19,14 @@ use super::{
     shrinkage::{Shrinkage, critical_q, smaller_root},
     spectrum::{Level, Spectrum},
 };
-use crate::{classes::Group, error::Error, matrices::try_zeros, model::Ufm, parameters::Parameters, wide::Wide};
+use crate::{
+    classes::Group,
+    error::Error,
+    matrices::{orthonormal, try_zeros},
+    model::Ufm,
+    parameters::Parameters,
+    wide::{Wide, power_of_two},
+};
 
 /// What becomes of a direction, a singular value of the target, at the minimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,11 +195,6 @@ fn prediction(ufm: &Ufm, target: f64, square: f64, e: f64) -> f64 {
     let is_near = ufm.depth() == 1 && e > 0.5 && ufm.class_counts().is_some() && taken.0.is_normal();
     let left = (Quad::from(square) - taken).0;
     if is_near && left > 0.0 { left / (target + taken.0.sqrt()) } else { target * (1.0 - e) }
-}
-
-/// The largest power of two that is no larger than a positive number; 1 for zero.
-pub(super) fn power_of_two(value: f64) -> f64 {
-    if value >= f64::MIN_POSITIVE { f64::from_bits(value.to_bits() & f64::INFINITY.to_bits()) } else { 1.0 }
 }
 
 impl Ufm {
@@ -553,15 +555,8 @@ impl Minimizer {
             for column in gaussian.col_iter_mut() {
                 column.iter_mut().for_each(|entry| *entry = StandardNormal.sample(rng));
             }
-            let qr = gaussian.qr();
-            let mut frame = qr.compute_thin_Q();
-            // Q is uniform where the diagonal of R is positive (Mezzadri 2007): give the signs of R to Q.
-            for (i, column) in frame.col_iter_mut().enumerate() {
-                if qr.R()[(i, i)] < 0.0 {
-                    column.iter_mut().for_each(|entry| *entry = -*entry);
-                }
-            }
-            Ok(frame)
+            // Uniform because the diagonal of R is positive (Mezzadri 2007).
+            orthonormal(gaussian)
         })
     }
 

@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     matrices::{first_not_finite, try_zeros},
     model::Ufm,
+    wide::power_of_two,
 };
 
 /// A singular value and how often it occurs.
@@ -225,6 +226,14 @@ const PARALLEL_SIDE: usize = 768;
 pub fn dense_svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
     if let Some((row, col, value)) = first_not_finite(matrix) {
         return Err(Error::MatrixNotFinite { row, col, value });
+    }
+    // A power of two takes the matrix to where no square of an entry leaves the range of `f64`, and back.
+    let largest = matrix.norm_max();
+    if largest > 0.0 && !(1e-100..1e100).contains(&largest) {
+        let unit = power_of_two(largest.max(f64::MIN_POSITIVE));
+        let scaled = Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] / unit);
+        let Svd { left, values, right } = dense_svd(scaled.as_ref())?;
+        return Ok(Svd { left, values: faer::Scale(unit) * values, right });
     }
     let (rows, cols) = matrix.shape();
     let side = rows.min(cols);

@@ -1,6 +1,6 @@
 //! From batches of samples to statistics: in one pass, or in two where that is less work.
 
-use faer::{Mat, MatRef, Scale, linalg::solvers::Qr};
+use faer::{Mat, MatRef, Scale};
 
 use super::{
     FeatureStatistics, Scatter,
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     cores::all_cores,
     error::{Block, Error},
-    matrices::{check_finite, check_shape, try_zeros},
+    matrices::{check_finite, check_shape, orthonormal, try_zeros},
     theory::spectrum::dense_svd,
 };
 
@@ -173,7 +173,7 @@ impl ScatterAccumulator {
         spanning.subcols_mut(0, differences.ncols()).copy_from(&differences);
         spanning.subcols_mut(differences.ncols(), classes).copy_from(product.transpose());
         // Orthonormal to rounding whatever the columns, of which none is lost beside larger ones.
-        Self::along(statistics, Qr::new(spanning.as_ref()).compute_thin_Q())
+        Self::along(statistics, orthonormal(spanning)?)
     }
 
     fn along(statistics: FeatureStatistics, basis: Mat<f64>) -> Result<Self, Error> {
@@ -207,10 +207,16 @@ impl ScatterAccumulator {
         let Self { mut statistics, basis, parts } = self;
         let mut parts = parts.into_iter();
         let Some(first) = parts.next() else { unreachable!("there is at least one part") };
-        let Part { counts: seen, mut scatter, .. } = parts.fold(first, Part::plus);
+        let Part { counts: seen, sums, mut scatter, .. } = parts.fold(first, Part::plus);
         if let Some(class) = (0..seen.len()).find(|&class| seen[class] != statistics.counts[class]) {
             return Err(Error::Passes { class, first: statistics.counts[class], second: seen[class] });
         }
+        // The means of the first pass are rounded: the scatter about them is larger than that about the means.
+        let mut along = basis.transpose() * sums;
+        for (mut column, &count) in along.col_iter_mut().zip(&seen) {
+            column /= Scale((count as f64).sqrt());
+        }
+        add_gram(scatter.as_mut(), along.as_ref(), -1.0, all_cores());
         mirror(&mut scatter);
         statistics.scatter = Some(Scatter::Along { basis, scatter });
         Ok(statistics)
