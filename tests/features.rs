@@ -294,6 +294,33 @@ fn what_divides_by_zero_is_none() {
     assert_eq!(one.class_distance_normalized_variance(), Ok(None));
     let equal = gather(Mat::<f64>::from_fn(2, 4, |i, j| (i + j % 2) as f64).as_ref(), &[0, 0, 1, 1], 2, &[]);
     assert_eq!((equal.nc1(Nc1Convention::Global), equal.trace_ratio()), (Ok(None), Ok(None)));
+    // The same numbers in another order, whose sums differ by rounding.
+    let features = Mat::<f64>::from_fn(3, 500, |_, _| StandardNormal.sample(&mut rng));
+    let mut reversed = features.clone();
+    reversed.reverse_cols_mut();
+    let both = Mat::from_fn(3, 1000, |i, j| if j < 500 { features[(i, j)] } else { reversed[(i, j - 500)] });
+    let labels: Vec<usize> = (0..1000).map(|j| j / 500).collect();
+    let equal = gather(both.as_ref(), &labels, 2, &[13]);
+    assert!(equal.means().col(0) != equal.means().col(1));
+    for convention in CONVENTIONS {
+        assert_eq!(equal.nc1(convention), Ok(None));
+    }
+    assert_eq!((equal.trace_ratio(), equal.class_distance_normalized_variance()), (Ok(None), Ok(None)));
+}
+
+/// Class means half an ulp from the nearest number: about those, the scatter is twice as large.
+#[test]
+fn scatter_is_about_the_means_themselves() {
+    let (at, ulp) = (2.0_f64.powi(27), 2.0_f64.powi(-25));
+    let features = neural_collapse::faer::mat![[at, at + ulp, -at, -at - ulp], [0.0, 0.0, 0.0, 0.0]];
+    let one_pass = gather(features.as_ref(), &[0, 0, 1, 1], 2, &[]);
+    let mut second = ScatterAccumulator::new(one_pass.clone()).unwrap();
+    second.add(features.as_ref(), &[0, 0, 1, 1]).unwrap();
+    for statistics in [one_pass, second.finish().unwrap()] {
+        let nc1 = statistics.nc1(Nc1Convention::Global).unwrap().unwrap();
+        // Σ_W = (ulp/2)², Σ_B = at²(1 + 2^-53)².
+        assert!(close(nc1, (ulp / 2.0 / at).powi(2) / 2.0, 8.0 * f64::EPSILON), "{nc1:e}");
+    }
 }
 
 /// Squares of such distances are below the range of `f64`: a number all the same, or none.

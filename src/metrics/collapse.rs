@@ -4,7 +4,7 @@ use faer::{Col, Mat, MatRef, Scale};
 
 use super::{
     features::FeatureStatistics,
-    variability::{Nc1Convention, nc1},
+    variability::{Nc1Convention, nc1, rounding_of_means},
 };
 use crate::{
     classes::ClassCounts,
@@ -200,7 +200,10 @@ fn variability(point: PointRef<'_>, classes: &ClassCounts, mut means: Mat<f64>) 
     for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
         mean /= Scale((count as f64).sqrt());
     }
-    nc1(means.as_ref(), classes.counts(), Nc1Convention::Global, |vectors| {
+    let mut squares = 0.0;
+    point.visit_deviations(classes, |deviations| squares += deviations.squared_norm_l2())?;
+    let rounding = rounding_of_means(means.as_ref(), (squares / classes.samples() as f64).sqrt());
+    nc1(means.as_ref(), classes.counts(), Nc1Convention::Global, rounding, |vectors| {
         let mut within = vec![0.0; vectors.ncols()];
         point.visit_deviations(classes, |deviations| {
             let along = vectors.transpose() * deviations;

@@ -69,8 +69,8 @@ struct Rules {
     means: Mat<f64>,
     /// ‖h̄_k - c‖².
     squares: Col<f64>,
-    largest_classifier: f64,
-    largest_mean: f64,
+    /// The norms of the classifier and of the mean of every class.
+    sizes: Vec<(f64, f64)>,
 }
 
 impl NearestCenter {
@@ -120,13 +120,14 @@ impl NearestCenter {
         self.tally.part(self.tally.disagreements)
     }
 
-    /// The part of the samples that the network puts in their class.
+    /// The part of the samples that the network puts in their class; where several classes share the first place, one of
+    /// them at random.
     #[must_use]
     pub fn accuracy(&self) -> Option<f64> {
         self.tally.part(self.tally.correct)
     }
 
-    /// The part of the samples whose nearest class mean is that of their class.
+    /// The part of the samples whose nearest class mean is that of their class, likewise.
     #[must_use]
     pub fn center_accuracy(&self) -> Option<f64> {
         self.tally.part(self.tally.correct_by_center)
@@ -171,8 +172,11 @@ impl Rules {
         }
         let squares: Col<f64> = means.col_iter().map(|mean| mean.squared_norm_l2()).collect();
         Self {
-            largest_classifier: classifiers.row_iter().map(|row| row.norm_l2()).fold(0.0, f64::max),
-            largest_mean: squares.norm_max().sqrt(),
+            sizes: classifiers
+                .row_iter()
+                .map(|row| row.norm_l2())
+                .zip(squares.iter().map(|square| square.sqrt()))
+                .collect(),
             squares,
             classifiers: classifiers.to_owned(),
             center,
@@ -197,24 +201,27 @@ impl Rules {
             // ‖h - h̄_k‖² less ‖h‖², negated.
             nearness -= &self.squares;
             let (logits, nearness) = (slice(logits.rb()), slice(nearness.rb()));
-            let highest = largest(logits) - rounding * (self.largest_classifier * size + self.shift.norm_max());
-            let closest = largest(nearness) - rounding * self.largest_mean * (self.largest_mean + 2.0 * size);
-            let agree = logits.iter().zip(nearness).any(|(logit, near)| *logit >= highest && *near >= closest);
+            let by_logit = first(logits, |k| rounding * (self.sizes[k].0 * size + self.shift[k].abs()));
+            let by_center = first(nearness, |k| rounding * self.sizes[k].1 * (self.sizes[k].1 + 2.0 * size));
+            let agree = by_logit.iter().any(|k| by_center.contains(k));
             let weight = weight(class);
-            let counted = |holds: bool| if holds { weight } else { 0.0 };
+            // Where several share the first place, one of them is chosen at random.
+            let share = |first: &[usize]| if first.contains(&class) { weight / first.len() as f64 } else { 0.0 };
             tally = tally.plus(Tally {
                 samples: weight,
-                disagreements: counted(!agree),
-                correct: counted(logits[class] >= highest),
-                correct_by_center: counted(nearness[class] >= closest),
+                disagreements: if agree { 0.0 } else { weight },
+                correct: share(&by_logit),
+                correct_by_center: share(&by_center),
             });
         }
         tally
     }
 }
 
-fn largest(values: &[f64]) -> f64 {
-    values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+/// The classes that may have the largest number, each known up to its rounding.
+fn first(values: &[f64], rounding: impl Fn(usize) -> f64) -> Vec<usize> {
+    let least = values.iter().enumerate().map(|(k, value)| value - rounding(k)).fold(f64::NEG_INFINITY, f64::max);
+    (0..values.len()).filter(|&k| values[k] + rounding(k) >= least).collect()
 }
 
 impl Tally {

@@ -29,15 +29,20 @@ pub enum Nc1Convention {
     Undivided,
 }
 
+/// Rounding errors of a class mean beside one of its size: those of a long sum partly cancel.
+const ROUNDINGS: f64 = 16.0;
+
 /// tr(Σ_W Σ_B⁺), divided or not, as Σ ‖p_iᵀ E‖²/(N s_i²) with the singular values s_i and left vectors p_i of the
 /// centered class means and the deviations E from them: a sum of squares, and no d_1 × d_1 inverse. None where all
 /// class means are equal.
 ///
-/// `means` is d_1 × K, no count is zero; `along` gives ‖pᵀ E‖² for every column p of a matrix.
+/// `means` is d_1 × K, no count is zero; `rounding` is how far the means may be from the true ones; `along` gives ‖pᵀ E‖²
+/// for every column p of a matrix.
 pub(crate) fn nc1(
     means: MatRef<'_, f64>,
     counts: &[u64],
     convention: Nc1Convention,
+    rounding: f64,
     along: impl FnOnce(MatRef<'_, f64>) -> Result<Vec<f64>, Error>,
 ) -> Result<Option<f64>, Error> {
     let classes = counts.len() as f64;
@@ -56,10 +61,7 @@ pub(crate) fn nc1(
         column.copy_from(faer::Scale(scale) * (means.col(k) - &center));
     }
     let svd = dense_svd(centered.as_ref())?;
-    // Means that differ by rounding are equal: of K of them about their mean at most K - 1 directions are left, and
-    // what is below the rounding of the largest mean is none.
-    let side = means.nrows().max(means.ncols()) as f64;
-    let rounding = side * f64::EPSILON * means.col_iter().map(|mean| mean.norm_l2()).fold(0.0, f64::max);
+    // Of K means about their mean at most K - 1 directions are left, and what is below their rounding is none.
     let rank = svd.values.iter().filter(|value| **value > rounding).count().min(counts.len() - 1);
     if rank == 0 {
         return Ok(None);
@@ -68,6 +70,13 @@ pub(crate) fn nc1(
     // One after the other: the square of a singular value may be below the range of `f64`.
     let trace: f64 = within.iter().zip(svd.values.iter()).map(|(sum, value)| sum / samples / value / value).sum();
     Ok(Some(if convention == Nc1Convention::Undivided { classes * trace } else { trace }))
+}
+
+/// How far class means may be from the true ones, as a whole: each is a sum of features, of the size of the means and
+/// of what varies about them, rounded a few times. `spread` is the largest standard deviation of a class.
+pub(crate) fn rounding_of_means(means: MatRef<'_, f64>, spread: f64) -> f64 {
+    let largest = means.col_iter().map(|mean| mean.norm_l2()).fold(0.0, f64::max);
+    ROUNDINGS * f64::EPSILON * (means.ncols() as f64).sqrt() * (largest + spread)
 }
 
 /// Σ_k `weight(k)` h̄_k, exact where all class means are equal.

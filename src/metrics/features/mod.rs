@@ -6,16 +6,16 @@ mod part;
 pub use accumulators::{FeatureAccumulator, ScatterAccumulator};
 pub(super) use part::{PANEL, check_batch};
 
-use faer::{Col, Mat, MatRef, Scale, linalg::solvers::Qr};
+use faer::{Col, Mat, MatRef, Scale};
 
 use self::part::{add_gram, mirror};
-use super::variability::{Nc1Convention, nc1, weighted_mean};
+use super::variability::{Nc1Convention, nc1, rounding_of_means, weighted_mean};
 use crate::{
     classes::ClassCounts,
     cores::all_cores,
     descent::Point,
     error::{Block, Error},
-    matrices::{check_shape, try_zeros},
+    matrices::{check_shape, orthonormal, try_zeros},
     model::Ufm,
     theory::spectrum::dense_svd,
 };
@@ -91,6 +91,12 @@ impl FeatureStatistics {
             + self.squares.iter().sum::<f64>()
     }
 
+    /// How far the class means may be from the true ones.
+    fn rounding(&self) -> f64 {
+        let spread = self.squares.iter().zip(&self.counts).map(|(square, &count)| (square / count as f64).sqrt());
+        rounding_of_means(self.means.as_ref(), spread.fold(0.0, f64::max))
+    }
+
     /// NC1: the variability within classes beside that between them; never negative. None where all class means are
     /// equal. Cost: a thin decomposition of d × K, and d² K operations.
     ///
@@ -101,7 +107,7 @@ impl FeatureStatistics {
     pub fn nc1(&self, convention: Nc1Convention) -> Result<Option<f64>, Error> {
         self.check_counts()?;
         let scatter = self.scatter.as_ref().ok_or(Error::NoScatter)?;
-        nc1(self.means.as_ref(), &self.counts, convention, |vectors| {
+        nc1(self.means.as_ref(), &self.counts, convention, self.rounding(), |vectors| {
             let quadratic = |scatter: &Mat<f64>, vectors: MatRef<'_, f64>| {
                 let product = scatter * vectors;
                 // Not negative but for rounding.
@@ -126,7 +132,7 @@ impl FeatureStatistics {
         let global = self.global_mean();
         let between: f64 = self.means.col_iter().map(|mean| (mean - &global).squared_norm_l2()).sum();
         let within: f64 = self.squares.iter().sum();
-        Ok((between > 0.0).then(|| within / samples * self.counts.len() as f64 / between))
+        Ok((between.sqrt() > self.rounding()).then(|| within / samples * self.counts.len() as f64 / between))
     }
 
     /// The class-distance normalized variance (Galanti, György, Hutter 2022): the mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²)
@@ -143,7 +149,7 @@ impl FeatureStatistics {
         for k in 0..classes {
             for l in 0..k {
                 let distance = (self.means.col(k) - self.means.col(l)).squared_norm_l2();
-                if distance == 0.0 {
+                if !(distance.sqrt() > self.rounding()) {
                     return Ok(None);
                 }
                 sum += (variances[k] + variances[l]) / (2.0 * distance);
@@ -201,7 +207,7 @@ impl FeatureStatistics {
             let rest = (self.squares.iter().sum::<f64>() - roots.squared_norm_l2()).max(0.0).sqrt();
             let mut extended = try_zeros("basis", basis.nrows(), basis.ncols() as u64 + 1)?;
             extended.subcols_mut(0, basis.ncols()).copy_from(basis);
-            let other = Qr::new(extended.as_ref()).compute_thin_Q();
+            let other = orthonormal(extended)?;
             let mut first = deviations.col_mut(0);
             first += Scale(rest) * other.col(basis.ncols());
         }
