@@ -87,6 +87,26 @@ proptest! {
     }
 }
 
+/// Equal classes, and any two with a bias, have equal norms, whose last digits may differ, until all of them are gone.
+#[test]
+fn equal_norms_are_equal_up_to_the_last_threshold() {
+    let balanced = [(2, 1, true), (7, 1, false), (10, 2, true), (9, 3, false)];
+    let balanced = balanced.map(|(classes, depth, bias)| (vec![30; classes], depth, bias));
+    for (counts, depth, bias) in balanced.into_iter().chain((1..60).map(|count| (vec![60, count], 1, true))) {
+        let minimizer = model(counts, vec![12; depth], 1e-3, bias).minimizer().unwrap();
+        let [norms, all] =
+            [Goal::NormRatio(1.0), Goal::AllDirections].map(|goal| minimizer.largest_scale(goal).unwrap());
+        // Close to it the ratio of norms that vanish (L = 1) is that of rounding errors.
+        assert!((norms.unwrap() / all.unwrap() - 1.0).abs() <= 1e-9, "{norms:?} {all:?}");
+    }
+    // One class with a bias has nothing to keep.
+    let one = model(vec![30], vec![2], 1e-3, true).minimizer().unwrap();
+    for goal in [Goal::NormRatio(0.5), Goal::AllDirections] {
+        assert_eq!(one.largest_scale(goal), Ok(Some(f64::INFINITY)));
+        assert_eq!(one.largest_feature_decay(goal), Ok(Some(f64::INFINITY)));
+    }
+}
+
 #[test]
 fn goals_that_cannot_be_are_refused() {
     let minimizer = model(vec![20, 10], vec![1], 1e-3, false).minimizer().unwrap();

@@ -112,8 +112,12 @@ impl Minimizer {
     fn scale_of_ratio(&self, ratio: f64) -> Result<Option<f64>, Error> {
         let reached = |scale: f64| -> Result<bool, Error> {
             let scaled = self.scaled(scale)?;
-            Ok(norm_ratio(&scaled)?.is_some_and(|norms| norms >= ratio))
+            // Norms that are equal may differ by their last digits.
+            Ok(norm_ratio(&scaled)?.is_some_and(|norms| norms >= ratio * (1.0 - 8.0 * f64::EPSILON)))
         };
+        if self.directions().iter().all(|direction| direction.target == 0.0) {
+            return Ok(Some(f64::INFINITY));
+        }
         // Beyond the last threshold everything is zero; where all e are below an epsilon, smaller ones change nothing.
         let scales = self.directions().iter().map(|direction| direction.critical_scale);
         let mut high = scales.fold(0.0, f64::max) * (1.0 + 1e-9);
