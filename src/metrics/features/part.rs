@@ -7,7 +7,10 @@ use std::ops::Range;
 
 use faer::{
     Accum, Mat, MatMut, MatRef, Par,
-    linalg::matmul::triangular::{BlockStructure, matmul},
+    linalg::matmul::{
+        matmul,
+        triangular::{BlockStructure, matmul as triangular_matmul},
+    },
     prelude::{Reborrow, ReborrowMut},
 };
 use pulp::{Arch, Simd, WithSimd};
@@ -18,8 +21,10 @@ use crate::{
     matrices::{check_shape, slice, slice_mut, try_zeros},
 };
 
-/// Samples that are worked on at a time: they stay in the cache from their subtraction to their product.
-pub(crate) const PANEL: usize = 128;
+/// Samples that are worked on at a time: they stay in the cache from their subtraction to their product. A million of
+/// 512 numbers, one pass for K = 1000 and two for K = 10, take 2.41 s and 0.48 s with 64, 2.27 s and 0.50 s with 96,
+/// 2.48 s and 0.52 s with 128, 2.77 s and 0.53 s with 256 (medians of two runs, two cores with 2 MiB of cache each).
+pub(crate) const PANEL: usize = 96;
 /// Numbers that are summed up beside each other.
 const LANES: usize = 8;
 
@@ -105,6 +110,8 @@ pub(super) struct Part {
     pub(super) scatter: Mat<f64>,
     /// h - r_k of a panel.
     panel: Mat<f64>,
+    /// The same along a basis.
+    along: Mat<f64>,
     /// A sample whose numbers do not lie beside each other.
     gathered: Vec<f64>,
 }
@@ -117,6 +124,7 @@ impl Part {
             squares: vec![0.0; classes],
             scatter: try_zeros("scatter of features", side, side as u64)?,
             panel: try_zeros("panel of features", width, PANEL as u64)?,
+            along: try_zeros("panel of features along a basis", side, PANEL as u64)?,
             gathered: vec![0.0; width],
         })
     }
@@ -149,8 +157,9 @@ impl Part {
             }
             match basis {
                 Some(basis) => {
-                    let along = basis.transpose() * panel.rb();
-                    add_gram(self.scatter.as_mut(), along.as_ref(), 1.0, par);
+                    let mut along = self.along.as_mut().subcols_mut(0, samples.len());
+                    matmul(along.rb_mut(), Accum::Replace, basis.transpose(), panel.rb(), 1.0, par);
+                    add_gram(self.scatter.as_mut(), along.rb(), 1.0, par);
                 }
                 None if self.scatter.nrows() > 0 => add_gram(self.scatter.as_mut(), panel.rb(), 1.0, par),
                 None => {}
@@ -202,12 +211,12 @@ impl<T: Copy + Into<f64>> WithSimd for Subtract<'_, T> {
         let (sum, sum_rest) = self.sum.as_chunks_mut::<LANES>();
         let mut squares = [0.0; LANES];
         for (((from, reference), to), sum) in from.iter().zip(reference).zip(to).zip(sum) {
-            for lane in 0..LANES {
-                let difference = from[lane].into() - reference[lane];
-                to[lane] = difference;
-                sum[lane] += difference;
-                squares[lane] += difference * difference;
-            }
+            // All is read before anything is written: the compiler does not know that the slices are apart, and would
+            // take one number at a time (1.8 times as long).
+            let difference: [f64; LANES] = std::array::from_fn(|lane| from[lane].into() - reference[lane]);
+            let total = std::array::from_fn(|lane| sum[lane] + difference[lane]);
+            squares = std::array::from_fn(|lane| squares[lane] + difference[lane] * difference[lane]);
+            (*to, *sum) = (difference, total);
         }
         for (((from, reference), to), sum) in from_rest.iter().zip(reference_rest).zip(to_rest).zip(sum_rest) {
             *to = (*from).into() - reference;
@@ -221,7 +230,7 @@ impl<T: Copy + Into<f64>> WithSimd for Subtract<'_, T> {
 /// Adds ± X Xᵀ to the lower triangle of a matrix.
 pub(super) fn add_gram(to: MatMut<'_, f64>, columns: MatRef<'_, f64>, sign: f64, par: Par) {
     let (lower, all) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
-    matmul(to, lower, Accum::Add, columns, all, columns.transpose(), all, sign, par);
+    triangular_matmul(to, lower, Accum::Add, columns, all, columns.transpose(), all, sign, par);
 }
 
 /// Makes a matrix symmetric from its lower triangle.
