@@ -144,12 +144,12 @@ impl FeatureStatistics {
     /// [`Error::ZeroCount`] for a class without samples.
     pub fn class_distance_normalized_variance(&self) -> Result<Option<f64>, Error> {
         self.check_counts()?;
-        let (variances, classes) = (self.variances(), self.counts.len());
+        let (variances, classes, rounding) = (self.variances(), self.counts.len(), self.rounding());
         let (mut sum, mut pairs) = (0.0, 0.0);
         for k in 0..classes {
             for l in 0..k {
                 let distance = (self.means.col(k) - self.means.col(l)).squared_norm_l2();
-                if !(distance.sqrt() > self.rounding()) {
+                if !(distance.sqrt() > rounding) {
                     return Ok(None);
                 }
                 sum += (variances[k] + variances[l]) / (2.0 * distance);
