@@ -78,9 +78,9 @@ fn compare(flags: &Flags) -> Result<bool, String> {
     {
         for depth in 1..=3 {
             for bias in [true, false] {
-                let make = if bias { Ufm::biased } else { Ufm::bias_free };
                 let layers = vec![Layer::new(flags.width, flags.layer_decay); depth];
-                let ufm = make(classes.clone(), layers, flags.feature_decay).map_err(|error| error.to_string())?;
+                let ufm =
+                    Ufm::new(classes.clone(), layers, flags.feature_decay, bias).map_err(|error| error.to_string())?;
                 let title = format!("{name:<15} {depth:>2} {:<5}", if bias { "yes" } else { "no" });
                 kept &= meet(&title, &ufm, flags)?;
             }
@@ -138,7 +138,10 @@ fn descend(title: &str, ufm: &Ufm, optimum: f64, flags: &Flags) -> Result<Run, E
     run
 }
 
-/// Prints a line; a reader that has closed the pipe ends the program with a message instead of a panic.
+/// Prints a line; a reader that has seen enough, as in `theory_meets_descent | head`, ends the program.
 fn println(line: &str) -> Result<(), String> {
-    writeln!(io::stdout(), "{line}").map_err(|error| format!("standard output: {error}"))
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.map_err(|error| format!("standard output: {error}")),
+    }
 }

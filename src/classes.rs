@@ -233,6 +233,18 @@ impl ClassCounts {
         })
     }
 
+    /// Whether a network has these counts.
+    pub(crate) fn check_same(&self, found: &[u64]) -> Result<(), Error> {
+        let count = |counts: &[u64], class: usize| counts.get(class).copied().unwrap_or(0);
+        for class in 0..self.counts().len().max(found.len()) {
+            let (expected, found) = (count(self.counts(), class), count(found, class));
+            if expected != found {
+                return Err(Error::ClassCounts { class, expected, found });
+            }
+        }
+        Ok(())
+    }
+
     /// The ratio of the largest to the smallest count, 1 when the classes are balanced.
     #[must_use]
     pub fn imbalance_ratio(&self) -> f64 {

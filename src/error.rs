@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// A block of the variables of a model: one weight matrix, the features or the bias.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Block {
     /// The weights of a linear layer by its position from 0: `Weights(0)` is the paper's W₁.
     Weights(usize),
@@ -103,11 +104,11 @@ pub enum Error {
         /// What is accepted.
         accepted: &'static str,
     },
-    /// A block of the variables does not have the shape that the model gives it.
+    /// A block of the variables does not have the shape that the model, or what it is combined with, gives it.
     Shape {
         /// The block.
         block: Block,
-        /// Rows and columns that the model requires.
+        /// Rows and columns that are needed.
         expected: (usize, usize),
         /// Rows and columns given.
         found: (usize, usize),
@@ -200,8 +201,9 @@ impl fmt::Display for Error {
             ),
             Self::LabelOutOfRange { index, label, classes } => write!(
                 f,
-                "labels: entry {index} (counted from 0) is {label}, accepted are 0 to {} for {classes} classes",
-                classes - 1
+                "labels: entry {index} (counted from 0) is {label}, accepted are 0 to {} for {classes} classes{}",
+                classes.saturating_sub(1),
+                if label == classes { ": are they counted from 1?" } else { "" }
             ),
             Self::EmptyTargets { rows, cols } => {
                 write!(f, "targets: {rows} x {cols} given, at least one output and one sample are needed")
@@ -217,15 +219,20 @@ impl fmt::Display for Error {
                 write!(f, "layers: the width d_{} is 0, at least 1 is needed", layer + 1)
             }
             Self::Decay { block, value } => {
-                write!(f, "decay of {block}: {value:?} given, a positive finite number is needed")
+                let why = if *value == 0.0 { ": without a penalty there is no optimum" } else { "" };
+                write!(f, "decay of {block}: {value:?} given, a positive finite number is needed{why}")
             }
             Self::Domain { argument, value, accepted } => {
                 write!(f, "{argument}: {value:?} given, accepted: {accepted}")
             }
             Self::Shape { block, expected, found } => write!(
                 f,
-                "shape of {block}: {} x {} given, the model needs {} x {}",
-                found.0, found.1, expected.0, expected.1
+                "shape of {block}: {} x {} given, {} x {} is needed{}",
+                found.0,
+                found.1,
+                expected.0,
+                expected.1,
+                if *expected == (found.1, found.0) { ": is it the transpose?" } else { "" }
             ),
             Self::LayerCount { expected, found } => {
                 write!(f, "weights: {found} matrices given, the model has {expected} layers")

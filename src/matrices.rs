@@ -1,7 +1,7 @@
-//! Dense matrices at the door: memory that may be refused, entries that may not be finite.
+//! Dense matrices: memory that may be refused, entries that may not be finite, and orthonormal bases.
 
 use faer::{
-    ColMut, ColRef, Conj, Mat, MatRef,
+    ColMut, ColRef, Conj, Mat, MatMut, MatRef,
     dyn_stack::{MemBuffer, MemStack},
     linalg::{
         householder::{
@@ -70,26 +70,55 @@ pub(crate) fn slice_mut(column: ColMut<'_, f64>) -> &mut [f64] {
     }
 }
 
+/// The Householder reflections of A = Q R. faer's own `Qr` works in as many parts as there are threads, and this one
+/// does not depend on them.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Householder {
+    /// R above, and the vectors of the reflections below.
+    reflections: Mat<f64>,
+    coefficients: Mat<f64>,
+}
+
+impl Householder {
+    /// For a matrix with rows and columns.
+    pub(crate) fn new(mut matrix: Mat<f64>) -> Self {
+        let (rows, cols) = matrix.shape();
+        let (block, par, params) = (recommended_block_size::<f64>(rows, cols), all_cores(), faer::Spec::default());
+        let mut coefficients = Mat::zeros(block, rows.min(cols));
+        let mut buffer = MemBuffer::new(qr_in_place_scratch::<f64>(rows, cols, block, par, params));
+        qr_in_place(matrix.as_mut(), coefficients.as_mut(), par, MemStack::new(&mut buffer), params);
+        Self { reflections: matrix, coefficients }
+    }
+
+    /// R, upper triangular in its first columns.
+    pub(crate) fn r(&self) -> MatRef<'_, f64> {
+        self.reflections.subrows(0, self.coefficients.ncols())
+    }
+
+    /// `matrix` becomes Q `matrix`.
+    pub(crate) fn apply(&self, matrix: MatMut<'_, f64>) {
+        let (reflections, coefficients) = (self.reflections.subcols(0, self.coefficients.ncols()), &self.coefficients);
+        let scratch = apply_scratch::<f64>(matrix.nrows(), coefficients.nrows(), matrix.ncols());
+        let mut buffer = MemBuffer::new(scratch);
+        let stack = MemStack::new(&mut buffer);
+        apply_reflections(reflections, coefficients.as_ref(), Conj::No, matrix, all_cores(), stack);
+    }
+}
+
 /// The factor Q of A = Q R, with as many columns as A has rows or columns, whichever are fewer, and the diagonal of R
-/// not negative. faer's own `Qr` works in as many parts as there are threads, and this one does not depend on them.
-pub(crate) fn orthonormal(mut matrix: Mat<f64>) -> Result<Mat<f64>, Error> {
+/// not negative.
+pub(crate) fn orthonormal(matrix: Mat<f64>) -> Result<Mat<f64>, Error> {
     let (rows, cols) = matrix.shape();
     let side = rows.min(cols);
     let mut frame = try_zeros("orthonormal columns", rows, side as u64)?;
     if side == 0 {
         return Ok(frame);
     }
-    let (block, par, params) = (recommended_block_size::<f64>(rows, cols), all_cores(), faer::Spec::default());
-    let mut coefficients = Mat::zeros(block, side);
-    let scratch =
-        qr_in_place_scratch::<f64>(rows, cols, block, par, params).or(apply_scratch::<f64>(rows, block, side));
-    let mut buffer = MemBuffer::new(scratch);
-    qr_in_place(matrix.as_mut(), coefficients.as_mut(), par, MemStack::new(&mut buffer), params);
+    let factors = Householder::new(matrix);
     frame.diagonal_mut().column_vector_mut().fill(1.0);
-    let (reflections, stack) = (matrix.subcols(0, side), MemStack::new(&mut buffer));
-    apply_reflections(reflections, coefficients.as_ref(), Conj::No, frame.as_mut(), par, stack);
+    factors.apply(frame.as_mut());
     for (i, column) in frame.col_iter_mut().enumerate() {
-        if matrix[(i, i)] < 0.0 {
+        if factors.r()[(i, i)] < 0.0 {
             column.iter_mut().for_each(|entry| *entry = -*entry);
         }
     }

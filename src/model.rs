@@ -65,7 +65,7 @@ impl Ufm {
         layers: impl Into<Vec<Layer>>,
         feature_decay: f64,
     ) -> Result<Self, Error> {
-        Self::new(targets.into(), layers.into(), feature_decay, true)
+        Self::new(targets, layers, feature_decay, true)
     }
 
     /// The model without a bias: (4.1) for one layer, that of Dang et al. 2023 for more.
@@ -78,10 +78,21 @@ impl Ufm {
         layers: impl Into<Vec<Layer>>,
         feature_decay: f64,
     ) -> Result<Self, Error> {
-        Self::new(targets.into(), layers.into(), feature_decay, false)
+        Self::new(targets, layers, feature_decay, false)
     }
 
-    fn new(targets: Targets, layers: Vec<Layer>, feature_decay: f64, bias: bool) -> Result<Self, Error> {
+    /// The model with a bias or without, where a program learns only as it runs which.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoLayers`], [`Error::ZeroWidth`], [`Error::Decay`].
+    pub fn new(
+        targets: impl Into<Targets>,
+        layers: impl Into<Vec<Layer>>,
+        feature_decay: f64,
+        has_bias: bool,
+    ) -> Result<Self, Error> {
+        let (targets, layers) = (targets.into(), layers.into());
         if layers.is_empty() {
             return Err(Error::NoLayers);
         }
@@ -92,7 +103,7 @@ impl Ufm {
             check_decay(Block::Weights(l), layer.decay)?;
         }
         check_decay(Block::Features, feature_decay)?;
-        Ok(Self { targets, layers, feature_decay, bias })
+        Ok(Self { targets, layers, feature_decay, bias: has_bias })
     }
 
     /// The targets Y.

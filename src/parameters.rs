@@ -86,7 +86,12 @@ impl Parameters {
     ///
     /// [`Error::Domain`] unless both are finite and not negative; [`Error::TooLarge`] where the features do not fit in
     /// memory.
-    pub fn normal(ufm: &Ufm, weights: f64, features: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
+    pub fn gaussian_with_deviations(
+        ufm: &Ufm,
+        weights: f64,
+        features: f64,
+        rng: &mut (impl Rng + ?Sized),
+    ) -> Result<Self, Error> {
         check_not_negative("standard deviation of weights", weights)?;
         check_not_negative("standard deviation of features", features)?;
         Self::from_fn(ufm, |block| {

@@ -23,7 +23,7 @@ proptest! {
                 let layer_decay = training.layer_decay(decay, k).unwrap();
                 let feature_decay = training.feature_decay(penalty, k, n).unwrap();
                 let ufm = Ufm::biased(classes.clone(), [Layer::new(3, layer_decay)], feature_decay).unwrap();
-                let point = Parameters::normal(&ufm, 0.5, 0.5, &mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
+                let point = Parameters::gaussian_with_deviations(&ufm, 0.5, 0.5, &mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
                 let output = &point.weights()[0] * point.features();
                 let mut error = 0.0;
                 let mut sample = 0;

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use neural_collapse::{
-    ClassCounts, Error, Layer, Parameters, Ufm,
+    Block, ClassCounts, Error, Layer, Parameters, Ufm,
     descent::{Descent, Method, Point, Run, StepSize, Stop, Variables},
     faer::Mat,
     metrics::{
@@ -29,8 +29,7 @@ fn model(counts: Vec<u64>, depth: usize, width: usize, q: f64, bias: bool) -> Uf
     let c = q * (classes.group(0).count as f64).powf(l / (l + 1.0)) / classes.samples() as f64;
     let layers: Vec<Layer> = (0..depth).map(|l| Layer::new(width, c * 3_f64.powf(l as f64))).collect();
     let feature_decay = c.powf(l + 1.0) / layers.iter().map(|layer| layer.decay).product::<f64>();
-    let make = if bias { Ufm::biased } else { Ufm::bias_free };
-    make(classes, layers, feature_decay).unwrap()
+    Ufm::new(classes, layers, feature_decay, bias).unwrap()
 }
 
 /// Gradients at which trajectories are compared no longer: nearer to the minimum rounding decides whether Nesterov's method
@@ -52,7 +51,9 @@ fn assert_same_trajectory(model: &Ufm, descent: &Descent, start: &Parameters, ou
     };
     let mut others = Vec::new();
     for seed in 0..3 {
-        let noise = Parameters::normal(model, PERTURBATION * size, PERTURBATION * size, &mut rng(seed)).unwrap();
+        let noise =
+            Parameters::gaussian_with_deviations(model, PERTURBATION * size, PERTURBATION * size, &mut rng(seed))
+                .unwrap();
         let (weights, features, _) = noise.into_parts();
         let weights = start.weights().iter().zip(weights).map(|(a, b)| a + b).collect();
         others.push((f64::EPSILON / PERTURBATION, run(weights, start.features() + features)));
@@ -273,7 +274,7 @@ fn starts_without_samples_are_distributed_as_those_with() {
 fn adam_takes_the_steps_of_its_definition() {
     let model = model(vec![5, 3, 2], 2, 4, 0.1, true);
     let start = Parameters::gaussian(&model, 1.0, &mut rng(0)).unwrap();
-    let rule = StepSize::Stepwise { first: 0.01, factor: 0.5, every: 8 };
+    let rule = StepSize::Stepwise { initial: 0.01, factor: 0.5, every: 8 };
     let descent = Descent::new(Method::ADAM).with_variables(Variables::Plain).with_step_size(rule).with_step_limit(20);
     let run = descent.minimize(&model, start.clone()).unwrap();
     assert_eq!(run.columns, 10);
@@ -332,9 +333,9 @@ fn schedules_are_followed() {
         descent.minimize_observed(&model, start.clone(), observe).unwrap();
         sizes
     };
-    let halves = seen(StepSize::Stepwise { first: 0.01, factor: 0.5, every: 2 });
+    let halves = seen(StepSize::Stepwise { initial: 0.01, factor: 0.5, every: 2 });
     assert_eq!(halves, [0.0, 0.01, 0.01, 0.005, 0.005, 0.0025, 0.0025]);
-    let cosine = seen(StepSize::Cosine { first: 0.01, steps: 4 });
+    let cosine = seen(StepSize::Cosine { initial: 0.01, steps: 4 });
     assert_eq!((cosine[1], cosine[5], cosine[6]), (0.01, 0.0, 0.0));
     assert!((cosine[3] - 0.005).abs() <= 0.01 * f64::EPSILON);
 }
@@ -520,7 +521,7 @@ fn a_step_that_diverges_is_detected_and_the_best_point_kept() {
 #[test]
 fn starts_beyond_all_bounds_diverge_at_once() {
     let model = model(vec![20, 10, 5], 1, 8, 0.01, true);
-    let start = Parameters::normal(&model, 1e200, 1e200, &mut rng(0)).unwrap();
+    let start = Parameters::gaussian_with_deviations(&model, 1e200, 1e200, &mut rng(0)).unwrap();
     let run = Descent::default().minimize(&model, start).unwrap();
     assert_eq!((run.stop, run.steps), (Stop::Diverged, 0));
 }
@@ -583,16 +584,23 @@ fn options_that_cannot_be_are_refused() {
     }
     refused(Descent::default().with_step_size(StepSize::Fixed(0.0)), "step size");
     refused(Descent::new(Method::HeavyBall { momentum: 1.0 }), "momentum");
-    refused(Descent::new(Method::Adam { first: 1.0, second: 0.9, epsilon: 1e-8 }), "first decay rate");
-    refused(Descent::new(Method::Adam { first: 0.9, second: f64::NAN, epsilon: 1e-8 }), "second decay rate");
-    refused(Descent::new(Method::Adam { first: 0.9, second: 0.9, epsilon: 0.0 }), "epsilon");
-    let stepwise = |factor, every| Descent::default().with_step_size(StepSize::Stepwise { first: 1.0, factor, every });
+    refused(Descent::new(Method::Adam { beta_1: 1.0, beta_2: 0.9, epsilon: 1e-8 }), "beta_1");
+    refused(Descent::new(Method::Adam { beta_1: 0.9, beta_2: f64::NAN, epsilon: 1e-8 }), "beta_2");
+    refused(Descent::new(Method::Adam { beta_1: 0.9, beta_2: 0.9, epsilon: 0.0 }), "epsilon");
+    let stepwise =
+        |factor, every| Descent::default().with_step_size(StepSize::Stepwise { initial: 1.0, factor, every });
     refused(stepwise(0.0, 1), "factor of the step size");
     refused(stepwise(0.5, 0), "period of the step size");
-    refused(Descent::default().with_step_size(StepSize::Cosine { first: 1.0, steps: 0 }), "steps of the schedule");
+    refused(Descent::default().with_step_size(StepSize::Cosine { initial: 1.0, steps: 0 }), "steps of the schedule");
     // A start without samples belongs to the counts that it was drawn for.
     let reduced = Point::gaussian(&self::model(vec![3, 1], 1, 2, 0.1, true), 1.0, &mut rng(0)).unwrap();
-    assert_eq!(Descent::default().minimize(&model, reduced).unwrap_err(), Error::NoClassCounts);
+    let error = Error::ClassCounts { class: 0, expected: 2, found: 3 };
+    assert_eq!(Descent::default().minimize(&model, reduced).unwrap_err(), error);
+    // Nor is a narrow one of other widths.
+    let wide = self::model(vec![2, 1], 1, 40, 0.1, true);
+    let narrow = Point::collapsed(&wide, 1.0, &mut rng(0)).unwrap();
+    let error = Descent::default().minimize(&self::model(vec![2, 1], 1, 30, 0.1, true), narrow).unwrap_err();
+    assert_eq!(error, Error::Shape { block: Block::Weights(0), expected: (2, 30), found: (2, 40) });
     assert!(
         Point::gaussian(&model, 0.0, &mut rng(0)).is_err() && Point::collapsed(&model, f64::NAN, &mut rng(0)).is_err()
     );

@@ -17,8 +17,7 @@ fn rng(seed: u64) -> Xoshiro256PlusPlus {
 
 fn model(counts: Vec<u64>, widths: &[usize], decay: f64, bias: bool) -> Ufm {
     let layers = widths.iter().enumerate().map(|(l, &width)| Layer::new(width, decay * (1.0 + l as f64)));
-    let make = if bias { Ufm::biased } else { Ufm::bias_free };
-    make(ClassCounts::new(counts).unwrap(), layers.collect::<Vec<_>>(), decay / 3.0).unwrap()
+    Ufm::new(ClassCounts::new(counts).unwrap(), layers.collect::<Vec<_>>(), decay / 3.0, bias).unwrap()
 }
 
 /// The distance between two points in balanced variables.

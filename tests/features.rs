@@ -2,9 +2,10 @@
 //! definitions.
 
 use neural_collapse::{
-    Error,
+    ClassCounts, Error, Layer, Parameters, Ufm,
     faer::{Col, Mat, MatRef, Scale},
     metrics::{
+        collapse::collapse,
         features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
         variability::Nc1Convention,
     },
@@ -118,7 +119,7 @@ proptest! {
         let (means, global, scatter) = two_passes(&features, &labels, classes);
         // Sums of at most 450 numbers of size 3.
         let rounding = 450.0 * f64::EPSILON;
-        prop_assert!((statistics.means() - &means).norm_max() <= 10.0 * rounding);
+        prop_assert!((statistics.class_means() - &means).norm_max() <= 10.0 * rounding);
         prop_assert!(close(statistics.squared_norm(), features.squared_norm_l2(), rounding));
         let within: f64 = (0..width).map(|i| scatter[(i, i)]).sum();
         let between: f64 = means.col_iter().map(|mean| (mean - &global).squared_norm_l2()).sum::<f64>() / classes as f64;
@@ -154,7 +155,7 @@ proptest! {
         let second = gather(features.subcols(cut, labels.len() - cut), &labels[cut..], counts.len(), &[]);
         let merged = first.merge(&second).unwrap();
         // Features of size 100 that vary by 0.3: 1e5 of the variance in the rounding of a mean.
-        prop_assert!((merged.means() - whole.means()).norm_max() <= 300.0 * 100.0 * f64::EPSILON);
+        prop_assert!((merged.class_means() - whole.class_means()).norm_max() <= 300.0 * 100.0 * f64::EPSILON);
         for convention in CONVENTIONS {
             let (a, b) = (merged.nc1(convention).unwrap().unwrap(), whole.nc1(convention).unwrap().unwrap());
             prop_assert!(close(a, b, 1e-8), "{a} {b}");
@@ -164,16 +165,17 @@ proptest! {
     }
 }
 
-/// Σ_B of condition 1e8 and NC1 of 1e-8, in f32, a thousand from the origin: every number here is exact in f32, and so
-/// is the truth.
+/// Σ_B of condition 1e8 and NC1 below 1e-8, in f32, most of it a thousand from the origin: every number here is exact in
+/// f32, and so is the truth.
 #[test]
 fn single_precision_input_keeps_double_precision_results() {
-    // Three classes in 12 dimensions: means m + 8 (0, a, b) with a = e_1, b = 2^-13 e_2, condition of Σ_B about 2^26;
-    // samples ± d e_1 ± d e_2 2^-13 about them.
-    let (offset, large, small, deviation) = (1024.0_f32, 8.0_f32, 8.0_f32 * 2.0_f32.powi(-10), 2.0_f32.powi(-13));
+    // Three classes in 12 dimensions with means m, m + 8 e_1 and m + 2^-10 e_2, a condition of Σ_B of 4/3 · 2^26; about
+    // them samples ± d (e_1 + e_6) ± t e_2, in all four combinations. m is 1024 but for its second entry, 0.
+    let (offset, large, small) = (1024.0_f32, 8.0_f32, 2.0_f32.powi(-10));
+    let (deviation, tiny) = (2.0_f32.powi(-13), 2.0_f32.powi(-25));
     let count = 40;
     let mut labels = Vec::new();
-    let mut features = Mat::<f32>::from_fn(12, 3 * count, |_, _| offset);
+    let mut features = Mat::<f32>::from_fn(12, 3 * count, |i, _| if i == 1 { 0.0 } else { offset });
     for class in 0..3 {
         for i in 0..count {
             let sample = class * count + i;
@@ -184,17 +186,18 @@ fn single_precision_input_keeps_double_precision_results() {
             if class == 2 {
                 features[(1, sample)] += small;
             }
-            let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
-            features[(0, sample)] += sign * deviation;
-            features[(5, sample)] += sign * deviation;
+            let sign = |bit: usize| if (i >> bit).is_multiple_of(2) { 1.0 } else { -1.0 };
+            features[(0, sample)] += sign(0) * deviation;
+            features[(5, sample)] += sign(0) * deviation;
+            features[(1, sample)] += sign(1) * tiny;
         }
     }
-    // Σ_W = d² (e_1 + e_6)(e_1 + e_6)ᵀ; Σ_B = ((A - mean)(A - mean)ᵀ)/3 with the 2 × 3 matrix A of the means: its
-    // inverse has (Σ_B⁻¹)_11 = 3 S_22/(S_11 S_22 - S_12²), S = L²(2/3), l²(2/3), -L l/3.
-    let (l, s, d) = (f64::from(large), f64::from(small), f64::from(deviation));
+    // Σ_W = d² (e_1 + e_6)(e_1 + e_6)ᵀ + t² e_2 e_2ᵀ; 3 Σ_B = S with S_11 = 2 L²/3, S_22 = 2 l²/3, S_12 = -L l/3:
+    // tr(Σ_W Σ_B⁻¹)/3 = (d² S_22 + t² S_11)/(S_11 S_22 - S_12²).
+    let (l, s, d, t) = (f64::from(large), f64::from(small), f64::from(deviation), f64::from(tiny));
     let (s11, s22, s12) = (l * l * 2.0 / 3.0, s * s * 2.0 / 3.0, -l * s / 3.0);
-    let truth = d * d * s22 / (s11 * s22 - s12 * s12);
-    assert!(truth < 1e-8);
+    let truth = (d * d * s22 + t * t * s11) / (s11 * s22 - s12 * s12);
+    assert!(truth < 1e-8 && t * t * s11 > d * d * s22);
     let mut accumulator = FeatureAccumulator::with_scatter(12, 3).unwrap();
     for start in (0..labels.len()).step_by(7) {
         let size = 7.min(labels.len() - start);
@@ -205,8 +208,67 @@ fn single_precision_input_keeps_double_precision_results() {
     second.add(features.as_ref(), &labels).unwrap();
     for statistics in [statistics, second.finish().unwrap()] {
         let nc1 = statistics.nc1(Nc1Convention::Global).unwrap().unwrap();
+        // Twice the root of the condition, some epsilons each.
         assert!(close(nc1, truth, 1e-9), "{nc1:e} {truth:e}");
     }
+}
+
+/// A running sum of n numbers drifts by up to n/4 epsilons of their size, and more so where all of them have the few
+/// digits of f32: means that are equal are seen to be, in classes of any size.
+#[test]
+fn long_sums_of_equal_classes_are_equal() {
+    let (count, size) = (400_000, 250);
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
+    #[allow(clippy::cast_possible_truncation)]
+    let numbers: Vec<f32> = (0..count).map(|_| Distribution::<f64>::sample(&StandardNormal, &mut rng) as f32).collect();
+    let at = |class: usize, i: usize| if class == 0 { numbers[i] } else { numbers[count - 1 - i] };
+    let mut accumulator = FeatureAccumulator::with_scatter(1, 2).unwrap();
+    for start in (0..count).step_by(size) {
+        let batch = Mat::from_fn(1, 2 * size, |_, j| at(j % 2, start + j / 2));
+        let labels: Vec<usize> = (0..2 * size).map(|j| j % 2).collect();
+        accumulator.add(batch.as_ref(), &labels).unwrap();
+    }
+    let statistics = accumulator.finish();
+    let means = statistics.class_means();
+    // Beyond what a few roundings of the mean would explain.
+    assert!((means[(0, 0)] - means[(0, 1)]).abs() > 64.0 * f64::EPSILON, "{:e}", means[(0, 0)] - means[(0, 1)]);
+    assert_eq!((statistics.nc1(Nc1Convention::Global), statistics.trace_ratio()), (Ok(None), Ok(None)));
+    // A difference of a thousandth of what a statistician would see is one.
+    let mut other = FeatureAccumulator::with_scatter(1, 2).unwrap();
+    for start in (0..count).step_by(size) {
+        let batch = Mat::from_fn(1, 2 * size, |_, j| f64::from(at(j % 2, start + j / 2)) + 1e-6 * (j % 2) as f64);
+        let labels: Vec<usize> = (0..2 * size).map(|j| j % 2).collect();
+        other.add(batch.as_ref(), &labels).unwrap();
+    }
+    let variance = f64::midpoint(statistics.variances().unwrap()[0], statistics.variances().unwrap()[1]);
+    let ratio = other.finish().trace_ratio().unwrap().unwrap();
+    // tr Σ_W over (1e-6/2)²; means are within 1e-10 of the truth.
+    assert!(close(ratio, variance / 0.25e-12, 1e-3), "{ratio:e}");
+}
+
+/// Each class mean has its own rounding, and is scaled with it.
+#[test]
+fn small_classes_do_not_answer_for_large_ones() {
+    let counts = [1000, 1000, 2];
+    let mut labels = Vec::new();
+    let mut features = Mat::<f64>::zeros(2, 2002);
+    for (class, &count) in counts.iter().enumerate() {
+        for i in 0..count {
+            let sample = labels.len();
+            let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+            let center = [[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0_f64.powi(-12)]][class];
+            let spread = if class < 2 { 0.125 } else { 0.0 };
+            features[(0, sample)] = 1e8 + center[0] + sign * spread;
+            features[(1, sample)] = 1e8 + center[1] + sign * spread;
+            labels.push(class);
+        }
+    }
+    let statistics = gather(features.as_ref(), &labels, 3, &[500]);
+    // Along (0, 1), where only the two differ: Σ_W = 2000 · 2^-6/2002, the weighted Σ_B = 2000 · 2/2002² · 2^-24.
+    let ours = statistics.nc1(Nc1Convention::WeightedClasses).unwrap().unwrap();
+    let along = (2000.0 / 64.0 / 2002.0) / (2000.0 * 2.0 / 2002.0_f64.powi(2) * 2.0_f64.powi(-24));
+    // The difference 2^-12 is known to the rounding of 1e8, 2^-26, and the other direction has 1e-9 of this.
+    assert!(close(ours, along / 3.0, 1e-3), "{ours:e} {:e}", along / 3.0);
 }
 
 #[test]
@@ -214,7 +276,7 @@ fn the_pairwise_variance_is_its_definition() {
     let (features, labels) = data(&[20, 5, 9], 4, 1.0, 3);
     let statistics = gather(features.as_ref(), &labels, 3, &[]);
     let (means, _, _) = two_passes(&features, &labels, 3);
-    let variances = statistics.variances();
+    let variances = statistics.variances().unwrap();
     let mut sum = 0.0;
     for k in 0..3 {
         for l in (0..3).filter(|l| *l != k) {
@@ -281,6 +343,7 @@ fn bad_batches_are_refused_whole() {
     let empty = empty.finish();
     assert_eq!(empty.nc1(Nc1Convention::Global), Err(Error::ZeroCount { class: 2 }));
     assert_eq!(empty.trace_ratio(), Err(Error::ZeroCount { class: 2 }));
+    assert_eq!(empty.variances(), Err(Error::ZeroCount { class: 2 }));
     assert_eq!(ScatterAccumulator::new(empty).unwrap_err(), Error::ZeroCount { class: 2 });
 }
 
@@ -301,7 +364,7 @@ fn what_divides_by_zero_is_none() {
     let both = Mat::from_fn(3, 1000, |i, j| if j < 500 { features[(i, j)] } else { reversed[(i, j - 500)] });
     let labels: Vec<usize> = (0..1000).map(|j| j / 500).collect();
     let equal = gather(both.as_ref(), &labels, 2, &[13]);
-    assert!(equal.means().col(0) != equal.means().col(1));
+    assert!(equal.class_means().col(0) != equal.class_means().col(1));
     for convention in CONVENTIONS {
         assert_eq!(equal.nc1(convention), Ok(None));
     }
@@ -321,11 +384,23 @@ fn scatter_is_about_the_means_themselves() {
         // Σ_W = (ulp/2)², Σ_B = at²(1 + 2^-53)².
         assert!(close(nc1, (ulp / 2.0 / at).powi(2) / 2.0, 8.0 * f64::EPSILON), "{nc1:e}");
     }
+    let ufm = Ufm::biased(ClassCounts::new([2, 2]).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
+    let point = Parameters::new(&ufm, vec![Mat::zeros(2, 2)], features, Some(Col::zeros(2))).unwrap();
+    let nc1 = collapse(&ufm.minimizer().unwrap(), &point).unwrap().nc1.unwrap();
+    assert!(close(nc1, (ulp / 2.0 / at).powi(2) / 2.0, 8.0 * f64::EPSILON), "{nc1:e}");
 }
 
 /// Squares of such distances are below the range of `f64`: a number all the same, or none.
 #[test]
 fn tiny_features_have_no_nan() {
+    for scale in [1e-162, 1e-200, 1e-300] {
+        let features = Mat::from_fn(1, 4, |_, j| [1.5, 0.5, -0.5, -1.5][j] * scale);
+        let statistics = gather(features.as_ref(), &[0, 0, 1, 1], 2, &[]);
+        assert_eq!((statistics.nc1(Nc1Convention::Global), statistics.trace_ratio()), (Ok(None), Ok(None)));
+    }
+    let features = Mat::from_fn(1, 4, |_, j| [1.5, 0.5, -0.5, -1.5][j] * 1e-140);
+    let statistics = gather(features.as_ref(), &[0, 0, 1, 1], 2, &[]);
+    assert!(close(statistics.nc1(Nc1Convention::Global).unwrap().unwrap(), 0.125, 8.0 * f64::EPSILON));
     let features = neural_collapse::faer::mat![[6.6e-261, 4.1e-314, 6.6e-261]];
     let statistics = gather(features.as_ref(), &[1, 2, 0], 3, &[3]);
     for convention in CONVENTIONS {

@@ -60,9 +60,8 @@ proptest! {
     /// With balanced classes the minimizers are the frames of the field: all distances are rounding.
     #[test]
     fn balanced_minimizers_are_frames(classes in 2_usize..12, count in 1_u64..50, depth in 1_usize..4, bias: bool, seed: u64) {
-        let make = if bias { Ufm::biased } else { Ufm::bias_free };
         let counts = ClassCounts::balanced(classes, count).unwrap();
-        let ufm = make(counts, vec![Layer::new(classes + 3, 1e-4); depth], 1e-4).unwrap();
+        let ufm = Ufm::new(counts, vec![Layer::new(classes + 3, 1e-4); depth], 1e-4, bias).unwrap();
         let minimizer = ufm.minimizer().unwrap();
         let point = minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
         let means = point.class_means(&ufm).unwrap();
@@ -94,6 +93,11 @@ fn what_divides_by_zero_is_none() {
     assert_eq!((vanished.equiangularity, vanished.maximal_angle), (None, None));
     assert_abs_diff_eq!(vanished.equinorm.unwrap(), 0.5_f64.sqrt(), epsilon = 4.0 * f64::EPSILON);
     assert!(vanished.simplex.is_some() && vanished.orthogonal.is_some());
+    // Angles do not depend on sizes, however unlike they are.
+    for size in [1.0, 2.5e-162, 1e-300] {
+        let unlike = frame_distances(mat![[1.0, size, size], [0.0, 0.0, 0.0]].as_ref()).unwrap();
+        assert_eq!((unlike.maximal_angle, unlike.equiangularity), (Some(1.5), Some(0.0)), "{size:e}");
+    }
     assert_eq!(self_duality(mat![[0.0]].as_ref(), mat![[1.0]].as_ref()), Ok(None));
     assert_eq!(self_duality(mat![[-2.0]].as_ref(), mat![[1.0]].as_ref()), Ok(Some(4.0)));
     let error = self_duality(mat![[1.0, 2.0]].as_ref(), mat![[1.0, 2.0]].as_ref()).unwrap_err();

@@ -2,7 +2,7 @@
 
 use neural_collapse::{
     ClassCounts, Error, Layer, Ufm,
-    theory::{geometry::critical_imbalance_ratio, minimizer::GroupFate},
+    theory::{limits::critical_imbalance_ratio, minimizer::GroupFate},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -13,8 +13,7 @@ fn models() -> impl Strategy<Value = Ufm> {
         let classes = ClassCounts::new(counts).unwrap();
         let l = depth as f64;
         let c = 10_f64.powf(log_q) * (classes.group(0).count as f64).powf(l / (l + 1.0)) / classes.samples() as f64;
-        let make = if bias { Ufm::biased } else { Ufm::bias_free };
-        make(classes, vec![Layer::new(width, c); depth], c).unwrap()
+        Ufm::new(classes, vec![Layer::new(width, c); depth], c, bias).unwrap()
     })
 }
 
@@ -34,8 +33,10 @@ fn every_number_agrees_with_the_reference() {
         let classes: ClassCounts = fields[0].parse().unwrap();
         let layers: Vec<Layer> =
             fields[1].split(' ').map(|decay| Layer::new(2_000_000, decay.parse().unwrap())).collect();
-        let make = if fields[3] == "true" { Ufm::biased } else { Ufm::bias_free };
-        let minimizer = make(classes.clone(), layers, fields[2].parse().unwrap()).unwrap().minimizer().unwrap();
+        let minimizer = Ufm::new(classes.clone(), layers, fields[2].parse().unwrap(), fields[3] == "true")
+            .unwrap()
+            .minimizer()
+            .unwrap();
         let scales = fields[4].split_whitespace().map(|scale| scale.parse().unwrap());
         for (direction, scale) in minimizer.directions().iter().filter(|direction| direction.target > 0.0).zip(scales) {
             check(direction.critical_scale, scale, line);
@@ -183,10 +184,9 @@ proptest! {
         let c = 10_f64.powf(log_q) * (count as f64).powf(l / (l + 1.0)) / (count as f64 * (majority + minority) as f64);
         let layers = vec![Layer::new(64, c); depth];
         let ratio = critical_imbalance_ratio(majority, minority, count, &layers, c).unwrap();
-        let make = if bias { Ufm::biased } else { Ufm::bias_free };
         let kept = |ratio: f64| {
             let classes = ClassCounts::step(majority, minority, count, ratio).unwrap();
-            let model = make(classes, layers.as_slice(), c).unwrap();
+            let model = Ufm::new(classes, layers.as_slice(), c, bias).unwrap();
             let fates = model.minimizer().unwrap().group_fates().unwrap();
             fates[fates.len() - 1] == GroupFate::Distinct
         };
@@ -233,7 +233,7 @@ fn a_million_classes_have_a_geometry() {
     assert!(geometry.classifiers().norm(0) > geometry.classifiers().norm(last));
     // The largest class is told from the smallest by its own score; bias included, the smallest is told less well.
     assert!(geometry.logit_gap(0, last) > geometry.logit_gap(last, 0));
-    assert!(geometry.self_duality(0).unwrap() <= 1.0);
+    assert!(geometry.self_duality_cosine(0).unwrap() <= 1.0);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn angles_do_not_depend_on_how_decay_is_shared() {
                 (extreme.classifiers().cosine(k, l), plain.classifiers().cosine(k, l)),
                 (extreme.class_means().cosine(k, l), plain.class_means().cosine(k, l)),
                 (extreme.logit(k, l), plain.logit(k, l)),
-                (extreme.self_duality(k), plain.self_duality(k)),
+                (extreme.self_duality_cosine(k), plain.self_duality_cosine(k)),
             ] {
                 let (ours, expected) = (ours.unwrap(), expected.unwrap());
                 assert!((ours - expected).abs() <= 8.0 * f64::EPSILON, "{exponent} {k} {l}: {ours} {expected}");

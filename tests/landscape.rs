@@ -143,8 +143,7 @@ fn model(counts: Vec<u64>, widths: &[usize], q: f64, bias: bool) -> Ufm {
     let layers: Vec<Layer> =
         widths.iter().enumerate().map(|(l, &width)| Layer::new(width, c * 2_f64.powf(l as f64))).collect();
     let feature_decay = c.powf(l + 1.0) / layers.iter().map(|layer| layer.decay).product::<f64>();
-    let make = if bias { Ufm::biased } else { Ufm::bias_free };
-    make(classes, layers, feature_decay).unwrap()
+    Ufm::new(classes, layers, feature_decay, bias).unwrap()
 }
 
 fn root() -> impl Strategy<Value = Root> {

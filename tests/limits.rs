@@ -6,15 +6,13 @@ use proptest::prelude::*;
 /// The model with all its decays times a factor.
 fn scaled(ufm: &Ufm, factor: f64) -> Ufm {
     let layers: Vec<Layer> = ufm.layers().iter().map(|layer| Layer::new(layer.width, layer.decay * factor)).collect();
-    let make = if ufm.has_bias() { Ufm::biased } else { Ufm::bias_free };
-    make(ufm.targets().clone(), layers, ufm.feature_decay() * factor).unwrap()
+    Ufm::new(ufm.targets().clone(), layers, ufm.feature_decay() * factor, ufm.has_bias()).unwrap()
 }
 
 fn model(counts: Vec<u64>, widths: Vec<usize>, decay: f64, bias: bool) -> Ufm {
     let layers: Vec<Layer> =
         widths.into_iter().enumerate().map(|(l, width)| Layer::new(width, decay * (1.0 + l as f64))).collect();
-    let make = if bias { Ufm::biased } else { Ufm::bias_free };
-    make(ClassCounts::new(counts).unwrap(), layers, decay / 2.0).unwrap()
+    Ufm::new(ClassCounts::new(counts).unwrap(), layers, decay / 2.0, bias).unwrap()
 }
 
 /// The norms of the rows of W_{L:1} of a minimizer in full, least over largest.
@@ -50,8 +48,7 @@ proptest! {
                     // The same limit as a single decay.
                     let decay = minimizer.largest_feature_decay(goal).unwrap().unwrap();
                     let at = |decay: f64| {
-                        let make = if bias { Ufm::biased } else { Ufm::bias_free };
-                        make(ufm.targets().clone(), ufm.layers(), decay).unwrap().minimizer().unwrap().rank()
+                        Ufm::new(ufm.targets().clone(), ufm.layers(), decay, bias).unwrap().minimizer().unwrap().rank()
                     };
                     prop_assert!(at(decay * (1.0 - 1e-11)) >= rank && at(decay * (1.0 + 1e-11)) < rank);
                 }
@@ -104,6 +101,53 @@ fn equal_norms_are_equal_up_to_the_last_threshold() {
     for goal in [Goal::NormRatio(0.5), Goal::AllDirections] {
         assert_eq!(one.largest_scale(goal), Ok(Some(f64::INFINITY)));
         assert_eq!(one.largest_feature_decay(goal), Ok(Some(f64::INFINITY)));
+    }
+}
+
+/// Bias-free and L = 1: w² = N λ_H (1-e)/e, so that the squared ratio of two norms is g² = (1/e_2 - 1)/(1/e_1 - 1) with
+/// e_k = N √(λ_1 λ_H)/√n_k, here 0.125 scale/√n_k.
+#[test]
+fn the_limit_of_two_norms_is_that_of_the_formula() {
+    let ufm = Ufm::new(ClassCounts::new([100, 25]).unwrap(), [Layer::new(2, 1e-3)], 1e-3, false).unwrap();
+    let minimizer = ufm.minimizer().unwrap();
+    for distance in [0.5, 1e-1, 1e-3, 1e-6, 1e-9] {
+        // The limit at small decays is 1/√2.
+        let ratio = 0.5_f64.sqrt() * (1.0 - distance);
+        // g² (10/x - 1) = 5/x - 1: x = (5 - 10 g²)/(1 - g²), 5 - 10 g² = 5 (2 δ - δ²) without cancellation.
+        let exact = 5.0 * distance * (2.0 - distance) / (1.0 - ratio * ratio) / 0.125;
+        let scale = minimizer.largest_scale(Goal::NormRatio(ratio)).unwrap().unwrap();
+        // Norms to 16 epsilons, which count as much more as the ratio is close to its limit.
+        let allowed = 16.0 * f64::EPSILON / distance;
+        assert!((scale / exact - 1.0).abs() <= allowed, "{distance:e}: {scale} {exact}");
+    }
+}
+
+/// Where a width leaves the norms open below a threshold, and where thresholds are many powers of ten apart.
+#[test]
+fn limits_are_found_between_thresholds() {
+    // Three small classes of which a width of 2 can tell none apart, but the two groups.
+    let narrow = Ufm::biased(ClassCounts::new([100, 10, 10, 10]).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
+    let minimizer = narrow.minimizer().unwrap();
+    let scale = minimizer.largest_scale(Goal::NormRatio(0.3)).unwrap().unwrap();
+    assert!(norm_ratio(&scaled(&narrow, scale * (1.0 - 1e-9))) >= 0.3 * (1.0 - 1e-12));
+    assert!(norm_ratio(&scaled(&narrow, scale * (1.0 + 1e-9))) < 0.3 * (1.0 + 1e-12));
+    let deep = Ufm::new(ClassCounts::new([1_000_000_000_000, 1]).unwrap(), [Layer::new(2, 1e-3); 10], 1e-3, false);
+    let deep = deep.unwrap();
+    let small = scaled(&deep, 1e-27).minimizer().unwrap();
+    let norms = small.singular_values(|direction| direction.product);
+    let goal = Goal::NormRatio(norms[1] / norms[0] * (1.0 - 1e-7));
+    assert!(deep.minimizer().unwrap().largest_scale(goal).unwrap().is_some());
+}
+
+/// A direction that a width leaves no room for is gone at any decay, whether it has collapsed at this one or not.
+#[test]
+fn what_a_width_cuts_has_no_threshold() {
+    for decay in [1e-3, 1e-2, 10.0] {
+        let ufm = Ufm::biased(ClassCounts::new([100, 100, 10, 10]).unwrap(), [Layer::new(1, decay)], decay).unwrap();
+        let minimizer = ufm.minimizer().unwrap();
+        assert!(minimizer.critical_feature_decay(0) > 0.0);
+        assert_eq!((minimizer.critical_feature_decay(1), minimizer.critical_feature_decay(2)), (0.0, 0.0), "{decay}");
+        assert_eq!((minimizer.coincidence_scale(1), minimizer.vanishing_scale(1)), (Ok(Some(0.0)), Ok(0.0)), "{decay}");
     }
 }
 

@@ -14,8 +14,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 fn ufm(counts: &str, widths: &[usize], layer_decays: &[f64], feature_decay: f64, bias: bool) -> Ufm {
     let layers: Vec<Layer> = widths.iter().zip(layer_decays).map(|(&width, &decay)| Layer::new(width, decay)).collect();
-    let make = if bias { Ufm::biased } else { Ufm::bias_free };
-    make(counts.parse::<ClassCounts>().unwrap(), layers, feature_decay).unwrap()
+    Ufm::new(counts.parse::<ClassCounts>().unwrap(), layers, feature_decay, bias).unwrap()
 }
 
 fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str, separator: char) -> Vec<T> {
@@ -34,8 +33,7 @@ fn models() -> impl Strategy<Value = Ufm> {
         let product: f64 = layers.iter().map(|layer| layer.decay).product();
         let largest = classes.group(0).count as f64;
         let c = 10_f64.powf(log_q) * largest.powf(depth / (depth + 1.0)) / classes.samples() as f64;
-        let make = if bias { Ufm::biased } else { Ufm::bias_free };
-        make(classes, layers, c.powf(depth + 1.0) / product).unwrap()
+        Ufm::new(classes, layers, c.powf(depth + 1.0) / product, bias).unwrap()
     })
 }
 
@@ -304,7 +302,7 @@ proptest! {
     #[test]
     fn the_objective_is_gauge_invariant(model in models(), seed: u64) {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let point = Parameters::normal(&model, 1.0, 1.0, &mut rng).unwrap();
+        let point = Parameters::gaussian_with_deviations(&model, 1.0, 1.0, &mut rng).unwrap();
         let (mut weights, mut features, bias) = point.clone().into_parts();
         for l in 0..model.depth() {
             let width = model.layers()[l].width;
@@ -387,8 +385,7 @@ proptest! {
         let mut counts = model.class_counts().unwrap().counts().to_vec();
         let shift = shift % counts.len();
         counts.rotate_left(shift);
-        let make = if model.has_bias() { Ufm::biased } else { Ufm::bias_free };
-        let rotated = make(ClassCounts::new(counts).unwrap(), model.layers(), model.feature_decay()).unwrap();
+        let rotated = Ufm::new(ClassCounts::new(counts).unwrap(), model.layers(), model.feature_decay(), model.has_bias()).unwrap();
         let (ours, theirs) = (model.minimizer().unwrap(), rotated.minimizer().unwrap());
         prop_assert_eq!(ours.directions(), theirs.directions());
         prop_assert_eq!(ours.objective(), theirs.objective());

@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Targets, Ufm,
     descent::{Descent, Point},
-    faer::{Col, Mat, Scale},
+    faer::{Col, Mat, Scale, mat},
     metrics::{
         collapse::{Collapse, collapse, network_collapse},
         distance::distance,
         features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
         nearest_center::{NearestCenter, minimizer_disagreement},
-        singular_values::singular_values,
+        singular_values::{singular_value_error, singular_values},
     },
     theory::spectrum::dense_svd,
 };
@@ -30,8 +30,7 @@ impl Network {
     fn new(counts: &[u64], widths: &[usize], bias: bool, seed: u64) -> Self {
         let rng = &mut Xoshiro256PlusPlus::seed_from_u64(seed);
         let layers: Vec<_> = widths.iter().map(|&width| Layer::new(width, 1e-3)).collect();
-        let make = if bias { Ufm::biased } else { Ufm::bias_free };
-        let ufm = make(Targets::from(ClassCounts::new(counts).unwrap()), layers, 2e-3).unwrap();
+        let ufm = Ufm::new(Targets::from(ClassCounts::new(counts).unwrap()), layers, 2e-3, bias).unwrap();
         let (weights, features, bias) = Parameters::gaussian(&ufm, 1.0, rng).unwrap().into_parts();
         let bias = bias.map(|bias| Col::from_fn(bias.nrows(), |_| rng.random_range(-1.0..1.0)));
         let parameters = Parameters::new(&ufm, weights, features, bias).unwrap();
@@ -174,7 +173,7 @@ proptest! {
             let bias = |k: usize| network.parameters.bias().map_or(0.0, |bias| bias[k]);
             let logits = &product * sample;
             let decided = largest(&mut (0..counts.len()).map(|k| logits[k] + bias(k)));
-            let nearest = largest(&mut statistics.means().col_iter().map(|mean| -(mean - sample).squared_norm_l2()));
+            let nearest = largest(&mut statistics.class_means().col_iter().map(|mean| -(mean - sample).squared_norm_l2()));
             disagreements += usize::from(decided != nearest);
             correct += usize::from(decided == class);
             correct_by_center += usize::from(nearest == class);
@@ -197,8 +196,7 @@ proptest! {
     ) {
         let counts: Vec<u64> = counts.into_iter().flat_map(|count| vec![count; repeated]).collect();
         let layers = [Layer::new(counts.len() + 2, decay)];
-        let make = if bias { Ufm::biased } else { Ufm::bias_free };
-        let ufm = make(Targets::from(ClassCounts::new(counts.clone()).unwrap()), layers.to_vec(), decay).unwrap();
+        let ufm = Ufm::new(Targets::from(ClassCounts::new(counts.clone()).unwrap()), layers.to_vec(), decay, bias).unwrap();
         let minimizer = ufm.minimizer().unwrap();
         let rng = &mut Xoshiro256PlusPlus::seed_from_u64(seed);
         let parameters = minimizer.random_parameters(rng).unwrap();
@@ -233,6 +231,54 @@ fn ties_are_guessed_and_no_others() {
     let largest = |j: usize| (0..4).fold(0, |best, k| if logits[(k, j)] > logits[(best, j)] { k } else { best });
     let correct = (0..24).filter(|&j| largest(j) == network.labels[j]).count();
     assert_eq!(accuracy(&product), correct as f64 / 24.0);
+}
+
+/// Logits that are equal where W c and b cancel, far from the origin: three rows of the same numbers in other orders, on
+/// samples of equal entries.
+#[test]
+fn ties_are_seen_where_shifts_cancel() {
+    for seed in 0..50 {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let row: Vec<f64> = (0..6).map(|_| rng.random::<f64>() - 0.5).collect();
+        let product = Mat::from_fn(3, 6, |k, i| row[(i + k) % 6]);
+        let size = 1e6 * (1.0 + rng.random::<f64>());
+        let features = Mat::from_fn(6, 3, |_, _| size);
+        let bias = Col::from_fn(3, |_| -size * row.iter().sum::<f64>());
+        let mut accumulator = FeatureAccumulator::new(6, 3).unwrap();
+        accumulator.add(features.as_ref(), &[0, 1, 2]).unwrap();
+        let mut rules = NearestCenter::new(product.as_ref(), Some(bias.as_ref()), &accumulator.finish()).unwrap();
+        rules.add(features.as_ref(), &[0, 1, 2]).unwrap();
+        // Three times a third of three samples.
+        assert!((rules.accuracy().unwrap() - 1.0 / 3.0).abs() <= f64::EPSILON, "{seed}: {rules:?}");
+        assert_eq!(rules.disagreement(), Some(0.0));
+    }
+}
+
+/// With one class there is no direction to look along, but the features are there.
+#[test]
+fn a_second_pass_without_directions_keeps_what_varies() {
+    let features = mat![[1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 0.0, -1.0]];
+    let ufm = Ufm::bias_free(ClassCounts::new([4]).unwrap(), [Layer::new(2, 0.1)], 0.1).unwrap();
+    let mut first = FeatureAccumulator::new(2, 1).unwrap();
+    first.add(features.as_ref(), &[0; 4]).unwrap();
+    let mut second = ScatterAccumulator::new(first.finish()).unwrap();
+    second.add(features.as_ref(), &[0; 4]).unwrap();
+    let point = second.finish().unwrap().point(&ufm, vec![Mat::zeros(1, 2)], None).unwrap();
+    // (4 + 0.1 · 4 · 32)/8: half the mean square of the labels, and half of λ_H ‖H‖² = 3.2.
+    assert!((point.objective(&ufm).unwrap() - 2.1).abs() <= 8.0 * f64::EPSILON);
+}
+
+/// Singular values that the theory does not promise are errors too.
+#[test]
+fn singular_values_beyond_the_classes_count() {
+    let ufm = Ufm::bias_free(ClassCounts::new([5, 4, 3]).unwrap(), [Layer::new(8, 1e-3); 2], 1e-3).unwrap();
+    let minimizer = ufm.minimizer().unwrap();
+    let (mut weights, features, bias) = minimizer.parameters().unwrap().into_parts();
+    (3..8).for_each(|i| weights[0][(i, i)] = 1.0);
+    let point = Parameters::new(&ufm, weights, features, bias).unwrap();
+    let largest = minimizer.directions()[0].layers[0];
+    let error = singular_value_error(&minimizer, &point).unwrap();
+    assert!((error - 1.0 / largest).abs() <= 64.0 * f64::EPSILON, "{error} {largest}");
 }
 
 #[test]

@@ -7,8 +7,7 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
 fn model(counts: &[u64], widths: &[usize], bias: bool) -> Ufm {
     let layers: Vec<Layer> = widths.iter().enumerate().map(|(l, &width)| Layer::new(width, 0.1 + l as f64)).collect();
-    let make = if bias { Ufm::biased } else { Ufm::bias_free };
-    make(ClassCounts::new(counts).unwrap(), layers, 0.3).unwrap()
+    Ufm::new(ClassCounts::new(counts).unwrap(), layers, 0.3, bias).unwrap()
 }
 
 /// x + t d.
@@ -38,8 +37,8 @@ proptest! {
     ) {
         let model = model(&counts, &widths, bias);
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let x = Parameters::normal(&model, 1.0, 1.0, &mut rng).unwrap();
-        let mut d = Parameters::normal(&model, 1.0, 1.0, &mut rng).unwrap();
+        let x = Parameters::gaussian_with_deviations(&model, 1.0, 1.0, &mut rng).unwrap();
+        let mut d = Parameters::gaussian_with_deviations(&model, 1.0, 1.0, &mut rng).unwrap();
         if bias {
             let (weights, features, _) = d.into_parts();
             let b = Col::from_fn(counts.len(), |k| 0.5 - k as f64);
@@ -125,8 +124,8 @@ fn starts_without_a_scale_are_refused() {
         let error = Parameters::gaussian(&ufm, scale, &mut rng).unwrap_err();
         assert!(matches!(error, Error::Domain { argument: "scale", .. }));
     }
-    assert!(Parameters::normal(&ufm, -1.0, 1.0, &mut rng).is_err());
-    assert!(Parameters::normal(&ufm, 1.0, f64::NAN, &mut rng).is_err());
+    assert!(Parameters::gaussian_with_deviations(&ufm, -1.0, 1.0, &mut rng).is_err());
+    assert!(Parameters::gaussian_with_deviations(&ufm, 1.0, f64::NAN, &mut rng).is_err());
     let huge = Ufm::biased(ClassCounts::balanced(2, 1 << 50).unwrap(), [Layer::new(512, 0.1)], 0.1).unwrap();
     assert!(matches!(Parameters::zeros(&huge), Err(Error::TooLarge { .. })));
 }

@@ -152,6 +152,12 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     child.stdin.take().unwrap().write_all(counts.join(" ").as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Nor is it where lines are printed one by one: the first finds nobody.
+    let mut command = program("theory_meets_descent", "--width 16");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -24,8 +24,7 @@ fn gaussian(rows: usize, cols: usize, seed: u64) -> Mat<f64> {
 fn model(targets: Targets, size: f64, depth: usize, width: usize, q: f64, bias: bool) -> Ufm {
     let l = depth as f64;
     let c = q * size.powf(2.0 * l / (l + 1.0)) / targets.samples() as f64;
-    let make = if bias { Ufm::biased } else { Ufm::bias_free };
-    make(targets, vec![Layer::new(width, c); depth], c).unwrap()
+    Ufm::new(targets, vec![Layer::new(width, c); depth], c, bias).unwrap()
 }
 
 /// Smoothed labels of every sample, in an order mixed up by `stride`.
@@ -64,8 +63,7 @@ proptest! {
         let largest = classes.group(0).count as f64;
         let labels = Targets::smoothed(classes, smoothing).unwrap();
         let by_counts = model(labels, largest.sqrt(), depth, width, 10_f64.powf(log_q), bias);
-        let make = if bias { Ufm::biased } else { Ufm::bias_free };
-        let by_matrix = make(Targets::matrix(matrix).unwrap(), by_counts.layers(), by_counts.feature_decay()).unwrap();
+        let by_matrix = Ufm::new(Targets::matrix(matrix).unwrap(), by_counts.layers(), by_counts.feature_decay(), bias).unwrap();
         let (ours, theirs) = (by_counts.minimizer().unwrap(), by_matrix.minimizer().unwrap());
         // Dense decompositions of matrices of up to 8 rows and 240 columns, of labels whose squares sum to N.
         let rounding = 300.0 * f64::EPSILON;
@@ -264,8 +262,8 @@ fn targets_beyond_the_range_of_squares_have_minimizers() {
             minimizer.objective() == expected || (minimizer.objective() / expected - 1.0).abs() <= 32.0 * f64::EPSILON
         );
     }
-    // A target of two roundings of the largest, far below its threshold: its q is uncertain, its fate is not.
-    let targets = Mat::from_fn(2, 2, |i, j| if i == j { [1.0, 5e-16][i] } else { 0.0 });
+    // A target of little more than the rounding of the largest, far below its threshold: its q is uncertain, its fate is not.
+    let targets = Mat::from_fn(2, 2, |i, j| if i == j { [1.0, 1e-15][i] } else { 0.0 });
     let ufm = Ufm::bias_free(Targets::matrix(targets).unwrap(), [Layer::new(2, 1e-40); 2], 1e-40).unwrap();
     let minimizer = ufm.minimizer().unwrap();
     assert!(minimizer.is_unique());

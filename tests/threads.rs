@@ -1,13 +1,27 @@
 //! Models and runs are shared between threads, inside and outside of a caller's own pool.
 
 use neural_collapse::{
-    ClassCounts, Error, Layer, Parameters, Targets, TrainingConvention, Ufm,
-    descent::{Descent, Point, Run},
+    Block, ClassCounts, Error, FeatureConvention, Group, Layer, LossConvention, Parameters, Targets,
+    TrainingConvention, Ufm,
+    descent::{Descent, Method, Point, PointRef, Progress, Record, Run, StepSize, Stop, Variables},
     metrics::{
+        collapse::Collapse,
+        escape::Escape,
         features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
+        frames::FrameDistances,
+        landscape::{Difference, Ending},
         nearest_center::NearestCenter,
+        singular_values::SingularValues,
+        variability::Nc1Convention,
     },
-    theory::{geometry::Geometry, label_spectrum::LabelSpectrum, minimizer::Minimizer, spectrum::Spectrum},
+    theory::{
+        geometry::{Geometry, Gram},
+        label_spectrum::LabelSpectrum,
+        limits::Goal,
+        minimizer::{Direction, Fate, GroupFate, Minimizer, Tie},
+        shrinkage::{ScalarMinimizer, Shrinkage},
+        spectrum::{Level, Spectrum, Svd},
+    },
 };
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rayon::prelude::*;
@@ -63,7 +77,12 @@ fn random_starts_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn everything_is_sent_and_shared() {
     fn is_shared<T: Send + Sync + std::fmt::Debug + 'static>() {}
-    is_shared::<(ClassCounts, Layer, Targets, Ufm, Parameters, TrainingConvention, Error)>();
-    is_shared::<(Minimizer, Geometry, Spectrum, LabelSpectrum, Descent, Point, Run)>();
-    is_shared::<(FeatureAccumulator, ScatterAccumulator, FeatureStatistics, NearestCenter)>();
+    is_shared::<(ClassCounts, Group<'static>, Layer, Targets, Ufm, Parameters, Block, Error)>();
+    is_shared::<(LossConvention, FeatureConvention, TrainingConvention)>();
+    is_shared::<(Minimizer, Direction, Fate, GroupFate, Tie, Goal, Geometry, Gram)>();
+    is_shared::<(Spectrum, LabelSpectrum, Level, Svd, Shrinkage, ScalarMinimizer)>();
+    is_shared::<(Descent, Method, StepSize, Variables, Stop, Point, PointRef<'static>)>();
+    is_shared::<(Run, Record, Progress<'static>)>();
+    is_shared::<(FeatureAccumulator, ScatterAccumulator, FeatureStatistics, NearestCenter, Nc1Convention)>();
+    is_shared::<(Collapse, FrameDistances, SingularValues, Escape, Difference, Ending)>();
 }

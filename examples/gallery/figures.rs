@@ -8,8 +8,9 @@ use neural_collapse::{
     metrics::collapse::collapse,
     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
     theory::{
-        geometry::{Gram, critical_imbalance_ratio},
+        geometry::Gram,
         label_spectrum::{LabelSpectrum, interlacing_bounds},
+        limits::critical_imbalance_ratio,
         minimizer::Minimizer,
     },
 };

@@ -41,8 +41,7 @@ impl Network {
         let feature_decay = convention
             .feature_decay(flags.feature_decay, classes, counts.samples())
             .map_err(|error| format!("--feature-decay: {error}"))?;
-        let make = if bias.is_some() { Ufm::biased } else { Ufm::bias_free };
-        let ufm = make(counts, layers, feature_decay).map_err(|error| error.to_string())?;
+        let ufm = Ufm::new(counts, layers, feature_decay, bias.is_some()).map_err(|error| error.to_string())?;
         Ok(Self { weights, bias, features, labels, ufm })
     }
 

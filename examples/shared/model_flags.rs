@@ -48,8 +48,8 @@ struct Counts {
 impl ModelFlags {
     /// The model, or a message that names the flag.
     pub(crate) fn ufm(&self) -> Result<Ufm, String> {
-        let make = if self.no_bias { Ufm::bias_free } else { Ufm::biased };
-        make(class_counts(&self.counts)?, layers(self)?, self.feature_decay).map_err(|error| error.to_string())
+        Ufm::new(class_counts(&self.counts)?, layers(self)?, self.feature_decay, !self.no_bias)
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -60,7 +60,7 @@ fuzz_target!(|input: Input| {
         let all = [frames.equinorm, frames.equiangularity, frames.maximal_angle, frames.simplex, frames.orthogonal];
         all.into_iter().for_each(is_number);
     }
-    if let Ok(value) = self_duality(product.as_ref(), statistics.means()) {
+    if let Ok(value) = self_duality(product.as_ref(), statistics.class_means()) {
         is_number(value);
     }
     if let Ok(mut rules) = NearestCenter::new(product.as_ref(), None, &statistics) {

@@ -508,10 +508,9 @@ mod tests {
             seed: u64,
         ) {
             let layers: Vec<Layer> = widths.iter().map(|&width| Layer::new(width, 0.25)).collect();
-            let make = if bias { Ufm::biased } else { Ufm::bias_free };
-            let ufm = make(ClassCounts::new(counts).unwrap(), layers, 0.125).unwrap();
+            let ufm = Ufm::new(ClassCounts::new(counts).unwrap(), layers, 0.125, bias).unwrap();
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-            let mut point = Parameters::normal(&ufm, 1.0, 1.0, &mut rng).unwrap();
+            let mut point = Parameters::gaussian_with_deviations(&ufm, 1.0, 1.0, &mut rng).unwrap();
             if let Some(bias) = &mut point.bias {
                 bias.iter_mut().enumerate().for_each(|(k, entry)| *entry = 0.5 - k as f64);
             }

@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use super::{
     StepSize,
     kernel::Kernel,
-    momentum::ROUNDING,
     variables::{Scales, add_scaled, inner_product},
-    walk::Walk,
+    walk::{ROUNDING, Walk},
 };
 use crate::parameters::Parameters;
 

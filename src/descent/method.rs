@@ -32,9 +32,9 @@ pub enum Method {
     /// on the features of all samples. An automatic step size stands for its customary 0.001.
     Adam {
         /// The decay rate of the running mean of the gradient, in [0, 1): customarily 0.9.
-        first: f64,
+        beta_1: f64,
         /// The decay rate of the running mean of its square, in [0, 1): customarily 0.999.
-        second: f64,
+        beta_2: f64,
         /// What is added to the root of that mean: customarily 1e-8.
         epsilon: f64,
     },
@@ -42,7 +42,7 @@ pub enum Method {
 
 impl Method {
     /// Adam with its customary rates.
-    pub const ADAM: Self = Self::Adam { first: 0.9, second: 0.999, epsilon: 1e-8 };
+    pub const ADAM: Self = Self::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 };
 
     /// L-BFGS with a memory of ten steps.
     pub const LBFGS: Self = Self::Lbfgs { memory: 10 };
@@ -53,18 +53,13 @@ impl Method {
         !matches!(self, Self::Adam { .. })
     }
 
-    /// Whether automatic steps go downhill.
-    pub(super) fn descends(self) -> bool {
-        self.is_equivariant()
-    }
-
     pub(super) fn check(self) -> Result<(), Error> {
         match self {
             Self::HeavyBall { momentum } if !(0.0..1.0).contains(&momentum) => {
                 Err(Error::Domain { argument: "momentum", value: momentum, accepted: "0 <= momentum < 1" })
             }
-            Self::Adam { first, second, epsilon } => {
-                for (argument, value) in [("first decay rate", first), ("second decay rate", second)] {
+            Self::Adam { beta_1, beta_2, epsilon } => {
+                for (argument, value) in [("beta_1", beta_1), ("beta_2", beta_2)] {
                     if !(0.0..1.0).contains(&value) {
                         return Err(Error::Domain { argument, value, accepted: "0 <= rate < 1" });
                     }
@@ -99,20 +94,20 @@ pub enum StepSize {
     /// This η at every step, in the variables of the descent, for those who study the dynamics: small steps of gradient
     /// descent follow the gradient flow, t = η k.
     Fixed(f64),
-    /// `first` times `factor` to the number of whole periods of `every` steps behind it: the step schedule of training
+    /// `initial` times `factor` to the number of whole periods of `every` steps behind it: the step schedule of training
     /// code.
     Stepwise {
         /// The first η.
-        first: f64,
+        initial: f64,
         /// What η is multiplied by after every period.
         factor: f64,
         /// Steps in a period.
         every: usize,
     },
-    /// From `first` to zero along half a cosine over `steps` steps, and zero from then on.
+    /// From `initial` to zero along half a cosine over `steps` steps, and zero from then on.
     Cosine {
         /// The first η.
-        first: f64,
+        initial: f64,
         /// Steps until η is zero.
         steps: usize,
     },
@@ -124,13 +119,13 @@ impl StepSize {
         match self {
             Self::Automatic => None,
             Self::Fixed(eta) => Some(eta),
-            Self::Stepwise { first, factor, every } => {
+            Self::Stepwise { initial, factor, every } => {
                 let periods = i32::try_from(step / every).unwrap_or(i32::MAX);
-                Some(first * factor.powi(periods))
+                Some(initial * factor.powi(periods))
             }
-            Self::Cosine { first, steps } => {
+            Self::Cosine { initial, steps } => {
                 let share = (step as f64 / steps as f64).min(1.0);
-                Some(0.5 * first * (1.0 + (std::f64::consts::PI * share).cos()))
+                Some(0.5 * initial * (1.0 + (std::f64::consts::PI * share).cos()))
             }
         }
     }
@@ -142,13 +137,13 @@ impl StepSize {
         match self {
             Self::Automatic => Ok(()),
             Self::Fixed(eta) => check_positive("step size", eta),
-            Self::Stepwise { first, factor, every } => {
-                check_positive("step size", first)?;
+            Self::Stepwise { initial, factor, every } => {
+                check_positive("step size", initial)?;
                 check_positive("factor of the step size", factor)?;
                 at_least_one("period of the step size", every)
             }
-            Self::Cosine { first, steps } => {
-                check_positive("step size", first)?;
+            Self::Cosine { initial, steps } => {
+                check_positive("step size", initial)?;
                 at_least_one("steps of the schedule", steps)
             }
         }

@@ -134,7 +134,8 @@ impl Descent {
     ///
     /// # Errors
     ///
-    /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`] where the start belongs to another model;
+    /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::ClassCounts`] where the start belongs
+    /// to another model, [`Error::NoClassCounts`] where a start without samples meets targets that are no labels;
     /// [`Error::Domain`] where an option is no number that it can be; [`Error::TooLarge`] where the features do not fit
     /// in memory as often as the method needs them.
     pub fn minimize(&self, ufm: &Ufm, start: impl Into<Point>) -> Result<Run, Error> {
@@ -176,8 +177,8 @@ impl Descent {
                 let walk = LbfgsWalk::new(memory, rule, longest, kernel, scales, first);
                 walk::run(self, walk, scale, &start, observer)
             }
-            Method::Adam { first: mean, second, epsilon } => {
-                let rates = Rates { first: mean, second, epsilon };
+            Method::Adam { beta_1, beta_2, epsilon } => {
+                let rates = Rates { first: beta_1, second: beta_2, epsilon };
                 let walk = AdamWalk::new(rates, rule, kernel, scales, first);
                 walk::run(self, walk, scale, &start, observer)
             }

@@ -1,10 +1,14 @@
 //! Gradient descent, heavy ball and Nesterov's method: a gradient step and a share of the last displacement.
 
-use super::{Method, StepSize, kernel::Kernel, method::Momentum, panel::Carry, variables::Scales, walk::Walk};
+use super::{
+    Method, StepSize,
+    kernel::Kernel,
+    method::Momentum,
+    panel::Carry,
+    variables::Scales,
+    walk::{ROUNDING, Walk},
+};
 use crate::parameters::Parameters;
-
-/// Differences of the objective below this many epsilons of it are rounding.
-pub(crate) const ROUNDING: f64 = 16.0 * f64::EPSILON;
 
 /// x, the point before it, and the next one, which is made in the same pass as the gradient.
 pub(crate) struct MomentumWalk<'a> {

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     classes::ClassCounts,
-    error::{Error, check_positive},
-    matrices::{self, try_zeros},
+    error::{Block, Error, check_positive},
+    matrices::{self, check_shape, try_zeros},
     model::{Layer, Ufm},
     parameters::{Parameters, class_means, fill, gaussian_deviations},
 };
@@ -373,6 +373,11 @@ impl<'a> PointRef<'a> {
         self.parameters.features()
     }
 
+    /// Whether samples are reduced.
+    pub(crate) fn is_reduced(self) -> bool {
+        self.reduction.is_some()
+    }
+
     /// Shows a visitor the deviations of the features from their class means, some columns at a time: those of a class,
     /// or, where samples are reduced, all of T. The sum of the products E Eᵀ is N Σ_W either way.
     pub(crate) fn visit_deviations(
@@ -412,25 +417,25 @@ impl<'a> PointRef<'a> {
         let model = match self.frames {
             None => ufm,
             Some(frames) => {
-                let mut widths = frames.iter();
-                let mut full = true;
-                narrow = ufm.with_widths(|width| {
-                    let frame = widths.next();
-                    full &= frame.is_some_and(|frame| frame.nrows() == width);
-                    frame.map_or(width, Mat::ncols)
-                });
-                if !full || frames.len() != ufm.depth() {
+                if frames.len() != ufm.depth() {
                     return Err(Error::LayerCount { expected: ufm.depth(), found: frames.len() });
                 }
+                for (l, (frame, layer)) in frames.iter().zip(ufm.layers()).enumerate() {
+                    // Of the weights W_l itself only their part inside of the frames is there, frame by frame.
+                    let rows = frames.get(l + 1).map_or(self.parameters.weights[l].nrows(), Mat::nrows);
+                    check_shape(Block::Weights(l), (rows, layer.width), (rows, frame.nrows()))?;
+                }
+                let mut frames = frames.iter();
+                narrow = ufm.with_widths(|width| frames.next().map_or(width, Mat::ncols));
                 &narrow
             }
         };
         match self.reduction {
             None => self.parameters.check_shapes(model),
-            Some(reduction) if ufm.class_counts() == Some(reduction.classes()) => {
+            Some(reduction) => {
+                ufm.class_counts().ok_or(Error::NoClassCounts)?.check_same(reduction.classes().counts())?;
                 self.parameters.check_blocks(model, self.parameters.features.ncols())
             }
-            Some(_) => Err(Error::NoClassCounts),
         }
     }
 }

@@ -13,21 +13,15 @@
 
 use std::sync::Arc;
 
-use faer::{
-    Col, Conj, Mat, MatMut, MatRef,
-    dyn_stack::{MemBuffer, MemStack},
-    linalg::{
-        householder::{
-            apply_block_householder_sequence_on_the_left_in_place_scratch as apply_scratch,
-            apply_block_householder_sequence_on_the_left_in_place_with_conj as apply_reflections,
-        },
-        qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, recommended_block_size},
-    },
-    prelude::ReborrowMut,
-};
+use faer::{Col, Mat, MatMut, MatRef, prelude::ReborrowMut};
 
 use super::kernel::Column;
-use crate::{classes::ClassCounts, cores::all_cores, error::Error, matrices::try_zeros, parameters::class_means};
+use crate::{
+    classes::ClassCounts,
+    error::Error,
+    matrices::{Householder, try_zeros},
+    parameters::class_means,
+};
 
 /// How to get from reduced features back to those of all samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,13 +37,7 @@ enum Basis {
     /// every feature is its class mean, and stays so.
     Contrasts,
     /// N - K > d_1: the first d_1 columns of the orthogonal factor of (H - H̄ Y)ᵀ, as Householder reflections.
-    Factor(Arc<Factor>),
-}
-
-#[derive(Debug, PartialEq)]
-struct Factor {
-    reflections: Mat<f64>,
-    coefficients: Mat<f64>,
+    Factor(Arc<Householder>),
 }
 
 /// The label columns of reduced features.
@@ -108,14 +96,10 @@ impl Reduction {
         match &self.basis {
             Basis::Contrasts => uncontrast(&self.classes, rest, features.as_mut()),
             Basis::Factor(factor) => {
-                let Factor { reflections, coefficients } = factor.as_ref();
                 // (T Pᵀ)ᵀ = Q [Tᵀ; 0].
                 let mut transposed = try_zeros("features H", features.ncols(), width as u64)?;
                 transposed.subrows_mut(0, rest.ncols()).copy_from(rest.transpose());
-                let scratch = apply_scratch::<f64>(transposed.nrows(), coefficients.nrows(), width);
-                let mut buffer = MemBuffer::new(scratch);
-                let (q, c) = (reflections.as_ref(), coefficients.as_ref());
-                apply_reflections(q, c, Conj::No, transposed.as_mut(), all_cores(), MemStack::new(&mut buffer));
+                factor.apply(transposed.as_mut());
                 features.copy_from(transposed.transpose());
             }
         }
@@ -131,16 +115,11 @@ impl Reduction {
 }
 
 /// The factors Q and T = Rᵀ of deviations Eᵀ = Q R, N × d_1.
-fn factor(mut deviations: Mat<f64>) -> (Basis, Mat<f64>) {
-    let (rows, cols) = deviations.shape();
-    let block = recommended_block_size::<f64>(rows, cols);
-    let mut coefficients = Mat::zeros(block, cols);
-    let params = faer::Spec::default();
-    let mut buffer = MemBuffer::new(qr_in_place_scratch::<f64>(rows, cols, block, all_cores(), params));
-    let stack = MemStack::new(&mut buffer);
-    qr_in_place(deviations.as_mut(), coefficients.as_mut(), all_cores(), stack, params);
-    let transposed = Mat::from_fn(cols, cols, |i, j| if j <= i { deviations[(j, i)] } else { 0.0 });
-    (Basis::Factor(Arc::new(Factor { reflections: deviations, coefficients })), transposed)
+fn factor(deviations: Mat<f64>) -> (Basis, Mat<f64>) {
+    let side = deviations.ncols();
+    let factors = Householder::new(deviations);
+    let transposed = Mat::from_fn(side, side, |i, j| if j <= i { factors.r()[(j, i)] } else { 0.0 });
+    (Basis::Factor(Arc::new(factors)), transposed)
 }
 
 /// The n_k - 1 Helmert contrasts of every class: (x_1 + ... + x_i - i x_{i+1}) / √(i (i+1)).

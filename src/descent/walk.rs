@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use super::{Descent, StepSize, point::Point};
+use super::{Descent, Method, StepSize, point::Point};
 use crate::{error::Error, parameters::Parameters};
 
 /// Why a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stop {
     /// The relative gap to the optimum given is small enough.
@@ -73,7 +73,7 @@ impl Progress<'_> {
 }
 
 /// The result of a descent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Run {
     /// The last point; with steps that are not automatic, the best one.
@@ -107,6 +107,9 @@ impl Run {
     }
 }
 
+/// Differences of the objective below this many epsilons of it are rounding.
+pub(crate) const ROUNDING: f64 = 16.0 * f64::EPSILON;
+
 /// A method under way.
 pub(crate) trait Walk {
     /// The objective at the point, and the norm of the gradient that the next step is made of, which is the one at the
@@ -130,6 +133,12 @@ pub(crate) trait Walk {
 /// by so much.
 const DIVERGENCE: f64 = 1e6;
 
+/// Numbers that have left the range of `f64` are infinite: differences of such are NaN, and tell no one anything.
+fn infinite((objective, gradient_norm): (f64, f64)) -> (f64, f64) {
+    let infinite = |value: f64| if value.is_nan() { f64::INFINITY } else { value };
+    (infinite(objective), infinite(gradient_norm))
+}
+
 /// Walks from the start until there is a reason to stop. `scale` is the objective at zero, 1 where that is zero;
 /// `shape` tells how the points of the walk make up points of the model.
 pub(crate) fn run(
@@ -143,13 +152,14 @@ pub(crate) fn run(
     let gap_of = |objective: f64| {
         descent.optimum.map(|optimum| (objective - optimum) / if optimum > 0.0 { optimum } else { scale })
     };
-    let keeps_best = descent.step_size != StepSize::Automatic || !descent.method.descends();
+    // Automatic steps go downhill, but for Adam's.
+    let keeps_best = descent.step_size != StepSize::Automatic || matches!(descent.method, Method::Adam { .. });
     let mut best: Option<(f64, Parameters)> = None;
     let mut trajectory: Vec<Record> = Vec::new();
     let (mut last_step, mut bound) = (0.0, f64::INFINITY);
     let stop = loop {
         let step = trajectory.len();
-        let (objective, gradient_norm) = walk.look(tolerance);
+        let (objective, gradient_norm) = infinite(walk.look(tolerance));
         if let Some(before) = trajectory.last().map(|record| record.objective)
             && keeps_best
             && !(objective <= before)
@@ -188,7 +198,7 @@ pub(crate) fn run(
         Some((objective, point)) if !(last <= objective) => point,
         _ => walk.points().0.clone(),
     };
-    let (objective, gradient_norm) = walk.measure(&point);
+    let (objective, gradient_norm) = infinite(walk.measure(&point));
     Run {
         objective,
         gap: gap_of(objective),

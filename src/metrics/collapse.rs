@@ -1,16 +1,17 @@
 //! Neural collapse metrics of Liu 2024, at any point of a model or for a network's last layers, against the minimizer.
 
-use faer::{Col, Mat, MatRef, Scale};
+use faer::{Accum, Col, ColRef, Mat, MatRef, Scale, linalg::matmul::matmul};
 
 use super::{
     features::FeatureStatistics,
-    variability::{Nc1Convention, nc1, rounding_of_means},
+    variability::{Nc1Convention, mean_error, nc1},
 };
 use crate::{
     classes::ClassCounts,
+    cores::all_cores,
     descent::PointRef,
     error::{Block, Error},
-    matrices::{check_finite, check_shape, first_not_finite},
+    matrices::{check_finite, check_shape, first_not_finite, try_zeros},
     theory::minimizer::{Direction, Minimizer},
 };
 
@@ -136,15 +137,20 @@ fn in_class_space(
     let means = to_unit_size(spectrum.right_transposed_times(weighted_means.transpose()))?;
     // In units of the largest, so that no square leaves the range of `f64`.
     let distance = |matrix: Mat<f64>, promised: &dyn Fn(&Direction) -> f64, power| {
-        let values = minimizer.expanded(promised);
+        let values = minimizer.singular_values(promised);
         let largest = values.iter().copied().fold(0.0, f64::max);
         distance_to_diagonal(matrix, values.into_iter().map(|value| (value / largest).powi(power)).collect())
     };
+    let product = |left: &Mat<f64>, right: &Mat<f64>| {
+        let mut product = try_zeros("product in class space", left.nrows(), right.nrows() as u64)?;
+        matmul(product.as_mut(), Accum::Replace, left.as_ref(), right.transpose(), 1.0, all_cores());
+        Ok(product)
+    };
     Ok(Collapse {
         nc1: None,
-        nc2_classifier: distance(&classifiers * classifiers.transpose(), &|direction| direction.product, 2),
-        nc2_features: distance(&means * means.transpose(), &|direction| direction.feature, 2),
-        nc3: distance(&classifiers * means.transpose(), &|direction| direction.prediction, 1),
+        nc2_classifier: distance(product(&classifiers, &classifiers)?, &|direction| direction.product, 2),
+        nc2_features: distance(product(&means, &means)?, &|direction| direction.feature, 2),
+        nc3: distance(product(&classifiers, &means)?, &|direction| direction.prediction, 1),
         alignment: alignment(minimizer, classifiers.as_ref(), means.as_ref()),
     })
 }
@@ -200,14 +206,26 @@ fn variability(point: PointRef<'_>, classes: &ClassCounts, mut means: Mat<f64>) 
     for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
         mean /= Scale((count as f64).sqrt());
     }
-    let mut squares = 0.0;
-    point.visit_deviations(classes, |deviations| squares += deviations.squared_norm_l2())?;
-    let rounding = rounding_of_means(means.as_ref(), (squares / classes.samples() as f64).sqrt());
-    nc1(means.as_ref(), classes.counts(), Nc1Convention::Global, rounding, |vectors| {
+    // Reduced features have class means that were not summed up.
+    let mut spreads = Vec::new();
+    if !point.is_reduced() {
+        let spread = |deviations: MatRef<'_, f64>| (deviations.squared_norm_l2() / deviations.ncols() as f64).sqrt();
+        point.visit_deviations(classes, |deviations| spreads.push(spread(deviations)))?;
+    }
+    let sizes = means.col_iter().zip(classes.counts()).enumerate();
+    let error = |(k, (mean, &count)): (usize, (ColRef<'_, f64>, &u64))| {
+        mean_error(mean.norm_l2(), count as f64, spreads.get(k).copied().unwrap_or(0.0))
+    };
+    let errors: Vec<f64> = sizes.map(error).collect();
+    nc1(means.as_ref(), classes.counts(), Nc1Convention::Global, &errors, |vectors| {
         let mut within = vec![0.0; vectors.ncols()];
         point.visit_deviations(classes, |deviations| {
             let along = vectors.transpose() * deviations;
-            within.iter_mut().zip(along.row_iter()).for_each(|(sum, row)| *sum += row.squared_norm_l2());
+            for (sum, row) in within.iter_mut().zip(along.row_iter()) {
+                // About the true mean of a class, from which the rounded one differs.
+                let total = if point.is_reduced() { 0.0 } else { row.iter().sum::<f64>() };
+                *sum += (row.squared_norm_l2() - total * total / row.ncols().max(1) as f64).max(0.0);
+            }
         })?;
         Ok(within)
     })

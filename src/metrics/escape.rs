@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A way down from a strict saddle.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Escape {
     /// The direction, of norm 1 in balanced variables: Σ λ_l ‖ΔW_l‖² + λ_H ‖ΔH‖² = 1, Δb = 0.

@@ -73,7 +73,7 @@ pub fn frame_distances(vectors: MatRef<'_, f64>) -> Result<FrameDistances, Error
     let mut gram = gram(vectors)?;
     let norms: Vec<f64> = (0..gram.ncols()).map(|k| gram[(k, k)].sqrt()).collect();
     let equinorm = mean(&norms).filter(|mean| *mean > 0.0).and_then(|mean| Some(deviation(&norms)? / mean));
-    let cosines = cosines(&gram, &norms);
+    let cosines = cosines(vectors)?;
     let classes = norms.len() as f64;
     let rest = |cosine: &f64| (cosine + 1.0 / (classes - 1.0)).abs();
     let size = gram.norm_l2();
@@ -141,11 +141,19 @@ fn check_matrix(matrix: MatRef<'_, f64>) -> Result<(), Error> {
     }
 }
 
-/// Those of all pairs; none where a vector is zero.
-fn cosines(gram: &Mat<f64>, norms: &[f64]) -> Option<Vec<f64>> {
-    let pairs = (0..norms.len()).flat_map(|k| (0..k).map(move |l| (k, l)));
-    let is_zero = |norm: &f64| *norm == 0.0;
-    (!norms.iter().any(is_zero)).then(|| pairs.map(|(k, l)| gram[(k, l)] / norms[k] / norms[l]).collect())
+/// Those of all pairs; none where a vector is zero. Each vector is taken to norm 1 first: its square may be out of range
+/// where those of others are not.
+fn cosines(vectors: MatRef<'_, f64>) -> Result<Option<Vec<f64>>, Error> {
+    let mut units = try_zeros("unit vectors", vectors.nrows(), vectors.ncols() as u64)?;
+    for (mut to, vector) in units.col_iter_mut().zip(vectors.col_iter()) {
+        let Some(unit) = unit(vector.as_mat()) else { return Ok(None) };
+        to.copy_from(unit.col(0));
+    }
+    let gram = gram(units.as_ref())?;
+    // In units of the largest entry again, which cancels.
+    let norm = |k: usize| gram[(k, k)].sqrt();
+    let pairs = (0..units.ncols()).flat_map(|k| (0..k).map(move |l| (k, l)));
+    Ok(Some(pairs.map(|(k, l)| gram[(k, l)] / norm(k) / norm(l)).collect()))
 }
 
 fn mean(values: &[f64]) -> Option<f64> {

@@ -69,8 +69,18 @@ struct Rules {
     means: Mat<f64>,
     /// ‖h̄_k - c‖².
     squares: Col<f64>,
-    /// The norms of the classifier and of the mean of every class.
-    sizes: Vec<(f64, f64)>,
+    /// What every class adds to the rounding of its numbers.
+    sizes: Vec<Sizes>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    /// ‖w_k‖.
+    classifier: f64,
+    /// ‖w_k‖ ‖c‖ + |b_k|, of which the shift is what is left.
+    shift: f64,
+    /// ‖h̄_k - c‖.
+    mean: f64,
 }
 
 impl NearestCenter {
@@ -84,7 +94,7 @@ impl NearestCenter {
         bias: Option<ColRef<'_, f64>>,
         statistics: &FeatureStatistics,
     ) -> Result<Self, Error> {
-        let (width, classes) = statistics.means().shape();
+        let (width, classes) = statistics.class_means().shape();
         check_shape(Block::Product, (classes, width), product.shape())?;
         check_finite(Block::Product, product)?;
         if let Some(bias) = bias {
@@ -171,12 +181,13 @@ impl Rules {
             shift += bias;
         }
         let squares: Col<f64> = means.col_iter().map(|mean| mean.squared_norm_l2()).collect();
+        let sizes = |k: usize| {
+            let classifier = classifiers.row(k).norm_l2();
+            let shift = classifier * center.norm_l2() + bias.map_or(0.0, |bias| bias[k].abs());
+            Sizes { classifier, shift, mean: squares[k].sqrt() }
+        };
         Self {
-            sizes: classifiers
-                .row_iter()
-                .map(|row| row.norm_l2())
-                .zip(squares.iter().map(|square| square.sqrt()))
-                .collect(),
+            sizes: (0..classifiers.nrows()).map(sizes).collect(),
             squares,
             classifiers: classifiers.to_owned(),
             center,
@@ -201,8 +212,8 @@ impl Rules {
             // ‖h - h̄_k‖² less ‖h‖², negated.
             nearness -= &self.squares;
             let (logits, nearness) = (slice(logits.rb()), slice(nearness.rb()));
-            let by_logit = first(logits, |k| rounding * (self.sizes[k].0 * size + self.shift[k].abs()));
-            let by_center = first(nearness, |k| rounding * self.sizes[k].1 * (self.sizes[k].1 + 2.0 * size));
+            let by_logit = first(logits, |k| rounding * (self.sizes[k].classifier * size + self.sizes[k].shift));
+            let by_center = first(nearness, |k| rounding * self.sizes[k].mean * (self.sizes[k].mean + 2.0 * size));
             let agree = by_logit.iter().any(|k| by_center.contains(k));
             let weight = weight(class);
             // Where several share the first place, one of them is chosen at random.

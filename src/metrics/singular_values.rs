@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SingularValues {
-    /// Those of W_1 .. W_L, min(d_l, d_{l+1}) each.
+    /// Those of W_1 .. W_L, min(d_l, d_{l+1}) each; fewer, the rest being zero, where the point is a narrow start.
     pub layers: Vec<Vec<f64>>,
     /// Those of the product W_{L:1}, min(K, d_1).
     pub product: Vec<f64>,
@@ -61,10 +61,12 @@ pub fn singular_value_error<'a>(minimizer: &Minimizer, point: impl Into<PointRef
     let ufm = minimizer.ufm();
     let measured = singular_values(ufm, point)?;
     let error = |measured: &[f64], promised: &dyn Fn(&Direction) -> f64, decay: f64| {
-        let promised = minimizer.expanded(promised);
+        let promised = minimizer.singular_values(promised);
         let scale = if promised[0] > 0.0 { promised[0] } else { ufm.balanced_level_root() / decay.sqrt() };
-        let differences =
-            promised.iter().enumerate().map(|(i, &value)| (measured.get(i).unwrap_or(&0.0) - value).abs());
+        // The longer of the two lists ends in zeros of the other.
+        let at = |values: &[f64], i: usize| values.get(i).copied().unwrap_or(0.0);
+        let length = measured.len().max(promised.len());
+        let differences = (0..length).map(|i| (at(measured, i) - at(&promised, i)).abs());
         differences.fold(0.0, f64::max) / scale
     };
     let mut worst = error(&measured.features, &|direction| direction.feature, ufm.feature_decay());

@@ -29,20 +29,17 @@ pub enum Nc1Convention {
     Undivided,
 }
 
-/// Rounding errors of a class mean beside one of its size: those of a long sum partly cancel.
-const ROUNDINGS: f64 = 16.0;
-
 /// tr(Σ_W Σ_B⁺), divided or not, as Σ ‖p_iᵀ E‖²/(N s_i²) with the singular values s_i and left vectors p_i of the
 /// centered class means and the deviations E from them: a sum of squares, and no d_1 × d_1 inverse. None where all
-/// class means are equal.
+/// class means are equal up to rounding.
 ///
-/// `means` is d_1 × K, no count is zero; `rounding` is how far the means may be from the true ones; `along` gives ‖pᵀ E‖²
+/// `means` is d_1 × K, no count is zero; `errors` are how far each mean may be from the true one; `along` gives ‖pᵀ E‖²
 /// for every column p of a matrix.
 pub(crate) fn nc1(
     means: MatRef<'_, f64>,
     counts: &[u64],
     convention: Nc1Convention,
-    rounding: f64,
+    errors: &[f64],
     along: impl FnOnce(MatRef<'_, f64>) -> Result<Vec<f64>, Error>,
 ) -> Result<Option<f64>, Error> {
     let classes = counts.len() as f64;
@@ -53,12 +50,14 @@ pub(crate) fn nc1(
     };
     let center = weighted_mean(means, weight);
     let mut centered = try_zeros("centered class means", means.nrows(), means.ncols() as u64)?;
+    let mut rounding = 0.0_f64;
     for (k, mut column) in centered.col_iter_mut().enumerate() {
         let scale = match convention {
             Nc1Convention::WeightedClasses => (counts[k] as f64 / samples * classes).sqrt(),
             _ => 1.0,
         };
         column.copy_from(faer::Scale(scale) * (means.col(k) - &center));
+        rounding = rounding.hypot(scale * errors[k]);
     }
     let svd = dense_svd(centered.as_ref())?;
     // Of K means about their mean at most K - 1 directions are left, and what is below their rounding is none.
@@ -72,11 +71,15 @@ pub(crate) fn nc1(
     Ok(Some(if convention == Nc1Convention::Undivided { classes * trace } else { trace }))
 }
 
-/// How far class means may be from the true ones, as a whole: each is a sum of features, of the size of the means and
-/// of what varies about them, rounded a few times. `spread` is the largest standard deviation of a class.
-pub(crate) fn rounding_of_means(means: MatRef<'_, f64>, spread: f64) -> f64 {
-    let largest = means.col_iter().map(|mean| mean.norm_l2()).fold(0.0, f64::max);
-    ROUNDINGS * f64::EPSILON * (means.ncols() as f64).sqrt() * (largest + spread)
+/// How far the mean of n features may be from the true one, where their distance from what they were summed up about is
+/// `spread` in the quadratic mean.
+///
+/// A partial sum of i of them is of size i · spread, and rounded by half an epsilon of that: n² ε spread/4 in all, which
+/// the mean divides by n. What is added to it at the end, and subtracted from it later, is rounded a few times. Distances
+/// whose squares are below the range of `f64` are none.
+pub(crate) fn mean_error(norm: f64, samples: f64, spread: f64) -> f64 {
+    const TINY: f64 = 1e-146;
+    (f64::EPSILON * (8.0 * norm + samples * spread / 4.0)).max(TINY)
 }
 
 /// Σ_k `weight(k)` h̄_k, exact where all class means are equal.

@@ -23,14 +23,8 @@ use qd::Quad;
 use super::{
     label_spectrum::Side,
     minimizer::{Direction, Minimizer, Tie},
-    shrinkage::critical_q,
 };
-use crate::{
-    classes::ClassCounts,
-    error::Error,
-    model::{Layer, Ufm},
-    wide::{Wide, power_of_two},
-};
+use crate::{classes::ClassCounts, error::Error, wide::power_of_two};
 
 /// The geometry of the minimizer: norms, angles and logits of any two classes, whatever their number.
 ///
@@ -107,7 +101,7 @@ struct Values {
 impl Frame {
     fn new(minimizer: &Minimizer) -> Result<Self, Error> {
         let spectrum = minimizer.label_spectrum()?;
-        let classes = spectrum.classes().clone();
+        let classes = spectrum.class_counts().clone();
         let mut group_of = vec![0; classes.classes()];
         for (r, group) in classes.groups().enumerate() {
             group.classes.iter().for_each(|&class| group_of[class] = r);
@@ -306,7 +300,7 @@ impl Geometry {
     ///
     /// Where there is no such class.
     #[must_use]
-    pub fn self_duality(&self, k: usize) -> Option<f64> {
+    pub fn self_duality_cosine(&self, k: usize) -> Option<f64> {
         cosine(self.logit(k, k)?, self.classifiers.norm(k)?, self.class_means.norm(k)?)
     }
 }
@@ -329,102 +323,4 @@ impl Minimizer {
             frame,
         })
     }
-
-    /// The factor by which all L + 1 decays together would have to grow for the classes of group `r` (by falling count)
-    /// to share one classifier: minority collapse in the sense of Fang et al. 2021. `None` for a group of one class,
-    /// and without a bias, where classes do not come to share a classifier before all of them vanish.
-    ///
-    /// A single decay would have to grow by the power L + 1 of it. Below 1 the group has collapsed already; 0 where a
-    /// width cuts off what tells its classes apart, at any decay.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoClassCounts`] as [`Minimizer::geometry`].
-    ///
-    /// # Panics
-    ///
-    /// Where there is no such group.
-    pub fn coincidence_scale(&self, r: usize) -> Result<Option<f64>, Error> {
-        self.check_group(r)?;
-        let own = self.directions().iter().find(|direction| direction.group == Some(r));
-        Ok(own.filter(|_| self.ufm().has_bias()).map(|direction| direction.critical_scale))
-    }
-
-    fn check_group(&self, r: usize) -> Result<(), Error> {
-        let groups = self.label_spectrum()?.classes().groups().len();
-        assert!(r < groups, "there is no group {r}: there are {groups}, counted from 0");
-        Ok(())
-    }
-
-    /// The factor by which all L + 1 decays together would have to grow for the classifiers and class means of group
-    /// `r` to be zero: with a bias, for the last direction that reaches the group to collapse.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoClassCounts`] as [`Minimizer::geometry`].
-    ///
-    /// # Panics
-    ///
-    /// Where there is no such group.
-    pub fn vanishing_scale(&self, r: usize) -> Result<f64, Error> {
-        self.check_group(r)?;
-        let reaches = |direction: &&Direction| direction.group == Some(r) || direction.group.is_none();
-        Ok(self.directions().iter().filter(reaches).map(|direction| direction.critical_scale).fold(0.0, f64::max))
-    }
-}
-
-/// The imbalance ratio from which on the classifiers of minority classes collapse, in step profiles of `majority`
-/// classes of `count` samples and `minority` classes of `count`/ρ: the least ρ ≥ 1 such that they have collapsed at ρ
-/// and at every larger ratio. Counts are taken as real numbers.
-///
-/// ```text
-/// q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) (count/ρ)^(-L/(L+1)) = q_L,      N = count (majority + minority/ρ)
-/// ```
-///
-/// 1 where they have collapsed at every ratio, infinite where the ratio is beyond the range of `f64`. The minority
-/// classes then share one classifier where there is a bias, and vanish where there is none.
-///
-/// # Errors
-///
-/// As [`Ufm::biased`] for counts and decays; [`Error::Domain`] unless there are majority classes and, with a bias in
-/// mind, two minority classes.
-///
-/// # References
-///
-/// Fang et al. 2021 for minority collapse and the question.
-pub fn critical_imbalance_ratio(
-    majority: usize,
-    minority: usize,
-    count: u64,
-    layers: &[Layer],
-    feature_decay: f64,
-) -> Result<f64, Error> {
-    let too_few = |argument, classes: usize, accepted| Error::Domain { argument, value: classes as f64, accepted };
-    if majority < 1 {
-        return Err(too_few("majority classes", majority, "at least 1"));
-    }
-    if minority < 2 {
-        return Err(too_few("minority classes", minority, "at least 2"));
-    }
-    // The decays, the layers and the count are those of a model; the number of classes is not needed for it.
-    let ufm = Ufm::biased(ClassCounts::balanced(1, count)?, layers, feature_decay)?;
-    let (depth, count) = (ufm.depth(), count as f64);
-    let power = depth as f64 / (depth as f64 + 1.0);
-    let (majority, minority) = (majority as f64, minority as f64);
-    // q/q_L = constant (majority + minority/ρ) ρ^(L/(L+1))
-    let constant =
-        Wide::new(count).times(ufm.decay_product()).root(depth + 1).over(Wide::new(critical_q(depth))).to_f64();
-    let collapsed = |ratio: f64| constant * (majority + minority / ratio) * ratio.powf(power) >= 1.0;
-    // N falls with ρ at first: q is least at ρ = minority/(L majority), and rises from there on.
-    let least = (minority / (depth as f64 * majority)).max(1.0);
-    if collapsed(least) {
-        return Ok(1.0);
-    }
-    // Bisection between positive numbers by their bits, which are in the same order, ends at two neighbors.
-    let (mut low, mut high) = (least.to_bits(), f64::INFINITY.to_bits());
-    while high - low > 1 {
-        let middle = low.midpoint(high);
-        (low, high) = if collapsed(f64::from_bits(middle)) { (low, middle) } else { (middle, high) };
-    }
-    Ok(f64::from_bits(high))
 }

@@ -135,7 +135,7 @@ impl LabelSpectrum {
 
     /// The class counts.
     #[must_use]
-    pub fn classes(&self) -> &ClassCounts {
+    pub fn class_counts(&self) -> &ClassCounts {
         &self.classes
     }
 

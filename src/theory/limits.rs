@@ -1,10 +1,19 @@
-//! The inverse question: the largest decays that a network can be trained with, if it is to keep so much.
+//! The inverse question: the largest decays that a network can be trained with, if it is to keep so much, and the
+//! imbalance from which on minority classes collapse.
 
-use super::minimizer::Minimizer;
+use super::{
+    minimizer::{Direction, Minimizer},
+    shrinkage::critical_q,
+};
 use crate::{
+    classes::ClassCounts,
     error::{Error, check_positive},
     model::{Layer, Ufm},
+    wide::Wide,
 };
+
+/// From a threshold to where it has been passed without doubt.
+const BEYOND: f64 = 1.0 + 1e-9;
 
 /// What a minimizer is to keep.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,9 +28,9 @@ pub enum Goal {
 }
 
 impl Minimizer {
-    /// The largest factor on all L + 1 decays together up to which the minimizer reaches the goal; none where no decays
-    /// do, however small, since a width is too narrow or there are fewer directions; infinite where there is nothing to
-    /// keep, for one class with a bias.
+    /// The largest factor on all L + 1 decays together up to which the minimizer reaches the goal. `None` if no positive
+    /// decays reach it: a width is too narrow, or there are too few directions. Infinite if there is nothing to keep:
+    /// for one class with a bias.
     ///
     /// Below it the goal is reached, above it not. At it directions are at their threshold: for L = 1 they have just
     /// collapsed, for L ≥ 2 keeping them and giving them up cost the same. Goals of rank follow from the critical
@@ -81,8 +90,52 @@ impl Minimizer {
     ///
     /// Where there is no such layer.
     pub fn largest_layer_decay(&self, goal: Goal, layer: usize) -> Result<Option<f64>, Error> {
+        let depth = self.ufm().depth();
+        assert!(layer < depth, "there is no layer {layer}: there are {depth}, counted from 0");
         let decay = self.ufm().layers()[layer].decay;
         Ok(self.largest_scale(goal)?.map(|scale| self.single_limit(scale, decay)))
+    }
+
+    /// The factor by which all L + 1 decays together would have to grow for the classes of group `r` (by falling count)
+    /// to share one classifier: minority collapse in the sense of Fang et al. 2021. `None` for a group of one class,
+    /// and without a bias, where classes do not come to share a classifier before all of them vanish.
+    ///
+    /// A single decay would have to grow by the power L + 1 of it. Below 1 the group has collapsed already; 0 where a
+    /// width cuts off what tells its classes apart, at any decay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoClassCounts`] as [`Minimizer::geometry`].
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such group.
+    pub fn coincidence_scale(&self, r: usize) -> Result<Option<f64>, Error> {
+        self.check_group(r)?;
+        let own = self.directions().iter().find(|direction| direction.group == Some(r));
+        Ok(own.filter(|_| self.ufm().has_bias()).map(|direction| direction.critical_scale))
+    }
+
+    fn check_group(&self, r: usize) -> Result<(), Error> {
+        let groups = self.label_spectrum()?.class_counts().groups().len();
+        assert!(r < groups, "there is no group {r}: there are {groups}, counted from 0");
+        Ok(())
+    }
+
+    /// The factor by which all L + 1 decays together would have to grow for the classifiers and class means of group
+    /// `r` to be zero: with a bias, for the last direction that reaches the group to collapse.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoClassCounts`] as [`Minimizer::geometry`].
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such group.
+    pub fn vanishing_scale(&self, r: usize) -> Result<f64, Error> {
+        self.check_group(r)?;
+        let reaches = |direction: &&Direction| direction.group == Some(r) || direction.group.is_none();
+        Ok(self.directions().iter().filter(reaches).map(|direction| direction.critical_scale).fold(0.0, f64::max))
     }
 
     fn single_limit(&self, scale: f64, decay: f64) -> f64 {
@@ -118,23 +171,22 @@ impl Minimizer {
         if self.directions().iter().all(|direction| direction.target == 0.0) {
             return Ok(Some(f64::INFINITY));
         }
-        // Beyond the last threshold everything is zero; where all e are below an epsilon, smaller ones change nothing.
-        let scales = self.directions().iter().map(|direction| direction.critical_scale);
-        let mut high = scales.fold(0.0, f64::max) * (1.0 + 1e-9);
-        let mut low = None;
-        for factor in [1e-4, 1e-8, 1e-12, 1e-16] {
-            if high * factor > 0.0 && reached(high * factor)? {
-                low = Some(high * factor);
-                break;
+        // The thresholds, falling. Beyond the first everything is zero; far below the last all e are below an epsilon.
+        let thresholds: Vec<f64> =
+            self.directions().iter().map(|direction| direction.critical_scale).filter(|scale| *scale > 0.0).collect();
+        let (Some(&high), Some(&last)) = (thresholds.first(), thresholds.last()) else { return Ok(None) };
+        let high = high * BEYOND;
+        let decays = self.ufm().layers().iter().map(|layer| layer.decay).chain([self.ufm().feature_decay()]);
+        let least = decays.fold(f64::INFINITY, f64::min);
+        // A decay below the range of `f64` is none.
+        let small = [1e-4, 1e-8, 1e-12, 1e-16].map(|factor| last * factor).into_iter().filter(|low| low * least > 0.0);
+        // Where a width leaves the norms open below some threshold they can be there above it.
+        for low in small.chain(thresholds.iter().map(|threshold| threshold * BEYOND)) {
+            if low < high && reached(low)? {
+                return neighbors(low, high, reached).map(|(low, _)| Some(low));
             }
         }
-        let Some(mut low) = low else { return Ok(None) };
-        // By their bits, which are in the order of the numbers, down to two neighbors.
-        while high.to_bits() - low.to_bits() > 1 {
-            let middle = f64::from_bits(low.to_bits().midpoint(high.to_bits()));
-            if reached(middle)? { low = middle } else { high = middle }
-        }
-        Ok(Some(low))
+        Ok(None)
     }
 
     /// The minimizer of all decays times a factor.
@@ -142,16 +194,77 @@ impl Minimizer {
         let ufm = self.ufm();
         let layers: Vec<Layer> =
             ufm.layers().iter().map(|layer| Layer { decay: layer.decay * factor, ..*layer }).collect();
-        let make = if ufm.has_bias() { Ufm::biased } else { Ufm::bias_free };
-        make(ufm.targets().clone(), layers, ufm.feature_decay() * factor)?.minimizer()
+        let scaled = Ufm::new(ufm.targets().clone(), layers, ufm.feature_decay() * factor, ufm.has_bias())?;
+        Ok(Self::new(scaled, self.spectrum().clone()))
     }
+}
+
+/// The imbalance ratio from which on the classifiers of minority classes collapse, in step profiles of `majority`
+/// classes of `count` samples and `minority` classes of `count`/ρ: the least ρ ≥ 1 such that they have collapsed at ρ
+/// and at every larger ratio. Counts are taken as real numbers.
+///
+/// ```text
+/// q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) (count/ρ)^(-L/(L+1)) = q_L,      N = count (majority + minority/ρ)
+/// ```
+///
+/// 1 where they have collapsed at every ratio, infinite where the ratio is beyond the range of `f64`. The minority
+/// classes then share one classifier where there is a bias, and vanish where there is none.
+///
+/// # Errors
+///
+/// As [`Ufm::biased`] for counts and decays; [`Error::Domain`] unless there are majority classes and, with a bias in
+/// mind, two minority classes.
+///
+/// # References
+///
+/// Fang et al. 2021 for minority collapse and the question.
+pub fn critical_imbalance_ratio(
+    majority: usize,
+    minority: usize,
+    count: u64,
+    layers: &[Layer],
+    feature_decay: f64,
+) -> Result<f64, Error> {
+    let too_few = |argument, classes: usize, accepted| Error::Domain { argument, value: classes as f64, accepted };
+    if majority < 1 {
+        return Err(too_few("majority classes", majority, "at least 1"));
+    }
+    if minority < 2 {
+        return Err(too_few("minority classes", minority, "at least 2"));
+    }
+    // The decays, the layers and the count are those of a model; the number of classes is not needed for it.
+    let ufm = Ufm::biased(ClassCounts::balanced(1, count)?, layers, feature_decay)?;
+    let (depth, count) = (ufm.depth(), count as f64);
+    let power = depth as f64 / (depth as f64 + 1.0);
+    let (majority, minority) = (majority as f64, minority as f64);
+    // q/q_L = constant (majority + minority/ρ) ρ^(L/(L+1))
+    let constant =
+        Wide::new(count).times(ufm.decay_product()).root(depth + 1).over(Wide::new(critical_q(depth))).to_f64();
+    let collapsed = |ratio: f64| constant * (majority + minority / ratio) * ratio.powf(power) >= 1.0;
+    // N falls with ρ at first: q is least at ρ = minority/(L majority), and rises from there on.
+    let least = (minority / (depth as f64 * majority)).max(1.0);
+    if collapsed(least) {
+        return Ok(1.0);
+    }
+    neighbors(least, f64::INFINITY, |ratio| Ok(!collapsed(ratio))).map(|(_, high)| high)
+}
+
+/// The two neighboring numbers between which `holds` ends to be true, which it is at `low` and not at `high`: by
+/// bisection of the bits of positive numbers, which are in the order of the numbers.
+fn neighbors(low: f64, high: f64, holds: impl Fn(f64) -> Result<bool, Error>) -> Result<(f64, f64), Error> {
+    let (mut low, mut high) = (low, high);
+    while high.to_bits() - low.to_bits() > 1 {
+        let middle = f64::from_bits(low.to_bits().midpoint(high.to_bits()));
+        if holds(middle)? { low = middle } else { high = middle }
+    }
+    Ok((low, high))
 }
 
 /// The smallest norm of a classifier over the largest; none where all are zero, or a tie leaves one open.
 fn norm_ratio(minimizer: &Minimizer) -> Result<Option<f64>, Error> {
     let geometry = minimizer.geometry()?;
     let (mut least, mut largest) = (f64::INFINITY, 0.0_f64);
-    for group in minimizer.label_spectrum()?.classes().groups() {
+    for group in minimizer.label_spectrum()?.class_counts().groups() {
         let Some(norm) = geometry.classifiers().norm(group.classes[0]) else { return Ok(None) };
         (least, largest) = (least.min(norm), largest.max(norm));
     }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What becomes of a direction, a singular value of the target, at the minimizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
     /// Kept, shrunken by e < 1.
@@ -70,7 +70,7 @@ pub struct Direction {
 }
 
 /// A reason why the minimizer is not unique up to the gauge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tie {
     /// The direction at this index of [`Minimizer::directions`] is at the threshold q = q_L (L ≥ 2): keeping it, as the
@@ -88,7 +88,7 @@ pub enum Tie {
 }
 
 /// What becomes of the classifiers of a group of classes of equal counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GroupFate {
     /// Every class has a classifier and a class mean of its own, told apart by the directions of the group.
@@ -211,7 +211,8 @@ impl Ufm {
 }
 
 impl Minimizer {
-    fn new(ufm: Ufm, spectrum: Spectrum) -> Self {
+    /// Of a model and the spectrum of its target.
+    pub(super) fn new(ufm: Ufm, spectrum: Spectrum) -> Self {
         let problem = ScalarProblem::new(&ufm);
         let all_levels = spectrum.levels();
         let mut directions: Vec<Direction> = Vec::with_capacity(all_levels.len() + 1);
@@ -253,7 +254,10 @@ impl Minimizer {
                 critical_scale,
             };
             let (Shrinkage::Partial(e) | Shrinkage::Both(e)) = shrinkage else {
-                directions.push(lost(level.multiplicity, Fate::Collapsed, critical_scale));
+                // Smaller decays would bring back the directions before it first, and those need their room.
+                let scale = if room > 0 { critical_scale } else { 0.0 };
+                room = room.saturating_sub(level.multiplicity);
+                directions.push(lost(level.multiplicity, Fate::Collapsed, scale));
                 levels.push(index);
                 cost += Quad::from(square) * Quad::from(level.multiplicity as f64);
                 continue;
@@ -356,9 +360,23 @@ impl Minimizer {
         &self.directions
     }
 
-    /// One number for every singular value of the target, by falling target: the first `rank` are those of the directions
-    /// kept, beside the first singular vectors.
-    pub(crate) fn expanded(&self, value: impl Fn(&Direction) -> f64) -> Vec<f64> {
+    /// One number for every singular value of the target, by falling target, each direction as often as its
+    /// multiplicity says: the first [`Minimizer::rank`] are those of the directions kept, beside the first singular
+    /// vectors.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use neural_collapse::{ClassCounts, Layer, Ufm};
+    ///
+    /// let ufm = Ufm::biased(ClassCounts::balanced(4, 25)?, [Layer::new(64, 5e-3)], 1e-4)?;
+    /// let features = ufm.minimizer()?.singular_values(|direction| direction.feature);
+    /// assert_eq!(features.len(), 4);
+    /// assert!(features[0] == features[2] && features[3] == 0.0);
+    /// # Ok::<(), neural_collapse::Error>(())
+    /// ```
+    #[must_use]
+    pub fn singular_values(&self, value: impl Fn(&Direction) -> f64) -> Vec<f64> {
         let directions = self.directions.iter();
         directions.flat_map(|direction| std::iter::repeat_n(value(direction), direction.multiplicity)).collect()
     }
@@ -444,7 +462,7 @@ impl Minimizer {
     ///
     /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias.
     pub fn group_fates(&self) -> Result<Vec<GroupFate>, Error> {
-        let classes = self.label_spectrum()?.classes();
+        let classes = self.label_spectrum()?.class_counts();
         let mut open = vec![false; self.directions.len()];
         for &(Tie::Threshold { direction } | Tie::Width { direction }) in &self.ties {
             open[direction] = true;
@@ -505,7 +523,6 @@ impl Minimizer {
     /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(64, 5e-3)], 1e-4)?;
     /// let minimizer = ufm.minimizer()?;
     /// let logits = minimizer.classifiers()? * minimizer.class_means()?;
-    /// let logit = minimizer.geometry()?.logit(0, 9).unwrap() - minimizer.bias().unwrap()[0];
     /// let logit = minimizer.geometry()?.logit(0, 9).unwrap();
     /// assert!((logits[(0, 9)] - logit).abs() < 1e-15);
     /// # Ok::<(), neural_collapse::Error>(())
@@ -522,7 +539,7 @@ impl Minimizer {
 
     /// One number for every direction kept.
     pub(crate) fn kept(&self, value: impl Fn(&Direction) -> f64) -> Col<f64> {
-        self.expanded(value).into_iter().take(self.rank).collect()
+        self.singular_values(value).into_iter().take(self.rank).collect()
     }
 
     /// A minimizer in the canonical gauge, every Q_l the first columns of the identity:

@@ -193,7 +193,8 @@ pub fn centered_label_matrix(classes: &ClassCounts) -> Result<Mat<f64>, Error> {
 }
 
 /// A thin singular value decomposition A = U diag(σ) Vᵀ.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Svd {
     /// U, with as many columns as A has singular values.
     pub left: Mat<f64>,
@@ -204,11 +205,11 @@ pub struct Svd {
 }
 
 impl Svd {
-    /// The absolute error that singular values may have: the larger side of the matrix in epsilons of the largest of
-    /// them.
+    /// The absolute error that singular values may have: twice the larger side of the matrix in epsilons of the
+    /// largest of them. (1.6 times were the worst of 2250 random matrices of side 8 and less, against mpmath.)
     fn rounding(&self) -> f64 {
         let side = self.left.nrows().max(self.right.nrows()) as f64;
-        side * f64::EPSILON * self.values.iter().copied().fold(0.0, f64::max)
+        2.0 * side * f64::EPSILON * self.values.iter().copied().fold(0.0, f64::max)
     }
 }
 

@@ -91,9 +91,8 @@ fn every_number_of_a_minimizer_is_right_to_its_last_digits() {
         let q = 10_f64.powf(rng.random_range(-6.0..0.5));
         let level = (q / samples as f64).powf(layers as f64 + 1.0) * largest.powf(layers as f64);
         let feature_decay = level / decays.iter().product::<f64>();
-        let make = if bias { Ufm::biased } else { Ufm::bias_free };
         let model = decays.iter().map(|&decay| Layer::new(8, decay)).collect::<Vec<_>>();
-        let ufm = make(ClassCounts::new(counts.clone()).unwrap(), model, feature_decay).unwrap();
+        let ufm = Ufm::new(ClassCounts::new(counts.clone()).unwrap(), model, feature_decay, bias).unwrap();
         let minimizer = ufm.minimizer().unwrap();
         let told = format!("{counts:?}, {decays:?}, {feature_decay:e}, {bias}");
 

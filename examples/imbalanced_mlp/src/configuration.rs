@@ -40,8 +40,8 @@ impl Configuration {
     /// Decays that are not positive, a width of zero, no layers.
     pub fn ufm(&self, counts: &ClassCounts) -> Result<Ufm> {
         let layers: Vec<_> = self.layer_decay.iter().map(|&decay| Layer::new(self.width, decay)).collect();
-        let make = if self.bias { Ufm::biased } else { Ufm::bias_free };
-        make(counts.clone(), layers, self.feature_decay).context("--width, --layer-decay, --feature-decay")
+        Ufm::new(counts.clone(), layers, self.feature_decay, self.bias)
+            .context("--width, --layer-decay, --feature-decay")
     }
 
     /// The network for these data.

@@ -76,7 +76,7 @@ pub fn measure(minimizer: &Minimizer, state: &State, labels: &[usize]) -> Result
         network_collapse(minimizer, product.as_ref(), &statistics)?;
     let gap = (objective - optimum) / if optimum > 0.0 { optimum } else { 1.0 };
     let measurement = Measurement { objective, gap, nc1, nc2_classifier, nc2_features, nc3, alignment, accuracy };
-    Ok(Snapshot { measurement, product, means: statistics.means().to_owned() })
+    Ok(Snapshot { measurement, product, means: statistics.class_means().to_owned() })
 }
 
 /// Class means and the scatter about them: in two passes, which for few classes are cheaper than one.

@@ -3,6 +3,7 @@
 use faer::{Mat, MatRef, Scale};
 
 use super::{
+    super::variability::mean_error,
     FeatureStatistics, Scatter,
     part::{Part, add_gram, check_batch, mirror, parts, share},
 };
@@ -16,10 +17,13 @@ use crate::{
 /// Gathers [`FeatureStatistics`] from batches of features and labels, in any order.
 ///
 /// Everything is kept relative to the mean of the first samples of each class (Chan, Golub, LeVeque 1983), so that
-/// nothing is lost where features are far from the origin and classes are tight. Sums are in `f64`, whatever the
-/// features are in, and bitwise the same for any number of threads.
+/// nothing is lost where features are far from the origin and classes are tight. Where those first samples are D from the
+/// mean of their class, as a single outlier can be, the scatter has an error of up to n² ε D²: begin with a batch that has
+/// several samples of every class, or take a second pass with a [`ScatterAccumulator`], which has none of it. Sums are in
+/// `f64`, whatever the features are in, and bitwise the same for any number of threads.
 ///
-/// Cost: 2 d K numbers of memory and O(N d) operations; with the scatter d² numbers and N d² operations more.
+/// Cost: O(N d) operations; with the scatter N d² more. One to eight parts, as many as 64 MiB have room for, of d K
+/// numbers each and d² with the scatter.
 ///
 /// # Example
 ///
@@ -119,20 +123,23 @@ impl FeatureAccumulator {
         let (mut means, mut parts) = (self.references, self.parts.into_iter());
         let Some(first) = parts.next() else { unreachable!("there is at least one part") };
         let Part { counts, mut sums, mut squares, mut scatter, .. } = parts.fold(first, Part::plus);
+        let mut errors = vec![0.0; counts.len()];
         for (k, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             // Σ (h - h̄)(h - h̄)ᵀ = Σ (h - r)(h - r)ᵀ - s sᵀ/n, s = Σ (h - r).
             let root = (count as f64).sqrt();
             let mut sum = sums.col_mut(k);
             sum /= Scale(root);
+            let spread = squares[k].sqrt() / root;
             squares[k] = (squares[k] - sum.squared_norm_l2()).max(0.0);
             let mut mean = means.col_mut(k);
             mean += Scale(1.0 / root) * sum;
+            errors[k] = mean_error(mean.norm_l2(), count as f64, spread);
         }
         let gathered = sums.subrows(0, scatter.nrows());
         add_gram(scatter.as_mut(), gathered, -1.0, all_cores());
         mirror(&mut scatter);
         let scatter = (scatter.nrows() > 0).then_some(Scatter::Full(scatter));
-        FeatureStatistics { counts, means, squares, scatter }
+        FeatureStatistics { counts, means, errors, squares, scatter }
     }
 }
 

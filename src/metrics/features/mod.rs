@@ -9,7 +9,7 @@ pub(super) use part::{PANEL, check_batch};
 use faer::{Col, Mat, MatRef, Scale};
 
 use self::part::{add_gram, mirror};
-use super::variability::{Nc1Convention, nc1, rounding_of_means, weighted_mean};
+use super::variability::{Nc1Convention, mean_error, nc1, weighted_mean};
 use crate::{
     classes::ClassCounts,
     cores::all_cores,
@@ -26,6 +26,8 @@ pub struct FeatureStatistics {
     counts: Vec<u64>,
     /// d × K.
     means: Mat<f64>,
+    /// How far each may be from the true one, by rounding.
+    errors: Vec<f64>,
     /// Σ ‖h - h̄_k‖² of every class.
     squares: Vec<f64>,
     scatter: Option<Scatter>,
@@ -52,7 +54,7 @@ impl FeatureStatistics {
 
     /// Class means H̄, d × K; zero for a class without samples.
     #[must_use]
-    pub fn means(&self) -> MatRef<'_, f64> {
+    pub fn class_means(&self) -> MatRef<'_, f64> {
         self.means.as_ref()
     }
 
@@ -77,10 +79,14 @@ impl FeatureStatistics {
         self.scatter.is_some()
     }
 
-    /// Σ_i ‖h_{k,i} - h̄_k‖²/n_k of every class, NaN for a class without samples.
-    #[must_use]
-    pub fn variances(&self) -> Vec<f64> {
-        self.squares.iter().zip(&self.counts).map(|(square, &count)| square / count as f64).collect()
+    /// Σ_i ‖h_{k,i} - h̄_k‖²/n_k of every class.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroCount`] for a class without samples.
+    pub fn variances(&self) -> Result<Vec<f64>, Error> {
+        self.check_counts()?;
+        Ok(self.squares.iter().zip(&self.counts).map(|(square, &count)| square / count as f64).collect())
     }
 
     /// ‖H‖² of all features.
@@ -91,14 +97,8 @@ impl FeatureStatistics {
             + self.squares.iter().sum::<f64>()
     }
 
-    /// How far the class means may be from the true ones.
-    fn rounding(&self) -> f64 {
-        let spread = self.squares.iter().zip(&self.counts).map(|(square, &count)| (square / count as f64).sqrt());
-        rounding_of_means(self.means.as_ref(), spread.fold(0.0, f64::max))
-    }
-
     /// NC1: the variability within classes beside that between them; never negative. None where all class means are
-    /// equal. Cost: a thin decomposition of d × K, and d² K operations.
+    /// equal up to rounding. Cost: a thin decomposition of d × K, and d² K operations.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl FeatureStatistics {
     pub fn nc1(&self, convention: Nc1Convention) -> Result<Option<f64>, Error> {
         self.check_counts()?;
         let scatter = self.scatter.as_ref().ok_or(Error::NoScatter)?;
-        nc1(self.means.as_ref(), &self.counts, convention, self.rounding(), |vectors| {
+        nc1(self.means.as_ref(), &self.counts, convention, &self.errors, |vectors| {
             let quadratic = |scatter: &Mat<f64>, vectors: MatRef<'_, f64>| {
                 let product = scatter * vectors;
                 // Not negative but for rounding.
@@ -132,7 +132,8 @@ impl FeatureStatistics {
         let global = self.global_mean();
         let between: f64 = self.means.col_iter().map(|mean| (mean - &global).squared_norm_l2()).sum();
         let within: f64 = self.squares.iter().sum();
-        Ok((between.sqrt() > self.rounding()).then(|| within / samples * self.counts.len() as f64 / between))
+        let rounding = self.errors.iter().copied().fold(0.0, f64::hypot);
+        Ok((between.sqrt() > rounding).then(|| within / samples * self.counts.len() as f64 / between))
     }
 
     /// The class-distance normalized variance (Galanti, György, Hutter 2022): the mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²)
@@ -143,13 +144,12 @@ impl FeatureStatistics {
     ///
     /// [`Error::ZeroCount`] for a class without samples.
     pub fn class_distance_normalized_variance(&self) -> Result<Option<f64>, Error> {
-        self.check_counts()?;
-        let (variances, classes, rounding) = (self.variances(), self.counts.len(), self.rounding());
+        let (variances, classes) = (self.variances()?, self.counts.len());
         let (mut sum, mut pairs) = (0.0, 0.0);
         for k in 0..classes {
             for l in 0..k {
                 let distance = (self.means.col(k) - self.means.col(l)).squared_norm_l2();
-                if !(distance.sqrt() > rounding) {
+                if !(distance.sqrt() > self.errors[k].hypot(self.errors[l])) {
                     return Ok(None);
                 }
                 sum += (variances[k] + variances[l]) / (2.0 * distance);
@@ -201,7 +201,12 @@ impl FeatureStatistics {
             column *= Scale(value.sqrt());
         }
         let Some(basis) = basis else { return Ok(roots) };
-        let mut deviations = basis * &roots;
+        let mut deviations = if columns > 0 || freedom == 0 {
+            basis * &roots
+        } else {
+            // Nothing is known along no direction at all, but how much there is.
+            try_zeros("deviations", basis.nrows(), 1)?
+        };
         if deviations.ncols() > 0 && basis.ncols() < basis.nrows() {
             // What varies in other directions: all of it in one of them.
             let rest = (self.squares.iter().sum::<f64>() - roots.squared_norm_l2()).max(0.0).sqrt();
@@ -241,6 +246,8 @@ impl FeatureStatistics {
                 let mut mean = self.means.col_mut(k);
                 mean += Scale(theirs / (own + theirs)) * &difference;
                 differences.col_mut(k).copy_from(Scale((own * theirs / (own + theirs)).sqrt()) * difference);
+                let errors = (own * self.errors[k] + theirs * other.errors[k]) / (own + theirs);
+                self.errors[k] = errors + mean_error(self.means.col(k).norm_l2(), 1.0, 0.0);
             }
             self.counts[k] += other.counts[k];
             self.squares[k] += other.squares[k] + differences.col(k).squared_norm_l2();
@@ -276,15 +283,9 @@ impl FeatureStatistics {
 
     /// Whether the features are as wide and have the class counts of a model.
     pub(crate) fn check_belongs_to(&self, ufm: &Ufm) -> Result<(), Error> {
-        let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?.counts();
-        let count = |counts: &[u64], class: usize| counts.get(class).copied().unwrap_or(0);
-        for class in 0..classes.len().max(self.counts.len()) {
-            let (expected, found) = (count(classes, class), count(&self.counts, class));
-            if expected != found {
-                return Err(Error::ClassCounts { class, expected, found });
-            }
-        }
-        let expected = (ufm.feature_width(), classes.len());
+        let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
+        classes.check_same(&self.counts)?;
+        let expected = (ufm.feature_width(), classes.classes());
         check_shape(Block::Features, expected, self.means.shape())
     }
 
