@@ -4,6 +4,8 @@
 //!     cargo run --release --example descend -- --counts 500x2,400x2,300x2,200x2,100x2 \
 //!         --widths 512 --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs --plot descent.svg
 
+#[path = "shared/conventions.rs"]
+mod conventions;
 #[path = "shared/model_flags.rs"]
 mod model_flags;
 #[path = "shared/svg_file.rs"]
@@ -45,6 +47,9 @@ use neural_collapse::{
 };
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use serde_json::json;
+
+/// More threads than any machine has cores take longer to start than to work.
+const MOST_THREADS: usize = 1024;
 
 /// Points of a trajectory that JSON and figures show at most.
 const MOST_POINTS: usize = 1000;
@@ -178,8 +183,8 @@ fn descend(flags: &Flags) -> Result<Report, String> {
         svg_file::check(path)?;
     }
     let threads = flags.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    if threads == 0 {
-        return Err("--threads: 0 given, at least 1 is accepted".into());
+    if !(1..=MOST_THREADS).contains(&threads) {
+        return Err(format!("--threads: {threads} given, 1 to {MOST_THREADS} are accepted"));
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| format!("--threads {threads}: {error}"))?;
@@ -280,7 +285,7 @@ fn stop(stop: Stop) -> &'static str {
 }
 
 fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
-    let Report { minimizer, run, .. } = report;
+    let Report { minimizer, run, measured: Measured { collapse, .. }, .. } = report;
     let name = flags.method.to_possible_value().map(|value| value.get_name().to_owned());
     let trajectory = thinned(&run.trajectory)
         .into_iter()
@@ -297,6 +302,12 @@ fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
         "gap": run.gap,
         "stop": stop(run.stop),
         "rank": minimizer.rank(),
+        "unique": minimizer.is_unique(),
+        "ending": report.ending.to_string(),
+        "distance": report.measured.distance,
+        "nc1": collapse.nc1,
+        "nc2": { "classifier": collapse.nc2_classifier, "features": collapse.nc2_features },
+        "nc3": { "product": collapse.nc3, "alignment": collapse.alignment },
         "trajectory": trajectory.collect::<Vec<_>>(),
     })
 }
@@ -316,9 +327,15 @@ fn as_table(flags: &Flags, report: &Report) -> String {
         ("rank of the minimizer", minimizer.rank().to_string()),
         ("ending", ending.to_string()),
     ];
+    // What would have helped, and what the numbers below mean.
+    let start = "the start is far away: a smaller --scale, --collapsed or --method lbfgs needs fewer steps";
+    let hint = (run.stop == Stop::StepLimit && run.gap.is_some_and(|gap| gap > 1.0)).then_some(("", start.into()));
+    let ties = "the minimizer is not unique (see `predict`): distance, NC2 and NC3 need not be zero";
+    let ties = (!minimizer.is_unique()).then_some(("", ties.into()));
+    let rows = rows.into_iter().chain(hint).chain(ties);
     let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.2e}"));
     let measured = measured.lines().map(|(name, _, value)| (name, number(value)));
-    let lines: Vec<_> = rows.into_iter().chain(measured).map(|(key, value)| format!("{key:<22} {value}\n")).collect();
+    let lines: Vec<_> = rows.chain(measured).map(|(key, value)| format!("{key:<22} {value}\n")).collect();
     lines.concat()
 }
 
@@ -328,7 +345,8 @@ fn plot(report: &Report, path: &Path) -> Result<(), String> {
     let scale = if optimum > 0.0 { optimum } else { 1.0 };
     let line = |points: Vec<(f64, f64)>, color: &str, legend: &str| {
         // Logarithms made here: kuva's own axis ends at 1e-10. Below 1e-16 is rounding, or zero.
-        let points: Vec<_> = points.into_iter().filter(|(_, y)| *y >= 1e-16).map(|(x, y)| (x, y.log10())).collect();
+        let points: Vec<_> =
+            points.into_iter().filter(|(_, y)| *y >= 1e-16 && y.is_finite()).map(|(x, y)| (x, y.log10())).collect();
         Plot::Line(LinePlot::new().with_data(points).with_color(color).with_legend(legend))
     };
     let records = thinned(&report.run.trajectory);

@@ -3,6 +3,8 @@
 //!     cargo run --release --example predict -- --counts 1500,600x5,50x20 \
 //!         --widths 512 --layer-decay 5e-3 --feature-decay 5e-4
 
+#[path = "shared/conventions.rs"]
+mod conventions;
 #[path = "shared/model_flags.rs"]
 mod model_flags;
 #[path = "shared/numbers.rs"]
@@ -16,7 +18,10 @@ use clap::Parser;
 use model_flags::ModelFlags;
 use neural_collapse::{
     ClassCounts, Error,
-    theory::minimizer::{Direction, Fate, GroupFate, Minimizer, Tie},
+    theory::{
+        limits::Goal,
+        minimizer::{Direction, Fate, GroupFate, Minimizer, Tie},
+    },
 };
 use numbers::short;
 use serde_json::json;
@@ -24,14 +29,16 @@ use serde_json::json;
 /// Rows of the table beyond which people stop reading.
 const MOST_ROWS: usize = 60;
 
-/// Groups beyond which the angles between all of them would take longer than the rest.
+/// Groups beyond which the angles between all of them would take longer than the rest, and beyond which norms would, whose
+/// geometry has a number for every pair.
 const MOST_GROUPS: usize = 200;
+const MOST_GROUPS_WITH_NORMS: usize = 3000;
 
 /// Predicts where the last layers of a classifier trained with squared loss must end.
 ///
 /// The objective is 1/(2N) |W_L...W_1 H + b 1' - Y|^2 + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2: half the squared
-/// error, summed over classes and averaged over samples. A training loss that is scaled differently has its decays
-/// scaled by the inverse.
+/// error, summed over classes and averaged over samples. Where your loss is scaled differently, say so with
+/// --loss-convention and --feature-convention, and give the decays as your code has them: MSELoss is `mean`.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 #[command(
@@ -102,11 +109,16 @@ fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
         plural(ufm.depth(), "linear layer", "linear layers"),
         if ufm.has_bias() { "with bias" } else { "no bias" },
     ));
-    line(format_args!("decays: layers {}, features {:e}", decays.collect::<Vec<_>>().join(", "), ufm.feature_decay()));
+    line(format_args!(
+        "decays as the theory has them: layers {}, features {:e}",
+        decays.collect::<Vec<_>>().join(", "),
+        ufm.feature_decay()
+    ));
     line(format_args!(""));
     line(format_args!("minimum    {:.15e}", minimizer.objective()));
     line(format_args!("rank       {}", minimizer.rank()));
     line(format_args!("minimizer  {}", uniqueness(minimizer)));
+    line(format_args!("no class collapses {}", up_to(minimizer)?));
     line(format_args!(""));
     line(format_args!("The singular values of the target, and what becomes of the directions they belong to:"));
     let headings = ["target", "shrinkage", "prediction", "product", "feature", "first layer", "margin"];
@@ -148,6 +160,10 @@ fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
     }
     line(format_args!(""));
     line(format_args!("{:>8}  {:>9}  {:>10}  {:>13}  classifiers", "classes", "samples", "norm", "nearest angle"));
+    if classes.groups().len() > MOST_GROUPS_WITH_NORMS {
+        line(format_args!("  not shown for more than {MOST_GROUPS_WITH_NORMS} distinct counts"));
+        return Ok(text);
+    }
     for row in group_rows(minimizer, classes)? {
         line(format_args!("{row}"));
     }
@@ -188,6 +204,21 @@ fn group_rows(minimizer: &Minimizer, classes: &ClassCounts) -> Result<Vec<String
         rows.push(format!("{:>8}  {:>9}  {norm:>10}  {angle:>13}  {fate}", group.multiplicity(), group.count));
     }
     Ok(rows)
+}
+
+/// Up to which decays every direction is kept.
+fn up_to(minimizer: &Minimizer) -> Result<String, Error> {
+    let goal = Goal::AllDirections;
+    Ok(match minimizer.largest_scale(goal)? {
+        None => "at no decay: a width is too narrow".into(),
+        Some(scale) if scale.is_infinite() => "at any decay".into(),
+        Some(scale) => format!(
+            "below {} times all decays together, {} of the features or {} of the first layer alone",
+            short(scale),
+            minimizer.largest_feature_decay(goal)?.map_or("-".into(), short),
+            minimizer.largest_layer_decay(goal, 0)?.map_or("-".into(), short),
+        ),
+    })
 }
 
 fn uniqueness(minimizer: &Minimizer) -> String {

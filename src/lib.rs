@@ -17,7 +17,7 @@
 //!
 //! ```
 //! use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, theory::minimizer::GroupFate};
-//! use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+//! use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 //!
 //! // One class of 150 samples, 5 of 60 and 20 of 5; 64 features, one linear layer and a bias.
 //! let ufm = Ufm::biased("150,60x5,5x20".parse::<ClassCounts>()?, [Layer::new(64, 5e-3)], 5e-3)?;

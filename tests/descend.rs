@@ -32,6 +32,12 @@ fn every_method_says_what_it_did() {
                 "gap",
                 "stop",
                 "rank",
+                "unique",
+                "ending",
+                "distance",
+                "nc1",
+                "nc2",
+                "nc3",
                 "trajectory"
             ]
         );
@@ -85,6 +91,7 @@ fn figures_are_written_whole() {
 fn bad_flags_are_named() {
     for (flags, named) in [
         ("--threads 0", "--threads"),
+        ("--threads 1000000", "--threads: 1000000 given, 1 to 1024 are accepted"),
         ("--step -1", "step size"),
         ("--step nan", "step size"),
         ("--gap -1", "gap tolerance"),

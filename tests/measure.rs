@@ -229,13 +229,15 @@ fn layers_that_do_not_fit_are_named() {
             FLAGS.replace("--layer-decay 1e-2", "--layer-decay 1e-2,1e-3 --layers 3"),
             "--layer-decay: 2 values given for 3 layers",
         ),
-        (format!("{FLAGS} --layers 0"), "--weights: 1 files given for 0 layers"),
+        (format!("{FLAGS} --layers 0"), "--layers: 0 given, 1 to 10000 are accepted"),
+        (format!("{FLAGS} --layers 1000000000000"), "--layers: 1000000000000 given, 1 to 10000 are accepted"),
         (format!("{FLAGS} --layers 2 --widths 3,2"), "--widths: [3, 2] given"),
         (FLAGS.replace("--layer-decay 1e-2", "--layer-decay -1e-2"), "--layer-decay: weight decay: -0.01 given"),
         (
             FLAGS.replace("--layer-decay 1e-2", "--layer-decay 0"),
-            "decay of W_1: 0.0 given, a positive finite number is needed",
+            "--layer-decay: decay of W_1: 0.0 given, a positive finite number is needed: without a penalty there is no",
         ),
+        (FLAGS.replace("--feature-decay 1e-2", "--feature-decay 0"), "--feature-decay: decay of the features H: 0.0"),
         (FLAGS.replace("--feature-decay 1e-2", "--feature-decay nan"), "--feature-decay: feature decay: NaN given"),
         (format!("{FLAGS} --plot figure.png"), "--plot figure.png: a name that ends in .svg is accepted"),
         (format!("{FLAGS} --plot missing/figure.svg"), "--plot missing/figure.svg: there is no such folder"),
@@ -306,6 +308,10 @@ fn the_table_and_the_figure_show_what_was_measured() {
         let shown: f64 = row[26..38].trim().parse().unwrap();
         assert!((shown - number.as_f64().unwrap()).abs() <= 1e-6, "{row}");
     }
+    // Decays that two classes of two and three cannot bear.
+    let strong = run(&FLAGS.replace("1e-2", "1"), &folder);
+    let strong = String::from_utf8(strong.stdout).unwrap();
+    assert!(strong.contains("3x1, 2x1 have no classifier at the optimum"), "{strong}");
     let verdicts = ["reached", "near", "far"];
     assert!(table.lines().skip(5).take(23).all(|row| verdicts.iter().any(|verdict| row.ends_with(verdict))), "{table}");
     let figure = fs::read_to_string(folder.join("figure.svg")).unwrap();

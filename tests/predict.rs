@@ -69,6 +69,18 @@ fn single_values_serve_all_layers() {
 }
 
 #[test]
+fn decays_are_those_of_the_loss_that_is_named() {
+    let model = "--counts 9,5,2 --widths 8 --json";
+    let theory = json(&format!("{model} --layer-decay 3e-3 --feature-decay 6e-4"));
+    // MSELoss for three classes: α = 2/3; 16 samples.
+    let mean = "--layer-decay 2e-3 --loss-convention mean --feature-decay 6.4e-3 --feature-convention mean";
+    let mean = json(&format!("{model} {mean}"));
+    let (ours, theirs) = (mean["objective"].as_f64().unwrap(), theory["objective"].as_f64().unwrap());
+    // Decays that round twice.
+    assert!((ours / theirs - 1.0).abs() <= 8.0 * f64::EPSILON, "{ours} {theirs}");
+}
+
+#[test]
 fn counts_come_from_files_and_from_standard_input() {
     let expected = json("--counts 9x3,5 --widths 8 --layer-decay 1e-3 --feature-decay 1e-4 --json");
     let path = std::env::temp_dir().join(format!("neural-collapse-counts-{}", std::process::id()));
@@ -111,7 +123,7 @@ fn mistakes_are_explained() {
         ("--counts 5,4 --widths 8 --layer-decay nan --feature-decay 1e-4".into(), "NaN"),
         ("--counts 5,4 --widths 8 --layer-decay 1e-3 --feature-decay inf".into(), "inf"),
         ("--counts 5,4 --widths 8 --layer-decay 1e-3 --feature-decay=-1".into(), "-1.0"),
-        ("--counts 5,4 --widths 8 --layer-decay -1e-3 --feature-decay 1".into(), "W_1: -0.001"),
+        ("--counts 5,4 --widths 8 --layer-decay -1e-3 --feature-decay 1".into(), "--layer-decay: weight decay: -0.001"),
         ("--counts 5,4 --widths -8 --layer-decay 1e-3 --feature-decay 1".into(), "--widths"),
         (format!("--counts -5,4 {good}"), "-5"),
         (format!("--counts 5,4 --layers 0 {good}"), "--layers: 0"),
@@ -135,6 +147,9 @@ fn the_table_tells_of_minority_collapse_and_ties() {
     let last = "      20         50    0.128705          0.00°  one for all (minority collapse)";
     assert_eq!(collapse.lines().last(), Some(last), "{collapse}");
     assert!(collapse.contains("minimizer  unique"));
+    // The smallest margin of all is that of the twenty, which have collapsed: 0.813116 of the decays, and its square.
+    let limits = "no class collapses below 0.813116 times all decays together, 3.3058e-4 of the features";
+    assert!(collapse.contains(limits), "{collapse}");
     let narrow = table("--counts 1500,600x5,50x20 --widths 6 --layer-decay 1e-5 --feature-decay 1e-5");
     assert!(narrow.ends_with("one for all (cut by the width)\n"), "{narrow}");
     let cut = table("--counts 50x2,20 --widths 1 --layer-decay 1e-3 --feature-decay 1e-3 --no-bias");

@@ -5,6 +5,8 @@
 //!         --layer-decay 5e-4 --feature-decay 1e-5 --loss-convention mean --feature-convention mean --plot measure.svg
 
 mod arrays;
+#[path = "../shared/conventions.rs"]
+mod conventions;
 mod figure;
 mod measurement;
 mod network;
@@ -18,10 +20,10 @@ mod terminal;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use measurement::Measurement;
 use network::Network;
-use neural_collapse::{FeatureConvention, LossConvention, TrainingConvention};
+use neural_collapse::TrainingConvention;
 
 /// Measures the last layers of a trained network against the closed-form optimum of its own class counts and decays.
 ///
@@ -58,8 +60,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ARRAY")]
     labels: String,
     /// The label of the first class
-    #[arg(long, default_value_t = 0)]
-    labels_from: u32,
+    #[arg(long, allow_hyphen_values = true, default_value_t = 0)]
+    labels_from: i64,
     /// Weight decays mu of the layers, in mu/2 |W|^2 as the weight_decay of an optimizer; one value serves all layers
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
     layer_decay: Vec<f64>,
@@ -68,10 +70,10 @@ pub(crate) struct Flags {
     feature_decay: f64,
     /// How the loss scales the squared error
     #[arg(long, value_enum)]
-    loss_convention: Loss,
+    loss_convention: conventions::Loss,
     /// How the loss scales the penalty of the features
     #[arg(long, value_enum)]
-    feature_convention: Features,
+    feature_convention: conventions::Features,
     /// Number of linear layers L, where their product is given [default: the number of weights or of decays]
     #[arg(long)]
     layers: Option<usize>,
@@ -86,39 +88,9 @@ pub(crate) struct Flags {
     plot: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Loss {
-    /// The mean over samples and outputs, as MSELoss
-    Mean,
-    /// Half of that
-    HalfMean,
-    /// The sum over outputs, averaged over samples
-    Sum,
-    /// Half of that
-    HalfSum,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Features {
-    /// mu_H/2 |H|^2
-    Total,
-    /// mu_H/(2N) |H|^2
-    Mean,
-}
-
 impl Flags {
     fn convention(&self) -> TrainingConvention {
-        let loss = match self.loss_convention {
-            Loss::Mean => LossConvention::Mean,
-            Loss::HalfMean => LossConvention::HalfMean,
-            Loss::Sum => LossConvention::Sum,
-            Loss::HalfSum => LossConvention::HalfSum,
-        };
-        let features = match self.feature_convention {
-            Features::Total => FeatureConvention::Total,
-            Features::Mean => FeatureConvention::Mean,
-        };
-        TrainingConvention::new(loss, features)
+        conventions::convention(self.loss_convention, self.feature_convention)
     }
 }
 

@@ -1,11 +1,14 @@
 //! The arrays of a network, checked against each other, and the model that they are measured against.
 
 use neural_collapse::{
-    ClassCounts, Error, Layer, Ufm,
+    Block, ClassCounts, Error, Layer, Ufm,
     faer::{Col, Mat},
 };
 
 use crate::{Flags, arrays::Array};
+
+/// Every direction has a number for every layer: a slip of the finger must not ask for all memory.
+const MOST_LAYERS: usize = 10_000;
 
 /// The last layers of a network with the features that go into them.
 pub(crate) struct Network {
@@ -32,7 +35,7 @@ impl Network {
             Error::ZeroCount { class } => format!(
                 "--labels {}: class {class} of {classes} has no sample{}; the theory needs one of every class",
                 flags.labels,
-                if flags.labels_from > 0 { " after the shift" } else { "" }
+                if flags.labels_from != 0 { " after the shift" } else { "" }
             ),
             error => format!("--labels {}: {error}", flags.labels),
         })?;
@@ -41,7 +44,7 @@ impl Network {
         let feature_decay = convention
             .feature_decay(flags.feature_decay, classes, counts.samples())
             .map_err(|error| format!("--feature-decay: {error}"))?;
-        let ufm = Ufm::new(counts, layers, feature_decay, bias.is_some()).map_err(|error| error.to_string())?;
+        let ufm = Ufm::new(counts, layers, feature_decay, bias.is_some()).map_err(explained)?;
         Ok(Self { weights, bias, features, labels, ufm })
     }
 
@@ -57,6 +60,15 @@ impl Network {
     /// Whether there are all layers, and not their product alone.
     pub(crate) fn has_all_layers(&self) -> bool {
         self.weights.len() == self.ufm.depth()
+    }
+}
+
+/// A decay that the theory refuses, by the flag that it comes from.
+fn explained(error: Error) -> String {
+    match error {
+        Error::Decay { block: Block::Features, .. } => format!("--feature-decay: {error}"),
+        Error::Decay { .. } => format!("--layer-decay: {error}"),
+        error => error.to_string(),
     }
 }
 
@@ -135,7 +147,10 @@ fn labels(flags: &Flags, classes: usize, features: &Array) -> Result<Vec<usize>,
 fn layers(flags: &Flags, weights: &[Mat<f64>], counts: &ClassCounts) -> Result<Vec<Layer>, String> {
     let (given, decays) = (weights.len(), &flags.layer_decay);
     let depth = flags.layers.unwrap_or(given.max(decays.len()));
-    if depth == 0 || (given != 1 && given != depth) {
+    if !(1..=MOST_LAYERS).contains(&depth) {
+        return Err(format!("--layers: {depth} given, 1 to {MOST_LAYERS} are accepted"));
+    }
+    if given != 1 && given != depth {
         return Err(format!(
             "--weights: {given} files given for {depth} layers; accepted are all of them, or their product"
         ));

@@ -1,6 +1,6 @@
 //! A measurement as a table for people, and as JSON for scripts.
 
-use neural_collapse::metrics::frames::FrameDistances;
+use neural_collapse::{ClassCounts, metrics::frames::FrameDistances, theory::minimizer::GroupFate};
 use serde_json::{Value, json};
 
 use crate::{
@@ -19,7 +19,13 @@ pub(crate) fn as_json(measurement: &Measurement) -> Value {
     let Measurement { nc1: [paper, unweighted, weighted, undivided], collapse, .. } = measurement;
     let values = measurement.singular_values.iter();
     let values = values.map(|of| (of.block.clone(), json!({ "measured": of.measured, "predicted": of.predicted })));
+    let (minimizer, ufm) = (&measurement.minimizer, measurement.minimizer.ufm());
     json!({
+        "counts": ufm.class_counts().map(ClassCounts::counts),
+        "layer_decays": ufm.layers().iter().map(|layer| layer.decay).collect::<Vec<_>>(),
+        "feature_decay": ufm.feature_decay(),
+        "rank": minimizer.rank(),
+        "unique": minimizer.is_unique(),
         "nc1": { "paper": paper, "unweighted": unweighted, "weighted": weighted, "undivided": undivided },
         "nc2": { "classifier": collapse.nc2_classifier, "features": collapse.nc2_features },
         "nc3": { "product": collapse.nc3, "alignment": collapse.alignment },
@@ -67,12 +73,16 @@ fn model(measurement: &Measurement) -> String {
     let ufm = measurement.minimizer.ufm();
     let counts = ufm.class_counts().map(ToString::to_string).unwrap_or_default();
     let counts = if counts.len() > 60 { String::new() } else { format!(" ({counts})") };
-    let decays = ufm.layers().iter().map(|layer| format!("{:e}", layer.decay)).collect::<Vec<_>>().join(", ");
+    let mut decays: Vec<_> = ufm.layers().iter().map(|layer| format!("{:e}", layer.decay)).collect();
+    if decays.iter().all(|decay| *decay == decays[0]) {
+        decays.truncate(1);
+    }
+    let decays = decays.join(", ");
     format!(
-        "{} classes{counts}, {} samples, features of width {}, {} linear {}, {}\n\
+        "{}{counts}, {} samples, features of width {}, {} linear {}, {}\n\
          decays as the theory has them: layers {decays}, features {:e}\n\
-         minimizer: rank {} of {}, {}\n\n",
-        ufm.outputs(),
+         minimizer: rank {} of {}, {}\n{}\n",
+        if ufm.outputs() == 1 { "1 class".into() } else { format!("{} classes", ufm.outputs()) },
         ufm.samples(),
         ufm.feature_width(),
         ufm.depth(),
@@ -82,7 +92,25 @@ fn model(measurement: &Measurement) -> String {
         measurement.minimizer.rank(),
         ufm.outputs(),
         if measurement.minimizer.is_unique() { "unique" } else { "not unique: see `predict`" },
+        collapsed(measurement),
     )
+}
+
+/// The classes that the optimum does not tell apart.
+fn collapsed(measurement: &Measurement) -> String {
+    let minimizer = &measurement.minimizer;
+    let (Some(classes), Ok(fates)) = (minimizer.ufm().class_counts(), minimizer.group_fates()) else {
+        return String::new();
+    };
+    let all = |fate| {
+        let groups = classes.groups().zip(&fates).filter(|(_, own)| **own == fate).map(|(group, _)| group);
+        let named: Vec<_> = groups.map(|group| format!("{}x{}", group.count, group.multiplicity())).collect();
+        if named.len() > 5 { format!("{} groups of classes", named.len()) } else { named.join(", ") }
+    };
+    let line = |fate, end| Some(all(fate)).filter(|names| !names.is_empty()).map(|names| format!("{names} {end}\n"));
+    let shared = line(GroupFate::Coincident, "share one classifier at the optimum (minority collapse)");
+    let zero = line(GroupFate::Vanished, "have no classifier at the optimum");
+    shared.unwrap_or_default() + &zero.unwrap_or_default()
 }
 
 /// A line of the table: name, number, target.

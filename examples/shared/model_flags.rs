@@ -6,7 +6,9 @@ use std::{
 };
 
 use clap::Args;
-use neural_collapse::{ClassCounts, Error, Layer, Ufm};
+use neural_collapse::{Block, ClassCounts, Error, Layer, TrainingConvention, Ufm};
+
+use crate::conventions::{Features, Loss, convention};
 
 /// Every direction has a number for every layer: a slip of the finger must not ask for all memory.
 const MOST_LAYERS: usize = 10_000;
@@ -28,6 +30,12 @@ pub(crate) struct ModelFlags {
     /// Decay lambda_H of the features
     #[arg(long, allow_hyphen_values = true)]
     feature_decay: f64,
+    /// How the loss that the decays belong to scales the squared error; the objective shown is that of the theory
+    #[arg(long, value_enum, default_value = "half-sum")]
+    loss_convention: Loss,
+    /// How that loss scales the penalty of the features
+    #[arg(long, value_enum, default_value = "total")]
+    feature_convention: Features,
     /// No bias
     #[arg(long)]
     no_bias: bool,
@@ -48,8 +56,17 @@ struct Counts {
 impl ModelFlags {
     /// The model, or a message that names the flag.
     pub(crate) fn ufm(&self) -> Result<Ufm, String> {
-        Ufm::new(class_counts(&self.counts)?, layers(self)?, self.feature_decay, !self.no_bias)
-            .map_err(|error| error.to_string())
+        let counts = class_counts(&self.counts)?;
+        let (convention, classes) = (convention(self.loss_convention, self.feature_convention), counts.classes());
+        let layers = layers(self, convention, classes)?;
+        let feature_decay = convention
+            .feature_decay(self.feature_decay, classes, counts.samples())
+            .map_err(|error| format!("--feature-decay: {error}"))?;
+        Ufm::new(counts, layers, feature_decay, !self.no_bias).map_err(|error| match error {
+            Error::Decay { block: Block::Features, .. } => format!("--feature-decay: {error}"),
+            Error::Decay { .. } => format!("--layer-decay: {error}"),
+            error => error.to_string(),
+        })
     }
 }
 
@@ -63,13 +80,15 @@ fn class_counts(counts: &Counts) -> Result<ClassCounts, String> {
     text.trim_start_matches('\u{feff}').parse().map_err(|error: Error| format!("{source}: {error}"))
 }
 
-fn layers(flags: &ModelFlags) -> Result<Vec<Layer>, String> {
+fn layers(flags: &ModelFlags, convention: TrainingConvention, classes: usize) -> Result<Vec<Layer>, String> {
     let depth = depth(flags)?;
     let at = |values: usize, l: usize| if values == 1 { 0 } else { l };
     let layer = |l: usize| {
-        Layer::new(flags.widths[at(flags.widths.len(), l)], flags.layer_decay[at(flags.layer_decay.len(), l)])
+        let decay = convention.layer_decay(flags.layer_decay[at(flags.layer_decay.len(), l)], classes);
+        let decay = decay.map_err(|error| format!("--layer-decay: {error}"))?;
+        Ok(Layer::new(flags.widths[at(flags.widths.len(), l)], decay))
     };
-    Ok((0..depth).map(layer).collect())
+    (0..depth).map(layer).collect()
 }
 
 /// The number of layers: all lists of more than one value, and `--layers`, must agree.

@@ -43,7 +43,7 @@ use crate::{
 ///
 /// ```
 /// use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::{Descent, Stop}};
-/// use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+/// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 ///
 /// let ufm = Ufm::biased("60x2,20,5".parse::<ClassCounts>()?, [Layer::new(16, 5e-3)], 5e-3)?;
 /// let minimizer = ufm.minimizer()?;

@@ -29,7 +29,7 @@ use crate::{
 ///
 /// ```
 /// use neural_collapse::{ClassCounts, Layer, Ufm, descent::{Descent, Point, Stop}};
-/// use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+/// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 ///
 /// let ufm = Ufm::biased(ClassCounts::balanced(10, 100_000_000)?, [Layer::new(32, 1e-3)], 1e-11)?;
 /// let start = Point::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
@@ -211,7 +211,7 @@ impl Point {
     ///
     /// ```
     /// use neural_collapse::{ClassCounts, Layer, Ufm, descent::{Descent, Point}};
-    /// use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+    /// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
     ///
     /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(32, 5e-3); 2], 1e-4)?;
     /// let minimizer = ufm.minimizer()?;

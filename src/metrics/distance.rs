@@ -37,7 +37,7 @@ use crate::{
 ///
 /// ```
 /// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::distance::distance};
-/// use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+/// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 ///
 /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3); 2], 1e-4)?;
 /// let minimizer = ufm.minimizer()?;

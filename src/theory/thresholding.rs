@@ -22,7 +22,7 @@ use crate::error::{Error, check_not_negative, check_positive};
 /// # Example
 ///
 /// ```
-/// use faer::mat;
+/// use neural_collapse::faer::mat;
 /// use neural_collapse::theory::thresholding::soft_threshold;
 ///
 /// let thresholded = soft_threshold(mat![[3.0, 0.0], [0.0, -1.0]].as_ref(), 1.0)?;
