@@ -25,7 +25,7 @@
 //! let minimizer = ufm.minimizer()?;
 //! assert_eq!(minimizer.rank(), 6); // 19 of the 25 directions are gone:
 //! assert_eq!(minimizer.group_fates()?[2], GroupFate::Coincident); // the 20 small classes share one classifier
-//! assert!(minimizer.coincidence_scale(1)?.unwrap() > 1.2); // the next would, were all decays a fifth larger and more
+//! assert!(minimizer.coincidence_scale(1)?.unwrap() > 1.2); // the next group does once all decays grow by a fifth
 //! assert!(minimizer.geometry()?.classifiers().cosine(1, 2).unwrap() < 0.0); // two of them now
 //!
 //! let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
@@ -33,6 +33,8 @@
 //! assert!((run.objective / minimizer.objective() - 1.0).abs() < 1e-10);
 //! # Ok::<(), neural_collapse::Error>(())
 //! ```
+//!
+//! The [`tour`] goes the whole way, from what a network minimizes to whether its training has got there.
 //!
 //! # Where things are
 //!
@@ -93,7 +95,8 @@
 //! The default feature `rayon` runs descent and large decompositions on all threads of the rayon pool that they are
 //! called in. Results are bitwise the same for any number of threads, and from run to run.
 //!
-//! Matrices are those of [`faer`], generators those of [`rand`]: both are re-exported, so that versions agree.
+//! Matrices are those of [`faer`], generators those of [`rand`]: both are re-exported, so that versions agree. A new
+//! minor version of either is a new minor version of this crate, which stays below 1.0 as long as they do.
 //!
 //! # What can be relied on
 //!
@@ -125,6 +128,7 @@ mod objective;
 mod parameters;
 mod targets;
 pub mod theory;
+pub mod tour;
 mod wide;
 
 pub use classes::{ClassCounts, Group};

@@ -294,14 +294,22 @@ fn the_pairwise_variance_is_its_definition() {
     assert!(close(variances[1], direct, 1e-13));
 }
 
+/// In parts, and in one where more would need too much memory; in one pass, and in a second.
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    let (features, labels) = data(&[300, 200, 100], 130, 1.0, 0);
-    let of = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| gather(features.as_ref(), &labels, 3, &[100]).nc1(Nc1Convention::Global).unwrap())
-    };
-    assert_eq!(of(1), of(3));
+    for (counts, width) in [([300, 200, 100], 130), ([40, 30, 20], 2100)] {
+        let (features, labels) = data(&counts, width, 1.0, 0);
+        let of = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let first = gather(features.as_ref(), &labels, 3, &[100]);
+                let mut second = ScatterAccumulator::new(first.clone()).unwrap();
+                second.add(features.as_ref(), &labels).unwrap();
+                [first, second.finish().unwrap()].map(|statistics| statistics.nc1(Nc1Convention::Global).unwrap())
+            })
+        };
+        assert_eq!(of(1), of(3));
+    }
 }
 
 #[test]

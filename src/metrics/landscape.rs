@@ -40,7 +40,7 @@ pub enum Ending {
     /// At a local minimizer above the global minimum, for L ≥ 2: zero is one, a direction that is held just beyond its
     /// threshold is another.
     LocalMinimizer(Difference),
-    /// Before it had come to a critical point.
+    /// Before its gradient was small enough for a critical point, which a run that stalled may be close to all the same.
     Unfinished(Stop),
 }
 
