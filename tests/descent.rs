@@ -105,8 +105,7 @@ proptest! {
         // A direction within 1 % of its threshold, or targets within 1 % of each other at the width, make the valley
         // arbitrarily flat.
         let flat = minimizer.directions().iter().any(|direction| (direction.critical_scale - 1.0).abs() < 0.01);
-        let targets: Vec<f64> =
-            minimizer.directions().iter().flat_map(|d| std::iter::repeat_n(d.target, d.multiplicity)).collect();
+        let targets = minimizer.singular_values(|direction| direction.target);
         prop_assume!(!flat && (width >= targets.len() || targets[width] < 0.99 * targets[width - 1]));
         let start = Parameters::gaussian(&model, scale, &mut rng(seed)).unwrap();
         let run = Descent::default().with_optimum(minimizer.objective()).minimize(&model, start).unwrap();

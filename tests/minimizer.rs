@@ -52,14 +52,6 @@ fn gradient_norm(ufm: &Ufm, gradient: &Parameters) -> f64 {
     (weights + gradient.features().squared_norm_l2() / ufm.feature_decay() + bias).sqrt()
 }
 
-fn expanded(minimizer: &Minimizer, value: impl Fn(&neural_collapse::theory::minimizer::Direction) -> f64) -> Vec<f64> {
-    let mut values: Vec<f64> = Vec::new();
-    for direction in minimizer.directions() {
-        values.resize(values.len() + direction.multiplicity, value(direction));
-    }
-    values
-}
-
 #[test]
 fn every_number_agrees_with_the_reference() {
     let mut worst = 0.0_f64;
@@ -255,10 +247,10 @@ fn a_million_classes_have_a_minimizer_but_no_dense_parameters() {
     let classes = ClassCounts::long_tail(1_000_000, 1_000, 1000.0).unwrap();
     let model = Ufm::biased(classes, [Layer::new(2_000_000, 1e-9)], 1e-9).unwrap();
     let minimizer = model.minimizer().unwrap();
-    assert_eq!(expanded(&minimizer, |direction| direction.target).len(), 1_000_000);
+    assert_eq!(minimizer.singular_values(|direction| direction.target).len(), 1_000_000);
     // L = 1 and nothing collapses: σ² e (2-e)/(2N) = c (2 σ - c)/(2N) with c = N √(λ_1 λ_H). A million roundings at most.
     let (c, samples) = (model.samples() as f64 * 1e-9, model.samples() as f64);
-    let targets = expanded(&minimizer, |direction| direction.target);
+    let targets = minimizer.singular_values(|direction| direction.target);
     let expected: f64 = targets.iter().filter(|target| **target > 0.0).map(|target| c * (2.0 * target - c)).sum();
     let error = minimizer.objective() / (expected / (2.0 * samples)) - 1.0;
     assert!(error.abs() <= 1e6 * f64::EPSILON, "{error:e}");
@@ -335,10 +327,10 @@ proptest! {
             let measured = svd.values.iter().copied().chain(std::iter::repeat(0.0));
             measured.zip(&values).all(|(measured, &value)| (measured - value).abs() <= rounding * values[0])
         };
-        prop_assert!(close(weighted.as_ref(), expanded(&minimizer, |direction| direction.feature)));
-        prop_assert!(close(parameters.product().as_ref(), expanded(&minimizer, |direction| direction.product)));
+        prop_assert!(close(weighted.as_ref(), minimizer.singular_values(|direction| direction.feature)));
+        prop_assert!(close(parameters.product().as_ref(), minimizer.singular_values(|direction| direction.product)));
         for (l, weights) in parameters.weights().iter().enumerate() {
-            prop_assert!(close(weights.as_ref(), expanded(&minimizer, |direction| direction.layers[l])));
+            prop_assert!(close(weights.as_ref(), minimizer.singular_values(|direction| direction.layers[l])));
         }
         // λ_l W_l W_lᵀ = λ_{l+1} W_{l+1}ᵀ W_{l+1} and λ_1 W_1ᵀ W_1 = λ_H H Hᵀ.
         let penalty = minimizer.directions().first().map_or(0.0, |d| model.feature_decay() * d.feature * d.feature);

@@ -1,7 +1,7 @@
 """Gradient descent: this crate beside PyTorch and NumPy, on the same models, in one run.
 
     pip install -r benches/peers/requirements.txt
-    python3 benches/peers/descend.py [--figure docs/descent.svg] [--limit SECONDS]
+    python3 benches/peers/descend.py [--figure docs/speed-descent.svg] [--limit SECONDS]
 
 Builds and runs the example `descend`; everything in float64 on all threads. The first table has milliseconds a gradient step
 with its update, and beside it the floor: the larger of its operations at the speed of the machine's own product of two 1024 x

@@ -1,7 +1,7 @@
 """The spectrum of the centered label matrix: this crate beside numpy.linalg.svd, on the same matrices, in one run.
 
     pip install -r benches/peers/requirements.txt
-    python3 benches/peers/spectrum.py [--figure docs/spectrum.svg]
+    python3 benches/peers/spectrum.py [--figure docs/speed-spectrum.svg]
 
 Runs `cargo bench --bench spectrum`, times NumPy on as many threads, and prints a table of milliseconds.
 """

@@ -318,7 +318,9 @@ fn open_tensor(path: &Path, tensor: Option<&str>) -> Result<Array, String> {
 }
 
 fn unsupported(dtype: &str) -> String {
-    format!("the dtype {dtype} is not supported: float32 and float64 are, and for labels integers of 8 to 64 bits")
+    format!(
+        "the dtype {dtype} is not supported: float32 and float64 are, `.float()` in PyTorch, and for labels integers of 8 to 64 bits"
+    )
 }
 
 /// A shape in words.

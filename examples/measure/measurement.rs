@@ -14,10 +14,7 @@ use neural_collapse::{
         nearest_center::{NearestCenter, minimizer_disagreement},
         variability::Nc1Convention,
     },
-    theory::{
-        minimizer::{Direction, Minimizer},
-        spectrum::dense_svd,
-    },
+    theory::{minimizer::Minimizer, spectrum::dense_svd},
 };
 
 use crate::{
@@ -237,21 +234,17 @@ fn singular_values(
     product: &Mat<f64>,
     statistics: &FeatureStatistics,
 ) -> Result<Vec<SingularValues>, Error> {
-    let expanded = |value: &dyn Fn(&Direction) -> f64| {
-        let directions = minimizer.directions().iter();
-        directions.flat_map(|direction| vec![value(direction); direction.multiplicity]).collect::<Vec<_>>()
-    };
     let measured = |matrix: &Mat<f64>| Ok::<_, Error>(dense_svd(matrix.as_ref())?.values.iter().copied().collect());
     let mut all = vec![
         SingularValues {
             block: "product".into(),
             measured: measured(product)?,
-            predicted: expanded(&|direction| direction.product),
+            predicted: minimizer.singular_values(|direction| direction.product),
         },
         SingularValues {
             block: "features".into(),
             measured: measured(&statistics.weighted_means())?,
-            predicted: expanded(&|direction| direction.feature),
+            predicted: minimizer.singular_values(|direction| direction.feature),
         },
     ];
     if network.has_all_layers() && network.weights.len() > 1 {
@@ -259,7 +252,7 @@ fn singular_values(
             all.push(SingularValues {
                 block: format!("layer {}", l + 1),
                 measured: measured(weights)?,
-                predicted: expanded(&|direction| direction.layers[l]),
+                predicted: minimizer.singular_values(|direction| direction.layers[l]),
             });
         }
     }

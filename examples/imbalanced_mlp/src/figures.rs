@@ -157,9 +157,7 @@ fn values(
     promised: impl Fn(&Direction) -> f64,
     matrix: MatRef<'_, f64>,
 ) -> Result<(Vec<Plot>, Layout)> {
-    let directions = minimizer.directions().iter();
-    let mut promised: Vec<f64> =
-        directions.flat_map(|direction| std::iter::repeat_n(promised(direction), direction.multiplicity)).collect();
+    let mut promised = minimizer.singular_values(promised);
     promised.sort_by(|a, b| b.total_cmp(a));
     let measured: Vec<f64> = dense_svd(matrix)?.values.iter().copied().collect();
     let numbered =
