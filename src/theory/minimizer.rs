@@ -10,14 +10,14 @@
 //! ```
 
 use faer::{Col, ColRef, Mat, MatRef, Scale};
-use qd::Quad;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+pub use super::directions::{Direction, Fate, Tie};
 use super::{
+    directions::{Directions, ScalarProblem},
     label_spectrum::LabelSpectrum,
-    shrinkage::{Shrinkage, critical_q, smaller_root},
-    spectrum::{Level, Spectrum},
+    spectrum::Spectrum,
 };
 use crate::{
     classes::Group,
@@ -25,67 +25,8 @@ use crate::{
     matrices::{orthonormal, try_zeros},
     model::Ufm,
     parameters::Parameters,
-    wide::{Wide, power_of_two},
+    wide::Wide,
 };
-
-/// What becomes of a direction, a singular value of the target, at the minimizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Fate {
-    /// Kept, shrunken by e < 1.
-    Kept,
-    /// Collapsed to zero: its q is beyond the threshold, or its target is zero.
-    Collapsed,
-    /// Cut off by a layer narrower than the number of directions worth keeping.
-    Cut,
-}
-
-/// A singular value of the target, as often as it occurs, and what the minimizer makes of it.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Direction {
-    /// How many equal directions this entry stands for.
-    pub multiplicity: usize,
-    /// The group of classes of equal counts that these directions tell apart, from 0 by falling count; none for the
-    /// directions between groups and for the zero of the centered label matrix.
-    pub group: Option<usize>,
-    /// The singular value σ of the target.
-    pub target: f64,
-    /// The relative shrinkage e: in [0, 1/L] where the direction is kept, 1 where it is not.
-    pub shrinkage: f64,
-    /// The singular value z = σ (1-e) of the prediction W_{L:1} H̄ D.
-    pub prediction: f64,
-    /// The singular value w of the product W_{L:1}.
-    pub product: f64,
-    /// The singular value h of H̄ D, the class means weighted by √n_k; those of H are the same.
-    pub feature: f64,
-    /// The singular values w_1 .. w_L of W_1 .. W_L.
-    pub layers: Vec<f64>,
-    /// Why e is what it is.
-    pub fate: Fate,
-    /// The factor by which all L + 1 decays together would have to grow to reach the threshold where this direction
-    /// collapses, q_L/q: above 1 for a kept direction (the margin that is left), below 1 for a collapsed one, 0 for a
-    /// zero target and for one that a width cuts off, which is gone at any decay.
-    pub critical_scale: f64,
-}
-
-/// A reason why the minimizer is not unique up to the gauge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Tie {
-    /// The direction at this index of [`Minimizer::directions`] is at the threshold q = q_L (L ≥ 2): keeping it, as the
-    /// numbers here do, and giving it up cost the same.
-    Threshold {
-        /// The index of the direction.
-        direction: usize,
-    },
-    /// A width cuts through equal singular values: the direction at this index is kept and the next one, of the same
-    /// target, is cut, but any choice among them costs the same.
-    Width {
-        /// The index of the last direction kept.
-        direction: usize,
-    },
-}
 
 /// What becomes of the classifiers of a group of classes of equal counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,65 +79,6 @@ pub struct Minimizer {
     rank: usize,
 }
 
-/// q is computed with at most this many epsilons of relative error (see [`ScalarProblem::q`]): a tie within them is a
-/// tie.
-const Q_ERROR: f64 = 8.0 * f64::EPSILON;
-
-/// The scalar problems of a model, up to the singular value.
-struct ScalarProblem {
-    /// N^(L+1) λ_H λ_1 ··· λ_L.
-    scaled_decays: Wide,
-    /// λ_H λ_1 ··· λ_L.
-    decays: Wide,
-    depth: usize,
-    threshold: f64,
-}
-
-impl ScalarProblem {
-    fn new(ufm: &Ufm) -> Self {
-        let (decays, depth) = (ufm.decay_product(), ufm.depth());
-        let samples = Wide::new(ufm.samples() as f64).power(depth + 1);
-        Self { scaled_decays: samples.times(decays), decays, depth, threshold: critical_q(depth) }
-    }
-
-    /// q = (N^(L+1) λ_H λ_1 ··· λ_L / σ^(2L))^(1/(L+1)).
-    ///
-    /// At most 3 (L+1) rounding errors (half an epsilon each) under the root, which divides them by L+1, and 4 in it;
-    /// an error of σ² of one epsilon counts less than twice.
-    fn q(&self, square: Wide) -> f64 {
-        self.scaled_decays.over(square.power(self.depth)).root(self.depth + 1).to_f64()
-    }
-
-    /// q is known to lie between `least` and `most`, up to its own rounding.
-    fn shrinkage(&self, q: f64, (least, most): (f64, f64)) -> Shrinkage {
-        let threshold = self.threshold;
-        if self.depth > 1 && least <= threshold * (1.0 + Q_ERROR) && most >= threshold * (1.0 - Q_ERROR) {
-            let is_below = q < threshold * (1.0 - Q_ERROR);
-            Shrinkage::Both(if is_below { smaller_root(q, self.depth) } else { 1.0 / self.depth as f64 })
-        } else if q < threshold {
-            Shrinkage::Partial(smaller_root(q, self.depth))
-        } else {
-            Shrinkage::Complete
-        }
-    }
-
-    /// √τ = (z² λ_H λ_1 ··· λ_L)^(1/(2(L+1))).
-    fn root_of_level(&self, prediction: f64) -> Wide {
-        let z = Wide::new(prediction);
-        z.times(z).times(self.decays).root(2 * (self.depth + 1))
-    }
-}
-
-/// z = σ (1-e). For L = 1 and close to the threshold 1-e loses what e has rounded away: there σ - N √(λ_1 λ_H) from the
-/// difference of squares, to twice the precision, as accurate as `square`, which is exact for the targets of a group.
-fn prediction(ufm: &Ufm, target: f64, square: f64, e: f64) -> f64 {
-    let samples = Quad::from(ufm.samples() as f64);
-    let taken = samples * Quad::from(ufm.layers()[0].decay) * (samples * Quad::from(ufm.feature_decay()));
-    let is_near = ufm.depth() == 1 && e > 0.5 && ufm.class_counts().is_some() && taken.0.is_normal();
-    let left = (Quad::from(square) - taken).0;
-    if is_near && left > 0.0 { left / (target + taken.0.sqrt()) } else { target * (1.0 - e) }
-}
-
 impl Ufm {
     /// The global minimizers, in closed form. Cost: for class labels, that of the structured spectrum, O(R²); for other
     /// targets, of a dense decomposition.
@@ -213,112 +95,8 @@ impl Ufm {
 impl Minimizer {
     /// Of a model and the spectrum of its target.
     pub(super) fn new(ufm: Ufm, spectrum: Spectrum) -> Self {
-        let problem = ScalarProblem::new(&ufm);
-        let all_levels = spectrum.levels();
-        let mut directions: Vec<Direction> = Vec::with_capacity(all_levels.len() + 1);
-        let mut levels = Vec::with_capacity(all_levels.len() + 1);
-        let mut ties = Vec::new();
-        // Σ σ² e ((L+1) - L e), to twice the precision: there can be many directions.
-        let mut cost = Quad::ZERO;
-        let mut room = ufm.rank_bound();
-        let mut rank = 0;
-        // In units of a power of two near the largest target no square leaves the range of f64; those of labels do not.
-        let unit = match &spectrum {
-            Spectrum::Labels(_) => 1.0,
-            Spectrum::Dense(_) => all_levels.first().map_or(1.0, |level| power_of_two(level.value)),
-        };
-        let error = spectrum.rounding();
-        for (index, (level, square)) in all_levels.into_iter().zip(spectrum.squares(unit)).enumerate() {
-            let q_of = |value: f64| {
-                if value > 0.0 { problem.q(Wide::new(value).power(2)) } else { f64::INFINITY }
-            };
-            let is_zero = level.value == 0.0;
-            let q = match &spectrum {
-                _ if is_zero => f64::INFINITY,
-                Spectrum::Labels(_) => problem.q(Wide::new(square)),
-                Spectrum::Dense(_) => q_of(level.value),
-            };
-            let bounds = if error > 0.0 { (q_of(level.value + error), q_of(level.value - error)) } else { (q, q) };
-            let critical_scale = problem.threshold / q;
-            let shrinkage = if is_zero { Shrinkage::Complete } else { problem.shrinkage(q, bounds) };
-            let lost = |multiplicity, fate, critical_scale| Direction {
-                multiplicity,
-                group: level.group,
-                target: level.value,
-                shrinkage: 1.0,
-                prediction: 0.0,
-                product: 0.0,
-                feature: 0.0,
-                layers: vec![0.0; ufm.depth()],
-                fate,
-                critical_scale,
-            };
-            let (Shrinkage::Partial(e) | Shrinkage::Both(e)) = shrinkage else {
-                // Smaller decays would bring back the directions before it first, and those need their room.
-                let scale = if room > 0 { critical_scale } else { 0.0 };
-                room = room.saturating_sub(level.multiplicity);
-                directions.push(lost(level.multiplicity, Fate::Collapsed, scale));
-                levels.push(index);
-                cost += Quad::from(square) * Quad::from(level.multiplicity as f64);
-                continue;
-            };
-            let kept = level.multiplicity.min(room);
-            let cut = level.multiplicity - kept;
-            room -= kept;
-            rank += kept;
-            if kept > 0 {
-                if matches!(shrinkage, Shrinkage::Both(_)) {
-                    ties.push(Tie::Threshold { direction: directions.len() });
-                }
-                let prediction = unit * prediction(&ufm, level.value / unit, square, e);
-                let share = Level { multiplicity: kept, ..level };
-                directions.push(Self::direction(&ufm, &problem, share, prediction, e, critical_scale));
-                levels.push(index);
-                let depth = ufm.depth() as f64;
-                cost += Quad::from(square) * Quad::from(kept as f64 * e * ((depth + 1.0) - depth * e));
-            }
-            if cut > 0 {
-                // The width cuts between equal targets: of one level, or, decomposed densely, of two that rounding
-                // tells apart. Levels of labels are distinct, even where their values round to one number.
-                let equal = |last: &Direction| last.fate == Fate::Kept && last.target - level.value <= error;
-                let is_dense = matches!(spectrum, Spectrum::Dense(_));
-                if kept > 0 || (is_dense && directions.last().is_some_and(equal)) {
-                    ties.push(Tie::Width { direction: directions.len() - 1 });
-                }
-                directions.push(lost(cut, Fate::Cut, 0.0));
-                levels.push(index);
-                cost += Quad::from(square) * Quad::from(cut as f64);
-            }
-        }
-        let objective = (cost / Quad::from(2.0 * ufm.samples() as f64)).0 * unit * unit;
-        Self { ufm, spectrum, directions, levels, ties, objective, rank }
-    }
-
-    fn direction(
-        ufm: &Ufm,
-        problem: &ScalarProblem,
-        level: Level,
-        prediction: f64,
-        e: f64,
-        critical_scale: f64,
-    ) -> Direction {
-        let Level { value: target, multiplicity, group } = level;
-        let level = problem.root_of_level(prediction);
-        // √τ over √λ: roots before the quotient, whose square could leave the range of f64.
-        let over_root = |decay: f64| level.over(Wide::new(decay.sqrt())).to_f64();
-        let feature = over_root(ufm.feature_decay());
-        Direction {
-            multiplicity,
-            group,
-            target,
-            shrinkage: e,
-            prediction,
-            product: Wide::new(prediction).times(Wide::new(ufm.feature_decay().sqrt())).over(level).to_f64(),
-            feature,
-            layers: ufm.layers().iter().map(|layer| over_root(layer.decay)).collect(),
-            fate: Fate::Kept,
-            critical_scale,
-        }
+        let Directions { all, levels, ties, objective, rank } = Directions::new(&ufm, &spectrum);
+        Self { ufm, spectrum, directions: all, levels, ties, objective, rank }
     }
 
     /// The model.
@@ -440,11 +218,7 @@ impl Minimizer {
         if critical_scale == 0.0 {
             return 0.0;
         }
-        // By its definition, since the scale can be beyond the range of f64 where the decay is not.
-        let problem = ScalarProblem::new(&self.ufm);
-        let threshold = Wide::new(problem.threshold).power(problem.depth + 1);
-        let over = Wide::new(target).power(2 * problem.depth).over(problem.scaled_decays);
-        threshold.times(over).times(Wide::new(decay)).to_f64()
+        ScalarProblem::new(&self.ufm).critical_decay(target, decay)
     }
 
     /// λ s^(L+1), which does to q what a factor s on all decays does: q^(L+1) is proportional to every single decay.

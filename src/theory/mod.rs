@@ -1,5 +1,6 @@
 //! The closed forms: where the last layers must end.
 
+mod directions;
 pub mod geometry;
 pub mod label_spectrum;
 pub mod limits;

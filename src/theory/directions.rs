@@ -1,0 +1,269 @@
+//! What the minimizer makes of every singular value of the target: one scalar problem each, and the room that the widths
+//! leave.
+
+use qd::Quad;
+
+use super::{
+    shrinkage::{Shrinkage, critical_q, smaller_root},
+    spectrum::{Level, Spectrum},
+};
+use crate::{
+    model::Ufm,
+    wide::{Wide, power_of_two},
+};
+
+/// What becomes of a direction, a singular value of the target, at the minimizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fate {
+    /// Kept, shrunken by e < 1.
+    Kept,
+    /// Collapsed to zero: its q is beyond the threshold, or its target is zero.
+    Collapsed,
+    /// Cut off by a layer narrower than the number of directions worth keeping.
+    Cut,
+}
+
+/// A singular value of the target, as often as it occurs, and what the minimizer makes of it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Direction {
+    /// How many equal directions this entry stands for.
+    pub multiplicity: usize,
+    /// The group of classes of equal counts that these directions tell apart, from 0 by falling count; none for the
+    /// directions between groups and for the zero of the centered label matrix.
+    pub group: Option<usize>,
+    /// The singular value σ of the target.
+    pub target: f64,
+    /// The relative shrinkage e: in [0, 1/L] where the direction is kept, 1 where it is not.
+    pub shrinkage: f64,
+    /// The singular value z = σ (1-e) of the prediction W_{L:1} H̄ D.
+    pub prediction: f64,
+    /// The singular value w of the product W_{L:1}.
+    pub product: f64,
+    /// The singular value h of H̄ D, the class means weighted by √n_k; those of H are the same.
+    pub feature: f64,
+    /// The singular values w_1 .. w_L of W_1 .. W_L.
+    pub layers: Vec<f64>,
+    /// Why e is what it is.
+    pub fate: Fate,
+    /// The factor by which all L + 1 decays together would have to grow to reach the threshold where this direction
+    /// collapses, q_L/q: above 1 for a kept direction (the margin that is left), below 1 for a collapsed one, 0 for a
+    /// zero target and for one that a width cuts off, which is gone at any decay.
+    pub critical_scale: f64,
+}
+
+/// A reason why the minimizer is not unique up to the gauge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Tie {
+    /// The direction at this index of [`Minimizer::directions`] is at the threshold q = q_L (L ≥ 2): keeping it, as the
+    /// numbers here do, and giving it up cost the same.
+    Threshold {
+        /// The index of the direction.
+        direction: usize,
+    },
+    /// A width cuts through equal singular values: the direction at this index is kept and the next one, of the same
+    /// target, is cut, but any choice among them costs the same.
+    Width {
+        /// The index of the last direction kept.
+        direction: usize,
+    },
+}
+
+/// All directions of a model, by falling target, and what they add up to.
+pub(super) struct Directions {
+    pub(super) all: Vec<Direction>,
+    /// For each direction, the index of its level in the spectrum.
+    pub(super) levels: Vec<usize>,
+    pub(super) ties: Vec<Tie>,
+    pub(super) objective: f64,
+    pub(super) rank: usize,
+}
+
+/// q is computed with at most this many epsilons of relative error (see [`ScalarProblem::q`]): a tie within them is a
+/// tie.
+const Q_ERROR: f64 = 8.0 * f64::EPSILON;
+
+/// The scalar problems of a model, up to the singular value.
+pub(super) struct ScalarProblem {
+    /// N^(L+1) λ_H λ_1 ··· λ_L.
+    scaled_decays: Wide,
+    /// λ_H λ_1 ··· λ_L.
+    decays: Wide,
+    depth: usize,
+    threshold: f64,
+}
+
+impl ScalarProblem {
+    pub(super) fn new(ufm: &Ufm) -> Self {
+        let (decays, depth) = (ufm.decay_product(), ufm.depth());
+        let samples = Wide::new(ufm.samples() as f64).power(depth + 1);
+        Self { scaled_decays: samples.times(decays), decays, depth, threshold: critical_q(depth) }
+    }
+
+    /// q = (N^(L+1) λ_H λ_1 ··· λ_L / σ^(2L))^(1/(L+1)).
+    ///
+    /// At most 3 (L+1) rounding errors (half an epsilon each) under the root, which divides them by L+1, and 4 in it;
+    /// an error of σ² of one epsilon counts less than twice.
+    fn q(&self, square: Wide) -> f64 {
+        self.scaled_decays.over(square.power(self.depth)).root(self.depth + 1).to_f64()
+    }
+
+    /// q is known to lie between `least` and `most`, up to its own rounding.
+    fn shrinkage(&self, q: f64, (least, most): (f64, f64)) -> Shrinkage {
+        let threshold = self.threshold;
+        if self.depth > 1 && least <= threshold * (1.0 + Q_ERROR) && most >= threshold * (1.0 - Q_ERROR) {
+            let is_below = q < threshold * (1.0 - Q_ERROR);
+            Shrinkage::Both(if is_below { smaller_root(q, self.depth) } else { 1.0 / self.depth as f64 })
+        } else if q < threshold {
+            Shrinkage::Partial(smaller_root(q, self.depth))
+        } else {
+            Shrinkage::Complete
+        }
+    }
+
+    /// q_L/q and the shrinkage of a level of the spectrum, whose square is given in units in which it is in range.
+    fn level(&self, spectrum: &Spectrum, level: Level, square: f64) -> (f64, Shrinkage) {
+        if level.value == 0.0 {
+            return (0.0, Shrinkage::Complete);
+        }
+        let of = |value: f64| if value > 0.0 { self.q(Wide::new(value).power(2)) } else { f64::INFINITY };
+        let q = match spectrum {
+            Spectrum::Labels(_) => self.q(Wide::new(square)),
+            Spectrum::Dense(_) => of(level.value),
+        };
+        let error = spectrum.rounding();
+        let bounds = if error > 0.0 { (of(level.value + error), of(level.value - error)) } else { (q, q) };
+        (self.threshold / q, self.shrinkage(q, bounds))
+    }
+
+    /// A direction that is kept.
+    fn kept(&self, ufm: &Ufm, level: Level, prediction: f64, e: f64, critical_scale: f64) -> Direction {
+        let Level { value: target, multiplicity, group } = level;
+        let root = self.root_of_level(prediction);
+        // √τ over √λ: roots before the quotient, whose square could leave the range of f64.
+        let over_root = |decay: f64| root.over(Wide::new(decay.sqrt())).to_f64();
+        let feature = over_root(ufm.feature_decay());
+        Direction {
+            multiplicity,
+            group,
+            target,
+            shrinkage: e,
+            prediction,
+            product: Wide::new(prediction).times(Wide::new(ufm.feature_decay().sqrt())).over(root).to_f64(),
+            feature,
+            layers: ufm.layers().iter().map(|layer| over_root(layer.decay)).collect(),
+            fate: Fate::Kept,
+            critical_scale,
+        }
+    }
+
+    /// What a single decay would have to be for q = q_L, by its definition: the scale of all decays together can be
+    /// beyond the range of f64 where this one is not.
+    pub(super) fn critical_decay(&self, target: f64, decay: f64) -> f64 {
+        let threshold = Wide::new(self.threshold).power(self.depth + 1);
+        let over = Wide::new(target).power(2 * self.depth).over(self.scaled_decays);
+        threshold.times(over).times(Wide::new(decay)).to_f64()
+    }
+
+    /// √τ = (z² λ_H λ_1 ··· λ_L)^(1/(2(L+1))).
+    fn root_of_level(&self, prediction: f64) -> Wide {
+        let z = Wide::new(prediction);
+        z.times(z).times(self.decays).root(2 * (self.depth + 1))
+    }
+}
+
+/// z = σ (1-e). For L = 1 and close to the threshold 1-e loses what e has rounded away: there σ - N √(λ_1 λ_H) from the
+/// difference of squares, to twice the precision, as accurate as `square`, which is exact for the targets of a group.
+fn prediction(ufm: &Ufm, target: f64, square: f64, e: f64) -> f64 {
+    let samples = Quad::from(ufm.samples() as f64);
+    let taken = samples * Quad::from(ufm.layers()[0].decay) * (samples * Quad::from(ufm.feature_decay()));
+    let is_near = ufm.depth() == 1 && e > 0.5 && ufm.class_counts().is_some() && taken.0.is_normal();
+    let left = (Quad::from(square) - taken).0;
+    if is_near && left > 0.0 { left / (target + taken.0.sqrt()) } else { target * (1.0 - e) }
+}
+
+impl Directions {
+    pub(super) fn new(ufm: &Ufm, spectrum: &Spectrum) -> Self {
+        let problem = ScalarProblem::new(ufm);
+        let levels = spectrum.levels();
+        // In units of a power of two near the largest target no square leaves the range of f64; those of labels do not.
+        let unit = match spectrum {
+            Spectrum::Labels(_) => 1.0,
+            Spectrum::Dense(_) => levels.first().map_or(1.0, |level| power_of_two(level.value)),
+        };
+        let mut directions = Self {
+            all: Vec::with_capacity(levels.len() + 1),
+            levels: Vec::new(),
+            ties: Vec::new(),
+            objective: 0.0,
+            rank: 0,
+        };
+        let (squares, mut room) = (spectrum.squares(unit), ufm.rank_bound());
+        // Σ σ² e ((L+1) - L e), to twice the precision: there can be many directions.
+        let mut cost = Quad::ZERO;
+        for (index, (level, square)) in levels.into_iter().zip(squares).enumerate() {
+            let (critical_scale, shrinkage) = problem.level(spectrum, level, square);
+            let share = |multiplicity| Level { multiplicity, ..level };
+            let weighted = |multiplicity: usize, by: f64| Quad::from(square) * Quad::from(multiplicity as f64 * by);
+            let kept = level.multiplicity.min(room);
+            let cut = level.multiplicity - kept;
+            room -= kept;
+            let (Shrinkage::Partial(e) | Shrinkage::Both(e)) = shrinkage else {
+                // Where there is no room smaller decays would bring back the directions before it, and not this one.
+                let scale = if kept > 0 { critical_scale } else { 0.0 };
+                directions.push(index, Direction::lost(ufm, level, Fate::Collapsed, scale));
+                cost += weighted(level.multiplicity, 1.0);
+                continue;
+            };
+            if kept > 0 {
+                if matches!(shrinkage, Shrinkage::Both(_)) {
+                    directions.ties.push(Tie::Threshold { direction: directions.all.len() });
+                }
+                let prediction = unit * prediction(ufm, level.value / unit, square, e);
+                directions.push(index, problem.kept(ufm, share(kept), prediction, e, critical_scale));
+                directions.rank += kept;
+                let depth = ufm.depth() as f64;
+                cost += weighted(kept, e * ((depth + 1.0) - depth * e));
+            }
+            if cut > 0 {
+                // The width cuts between equal targets: of one level, or, decomposed densely, of two that rounding
+                // tells apart. Levels of labels are distinct, even where their values round to one number.
+                let equal =
+                    |last: &Direction| last.fate == Fate::Kept && last.target - level.value <= spectrum.rounding();
+                let is_dense = matches!(spectrum, Spectrum::Dense(_));
+                if kept > 0 || (is_dense && directions.all.last().is_some_and(equal)) {
+                    directions.ties.push(Tie::Width { direction: directions.all.len() - 1 });
+                }
+                directions.push(index, Direction::lost(ufm, share(cut), Fate::Cut, 0.0));
+                cost += weighted(cut, 1.0);
+            }
+        }
+        directions.objective = (cost / Quad::from(2.0 * ufm.samples() as f64)).0 * unit * unit;
+        directions
+    }
+
+    fn push(&mut self, level: usize, direction: Direction) {
+        self.all.push(direction);
+        self.levels.push(level);
+    }
+}
+
+impl Direction {
+    /// One of which nothing is left.
+    fn lost(ufm: &Ufm, level: Level, fate: Fate, critical_scale: f64) -> Self {
+        Self {
+            multiplicity: level.multiplicity,
+            group: level.group,
+            target: level.value,
+            shrinkage: 1.0,
+            prediction: 0.0,
+            product: 0.0,
+            feature: 0.0,
+            layers: vec![0.0; ufm.depth()],
+            fate,
+            critical_scale,
+        }
+    }
+}
