@@ -15,6 +15,22 @@ use crate::{
 ///
 /// The columns of H are the samples: those of the target matrix, or sorted by class, first the n_0 samples of class 0,
 /// then the n_1 of class 1, and so on. Shapes and finiteness are checked once, when the parameters are made.
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{ClassCounts, Error, Layer, Parameters, Ufm, faer::mat};
+///
+/// // Two samples of class 0 and one of class 1, features in the plane.
+/// let ufm = Ufm::bias_free(ClassCounts::new([2, 1])?, [Layer::new(2, 0.1)], 0.1)?;
+/// let (weights, features) = (mat![[1.0, 0.0], [0.0, 1.0]], mat![[1.0, 1.0, 0.0], [0.0, 0.0, 0.5]]);
+/// let parameters = Parameters::new(&ufm, vec![weights], features, None)?;
+/// // 0.5² over 2N, and half a tenth of ‖W‖² = 2 and of ‖H‖² = 2.25.
+/// let objective = 0.25 / 6.0 + 0.05 * 2.0 + 0.05 * 2.25;
+/// assert!((ufm.objective(&parameters)? - objective).abs() < 1e-15);
+/// assert_eq!(parameters.class_means(&ufm)?, mat![[1.0, 0.0], [0.0, 0.5]]);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {
     pub(crate) weights: Vec<Mat<f64>>,

@@ -14,6 +14,21 @@ use crate::{
 ///
 /// [`ClassCounts`] turn into one-hot labels by themselves: `Ufm::biased(classes, ..)`. A clone shares the data and
 /// costs nothing.
+///
+/// # Example
+///
+/// A regression to two outputs: the smaller of two orthogonal directions is not worth its penalty.
+///
+/// ```
+/// use neural_collapse::{Layer, Targets, Ufm, faer::mat};
+///
+/// let targets = Targets::matrix(mat![[2.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.1, -0.1]])?;
+/// let minimizer = Ufm::biased(targets, [Layer::new(8, 0.1)], 0.1)?.minimizer()?;
+/// assert_eq!(minimizer.rank(), 1);
+/// // σ² are 8 and 0.02, and a direction shrinks by N √(λ_1 λ_H) = 0.4.
+/// assert!((minimizer.directions()[0].prediction - (8.0_f64.sqrt() - 0.4)).abs() < 1e-15);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Targets {
     kind: Kind,
@@ -49,7 +64,8 @@ impl Targets {
         }
     }
 
-    /// Any targets, K × N: the outputs of a regression, several labels a sample, labels mixed up or given by a teacher.
+    /// Any targets, K × N: the outputs of a regression, several labels a sample, labels blended by mixup or given by a
+    /// teacher.
     ///
     /// # Errors
     ///

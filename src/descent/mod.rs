@@ -136,8 +136,9 @@ impl Descent {
     ///
     /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::ClassCounts`] where the start belongs
     /// to another model, [`Error::NoClassCounts`] where a start without samples meets targets that are no labels;
-    /// [`Error::Domain`] where an option is no number that it can be; [`Error::TooLarge`] where the features do not fit
-    /// in memory as often as the method needs them.
+    /// [`Error::Domain`] where an option is no number that it can be; [`Error::TooLarge`] where the start does not fit
+    /// in memory once more, in the form that the descent works on; the method's own copies of it are asked for as any
+    /// program asks for memory.
     pub fn minimize(&self, ufm: &Ufm, start: impl Into<Point>) -> Result<Run, Error> {
         self.minimize_observed(ufm, start, |_| ControlFlow::Continue(()))
     }

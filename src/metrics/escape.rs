@@ -58,7 +58,7 @@ const NEGATIVE: f64 = -1e-6;
 ///
 /// # Example
 ///
-/// Zero is a critical point of every model. With one layer a descent can go on from there:
+/// Zero is a critical point of every model without a bias. With one layer a descent can go on from there:
 ///
 /// ```
 /// use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, metrics::escape::escape};

@@ -103,6 +103,16 @@ pub fn frame_distances(vectors: MatRef<'_, f64>) -> Result<FrameDistances, Error
 ///
 /// [`Error::Shape`] where the shapes do not match, with the one that the means ask for; [`Error::MatrixNotFinite`].
 ///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{faer::mat, metrics::frames::self_duality};
+///
+/// let (classifiers, means) = (mat![[1.0, 0.0], [0.0, 1.0]], mat![[3.0, 0.0], [0.0, 3.0]]);
+/// assert!(self_duality(classifiers.as_ref(), means.as_ref())?.unwrap() < 1e-30);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+///
 /// # References
 ///
 /// Papyan, Han, Donoho 2020, figure 5.

@@ -70,6 +70,30 @@ const MINIMUM: f64 = 1e-8;
 /// # Errors
 ///
 /// As [`difference`] and [`escape`].
+///
+/// # Example
+///
+/// With two layers zero is a local minimizer, and a small start ends there:
+///
+/// ```
+/// use neural_collapse::{
+///     ClassCounts, Layer, Parameters, Ufm,
+///     descent::Descent,
+///     metrics::landscape::{Ending, ending},
+///     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
+/// };
+///
+/// let ufm = Ufm::biased(ClassCounts::balanced(3, 20)?, [Layer::new(12, 1e-2); 2], 1e-3)?;
+/// let minimizer = ufm.minimizer()?;
+/// let ends = |scale: f64| {
+///     let start = Parameters::gaussian(&ufm, scale, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
+///     ending(&minimizer, &Descent::default().minimize(&ufm, start)?)
+/// };
+/// assert_eq!(ends(1.0)?, Ending::GlobalMinimum);
+/// let Ending::LocalMinimizer(difference) = ends(0.01)? else { panic!() };
+/// assert_eq!(difference.missing, [(0, 2)]); // both copies of its first direction
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
 pub fn ending(minimizer: &Minimizer, run: &Run) -> Result<Ending, Error> {
     let optimum = minimizer.objective();
     // Where f* = 0, relative to the objective at zero.

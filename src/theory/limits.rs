@@ -215,6 +215,23 @@ impl Minimizer {
 /// As [`Ufm::biased`] for counts and decays; [`Error::Domain`] unless there are majority classes and, with a bias in
 /// mind, two minority classes.
 ///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{ClassCounts, Layer, Ufm, theory::limits::critical_imbalance_ratio};
+///
+/// let layers = [Layer::new(64, 5e-3)];
+/// let ratio = critical_imbalance_ratio(5, 5, 1000, &layers, 1e-4)?;
+/// // At 20 samples the minority is on one side of it, at 2 on the other: only what tells the majority apart is left.
+/// assert!((50.0..500.0).contains(&ratio));
+/// let rank = |minority: u64| {
+///     let counts = ClassCounts::new([[1000; 5], [minority; 5]].concat())?;
+///     Ok::<_, neural_collapse::Error>(Ufm::biased(counts, layers, 1e-4)?.minimizer()?.rank())
+/// };
+/// assert_eq!((rank(20)?, rank(2)?), (9, 4));
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+///
 /// # References
 ///
 /// Fang et al. 2021 for minority collapse and the question.

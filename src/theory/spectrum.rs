@@ -224,6 +224,16 @@ const PARALLEL_SIDE: usize = 768;
 /// # Errors
 ///
 /// [`Error::MatrixNotFinite`], [`Error::SvdDidNotConverge`], [`Error::TooLarge`].
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{faer::mat, theory::spectrum::dense_svd};
+///
+/// let svd = dense_svd(mat![[0.0, 2.0], [1.0, 0.0], [0.0, 0.0]].as_ref())?;
+/// assert!((svd.values[0] - 2.0).abs() < 1e-15 && (svd.values[1] - 1.0).abs() < 1e-15);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
 pub fn dense_svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
     if let Some((row, col, value)) = first_not_finite(matrix) {
         return Err(Error::MatrixNotFinite { row, col, value });

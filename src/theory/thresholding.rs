@@ -72,6 +72,19 @@ impl Svd {
     ///
     /// [`Error::Domain`] unless both decays are positive and finite.
     ///
+    /// # Example
+    ///
+    /// ```
+    /// use neural_collapse::{faer::mat, theory::spectrum::dense_svd};
+    ///
+    /// let matrix = mat![[4.0, 0.0], [0.0, 1.0]];
+    /// let (weights, features) = dense_svd(matrix.as_ref())?.factors(0.04, 0.01)?;
+    /// assert!((&weights * &features - matrix).norm_max() < 1e-15);
+    /// let penalty = 0.02 * weights.squared_norm_l2() + 0.005 * features.squared_norm_l2();
+    /// assert!((penalty - 0.02 * 5.0).abs() < 1e-15); // √(0.04 · 0.01) · (4 + 1)
+    /// # Ok::<(), neural_collapse::Error>(())
+    /// ```
+    ///
     /// # References
     ///
     /// Liu 2024, Lemma A.1; Zhu et al. 2021, Lemma 2.3.

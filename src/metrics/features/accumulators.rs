@@ -145,6 +145,26 @@ impl FeatureAccumulator {
 
 /// Gathers, in a second pass, the scatter within classes along the K - 1 directions in which the classes differ, which
 /// NC1 needs, and along the rows of the layers' product, which the objective needs: 2 N d K operations each.
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{
+///     faer::mat,
+///     metrics::{features::{FeatureAccumulator, ScatterAccumulator}, variability::Nc1Convention},
+/// };
+///
+/// let (features, labels) = (mat![[2.0_f32, 1.0, -1.0, -2.0], [0.0, 0.0, 5.0, 5.0]], [0, 0, 1, 1]);
+/// let mut first = FeatureAccumulator::new(2, 2)?;
+/// first.add(features.as_ref(), &labels)?;
+/// let mut second = ScatterAccumulator::new(first.finish())?;
+/// second.add(features.as_ref(), &labels)?; // the same samples again
+/// let statistics = second.finish()?;
+/// // Means (1.5, 0) and (-1.5, 5) are √34 apart, and samples are ± 0.5 · 3/√34 from theirs along that line.
+/// let nc1 = 0.25 * 9.0 / 34.0 / (34.0 / 4.0) / 2.0;
+/// assert!((statistics.nc1(Nc1Convention::Global)?.unwrap() - nc1).abs() < 1e-15);
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ScatterAccumulator {
     statistics: FeatureStatistics,
