@@ -1,14 +1,15 @@
 //! The arrays of a network, checked against each other, and the model that they are measured against.
 
 use neural_collapse::{
-    Block, ClassCounts, Error, Layer, Ufm,
+    ClassCounts, Error, Layer, Ufm,
     faer::{Col, Mat},
 };
 
-use crate::{Flags, arrays::Array};
-
-/// Every direction has a number for every layer: a slip of the finger must not ask for all memory.
-const MOST_LAYERS: usize = 10_000;
+use crate::{
+    Flags,
+    arrays::Array,
+    conventions::{MOST_LAYERS, explained},
+};
 
 /// The last layers of a network with the features that go into them.
 pub(crate) struct Network {
@@ -60,15 +61,6 @@ impl Network {
     /// Whether there are all layers, and not their product alone.
     pub(crate) fn has_all_layers(&self) -> bool {
         self.weights.len() == self.ufm.depth()
-    }
-}
-
-/// A decay that the theory refuses, by the flag that it comes from.
-fn explained(error: Error) -> String {
-    match error {
-        Error::Decay { block: Block::Features, .. } => format!("--feature-decay: {error}"),
-        Error::Decay { .. } => format!("--layer-decay: {error}"),
-        error => error.to_string(),
     }
 }
 

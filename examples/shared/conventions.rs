@@ -1,7 +1,10 @@
 //! The flags that say how a training loss is scaled: shared by the programs that take decays.
 
 use clap::ValueEnum;
-use neural_collapse::{FeatureConvention, LossConvention, TrainingConvention};
+use neural_collapse::{Block, Error, FeatureConvention, LossConvention, TrainingConvention};
+
+/// Every direction has a number for every layer: a slip of the finger must not ask for all memory.
+pub(crate) const MOST_LAYERS: usize = 10_000;
 
 /// How the loss scales the squared error.
 #[derive(Clone, Copy, ValueEnum)]
@@ -37,4 +40,13 @@ pub(crate) fn convention(loss: Loss, features: Features) -> TrainingConvention {
         Features::Mean => FeatureConvention::Mean,
     };
     TrainingConvention::new(loss, features)
+}
+
+/// What the model refuses: a decay by the flag that it comes from.
+pub(crate) fn explained(error: Error) -> String {
+    match error {
+        Error::Decay { block: Block::Features, .. } => format!("--feature-decay: {error}"),
+        Error::Decay { .. } => format!("--layer-decay: {error}"),
+        error => error.to_string(),
+    }
 }

@@ -6,12 +6,9 @@ use std::{
 };
 
 use clap::Args;
-use neural_collapse::{Block, ClassCounts, Error, Layer, TrainingConvention, Ufm};
+use neural_collapse::{ClassCounts, Error, Layer, TrainingConvention, Ufm};
 
-use crate::conventions::{Features, Loss, convention};
-
-/// Every direction has a number for every layer: a slip of the finger must not ask for all memory.
-const MOST_LAYERS: usize = 10_000;
+use crate::conventions::{Features, Loss, MOST_LAYERS, convention, explained};
 
 /// A model on the command line.
 #[derive(Args)]
@@ -62,11 +59,7 @@ impl ModelFlags {
         let feature_decay = convention
             .feature_decay(self.feature_decay, classes, counts.samples())
             .map_err(|error| format!("--feature-decay: {error}"))?;
-        Ufm::new(counts, layers, feature_decay, !self.no_bias).map_err(|error| match error {
-            Error::Decay { block: Block::Features, .. } => format!("--feature-decay: {error}"),
-            Error::Decay { .. } => format!("--layer-decay: {error}"),
-            error => error.to_string(),
-        })
+        Ufm::new(counts, layers, feature_decay, !self.no_bias).map_err(explained)
     }
 }
 

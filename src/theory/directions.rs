@@ -57,8 +57,8 @@ pub struct Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tie {
-    /// The direction at this index of [`directions`](super::minimizer::Minimizer::directions) is at the threshold q = q_L (L ≥ 2): keeping it, as the
-    /// numbers here do, and giving it up cost the same.
+    /// The direction at this index of [`directions`](super::minimizer::Minimizer::directions) is at the threshold q =
+    /// q_L (L ≥ 2): keeping it, as the numbers here do, and giving it up cost the same.
     Threshold {
         /// The index of the direction.
         direction: usize,
