@@ -3,7 +3,7 @@
 #![no_main]
 #![allow(dead_code)]
 
-#[path = "../../examples/measure/arrays.rs"]
+#[path = "../../cli/src/measure/arrays.rs"]
 mod arrays;
 
 use arrays::{Array, Batch};

@@ -1,22 +1,17 @@
 //! Figures of what the theory says, and of descents that agree: what `docs/gallery.md` shows.
-//!
-//!     cargo run --release --example gallery
 
-mod figures;
 mod panel;
-#[path = "../shared/svg_file.rs"]
-mod svg_file;
-#[path = "../shared/terminal.rs"]
-mod terminal;
+mod subjects;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, ValueEnum};
+
+use crate::shared::svg_file;
 
 /// Draws the figures of docs/gallery.md.
-#[derive(Parser)]
-#[command(version, max_term_width = 100)]
-struct Flags {
+#[derive(Args)]
+pub(crate) struct Flags {
     /// Folder of the figures, NAME.svg each
     #[arg(long, value_name = "FOLDER", default_value = "docs/gallery")]
     out: PathBuf,
@@ -39,20 +34,16 @@ enum Name {
     Trajectories,
 }
 
-fn main() -> ExitCode {
-    terminal::finish(gallery(&Flags::parse()))
-}
-
-fn gallery(flags: &Flags) -> Result<String, String> {
+pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     std::fs::create_dir_all(&flags.out).map_err(|error| format!("--out {}: {error}", flags.out.display()))?;
     let mut written = String::new();
     for name in Name::value_variants().iter().filter(|name| flags.only.is_none_or(|only| only == **name)) {
         let panels = match name {
-            Name::Decay => figures::decay(),
-            Name::Imbalance => figures::imbalance(),
-            Name::Staircase => figures::staircase(),
-            Name::Interlacing => figures::interlacing(),
-            Name::Trajectories => figures::trajectories(),
+            Name::Decay => subjects::decay(),
+            Name::Imbalance => subjects::imbalance(),
+            Name::Staircase => subjects::staircase(),
+            Name::Interlacing => subjects::interlacing(),
+            Name::Trajectories => subjects::trajectories(),
         };
         let panels = panels.map_err(|error| error.to_string())?;
         let file = flags.out.join(format!("{name:?}.svg").to_lowercase());

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use neural_collapse::{ClassCounts, Error, Layer, TrainingConvention, Ufm};
 
-use crate::conventions::{Features, Loss, MOST_LAYERS, convention, explained};
+use super::conventions::{Features, Loss, MOST_LAYERS, convention, explained};
 
 /// A model on the command line.
 #[derive(Args)]

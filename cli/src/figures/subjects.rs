@@ -15,7 +15,7 @@ use neural_collapse::{
     },
 };
 
-use crate::panel::Panel;
+use super::panel::Panel;
 
 /// Places of a curve.
 const PLACES: usize = 400;

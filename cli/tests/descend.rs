@@ -1,4 +1,4 @@
-//! The program `descend` as a person and as a script would call it.
+//! `neural-collapse descend`, as a person and as a script would call it.
 
 mod program;
 

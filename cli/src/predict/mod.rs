@@ -1,21 +1,8 @@
 //! Where must the last layers end? The closed form alone, as a table for people or as JSON for scripts.
-//!
-//!     cargo run --release --example predict -- --counts 1500,600x5,50x20 \
-//!         --widths 512 --layer-decay 5e-3 --feature-decay 5e-4
 
-#[path = "shared/conventions.rs"]
-mod conventions;
-#[path = "shared/model_flags.rs"]
-mod model_flags;
-#[path = "shared/numbers.rs"]
-mod numbers;
-#[path = "shared/terminal.rs"]
-mod terminal;
+use std::fmt::Write as _;
 
-use std::{fmt::Write as _, process::ExitCode};
-
-use clap::Parser;
-use model_flags::ModelFlags;
+use clap::Args;
 use neural_collapse::{
     ClassCounts, Error,
     theory::{
@@ -23,8 +10,9 @@ use neural_collapse::{
         minimizer::{Direction, Fate, GroupFate, Minimizer, Tie},
     },
 };
-use numbers::short;
 use serde_json::json;
+
+use crate::shared::{model_flags::ModelFlags, numbers::short};
 
 /// Rows of the table beyond which people stop reading.
 const MOST_ROWS: usize = 60;
@@ -39,13 +27,12 @@ const MOST_GROUPS_WITH_NORMS: usize = 3000;
 /// The objective is 1/(2N) |W_L...W_1 H + b 1' - Y|^2 + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2: half the squared
 /// error, summed over classes and averaged over samples. Where your loss is scaled differently, say so with
 /// --loss-convention and --feature-convention, and give the decays as your code has them: MSELoss is `mean`.
-#[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[derive(Args)]
 #[command(
     after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed at these decays:
-  predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4"
+  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4"
 )]
-struct Flags {
+pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,
     /// One JSON object instead of the table
@@ -53,11 +40,7 @@ struct Flags {
     json: bool,
 }
 
-fn main() -> ExitCode {
-    terminal::finish(predict(&Flags::parse()))
-}
-
-fn predict(flags: &Flags) -> Result<String, String> {
+pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     let minimizer = flags.model.ufm()?.minimizer().map_err(|error| error.to_string())?;
     if flags.json {
         Ok(format!("{}\n", as_json(&minimizer)))

@@ -1,4 +1,4 @@
-//! The program `measure`: against a table made by NumPy from the definitions, and on arrays that are not what they should
+//! `neural-collapse measure`: against a table made by NumPy from the definitions, and on arrays that are not what they should
 //! be.
 
 mod program;
@@ -64,7 +64,7 @@ fn compare(path: &str, ours: &Value, table: &Value) {
 #[test]
 fn networks_measure_what_numpy_says() {
     for case in ["plain", "deep", "product", "single", "tensors"] {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference/arrays").join(case);
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/arrays").join(case);
         let table: Value = serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
         let words: Vec<&str> = table["flags"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
         let measured = json(&words.join(" "), &folder);

@@ -1,29 +1,20 @@
 //! Has my training got there? Measures the last layers of any network against the theory for its class counts, decays and
 //! loss: as a table for people, as JSON for scripts, as a figure.
-//!
-//!     cargo run --release --example measure -- --weights W.npy --bias b.npy --features H.npy --labels y.npy \
-//!         --layer-decay 5e-4 --feature-decay 1e-5 --loss-convention mean --feature-convention mean --plot measure.svg
 
 mod arrays;
-#[path = "../shared/conventions.rs"]
-mod conventions;
 mod figure;
 mod measurement;
 mod network;
-#[path = "../shared/numbers.rs"]
-mod numbers;
 mod report;
-#[path = "../shared/svg_file.rs"]
-mod svg_file;
-#[path = "../shared/terminal.rs"]
-mod terminal;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
-use clap::Parser;
+use clap::Args;
 use measurement::Measurement;
 use network::Network;
 use neural_collapse::TrainingConvention;
+
+use crate::shared::{conventions, svg_file};
 
 /// Measures the last layers of a trained network against the closed-form optimum of its own class counts and decays.
 ///
@@ -33,8 +24,7 @@ use neural_collapse::TrainingConvention;
 ///
 /// State what training minimizes: the loss and the two penalties as your code scales them. Verdicts say how far a number
 /// is from its target: reached within 0.01, near within 0.1, far beyond.
-#[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[derive(Args)]
 #[command(after_help = "In PyTorch, with `h` the features that the last layer reads, after training:
   numpy.save('W.npy', head.weight.detach().cpu())   # (classes, width)
   numpy.save('b.npy', head.bias.detach().cpu())
@@ -42,7 +32,7 @@ use neural_collapse::TrainingConvention;
   numpy.save('y.npy', torch.cat(all_labels).cpu())
 
 Example: MSELoss, weight_decay=5e-4 on the last layer, 1e-5/2 times the mean of |h|^2 in the loss:
-  measure --weights W.npy --bias b.npy --features H.npy --labels y.npy \\
+  neural-collapse measure --weights W.npy --bias b.npy --features H.npy --labels y.npy \\
     --layer-decay 5e-4 --loss-convention mean --feature-decay 1e-5 --feature-convention mean
 
 What every line of the table means, with an example from training to figure: docs/measure.md")]
@@ -94,11 +84,7 @@ impl Flags {
     }
 }
 
-fn main() -> ExitCode {
-    terminal::finish(measure(&Flags::parse()))
-}
-
-fn measure(flags: &Flags) -> Result<String, String> {
+pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     if let Some(path) = &flags.plot {
         svg_file::check(path)?;
     }

@@ -3,10 +3,8 @@
 use neural_collapse::{ClassCounts, metrics::frames::FrameDistances, theory::minimizer::GroupFate};
 use serde_json::{Value, json};
 
-use crate::{
-    measurement::{Classes, Measurement},
-    numbers::short,
-};
+use super::measurement::{Classes, Measurement};
+use crate::shared::numbers::short;
 
 /// Rows of singular values beyond which people stop reading.
 const MOST_ROWS: usize = 40;

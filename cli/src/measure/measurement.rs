@@ -17,7 +17,7 @@ use neural_collapse::{
     theory::{minimizer::Minimizer, spectrum::dense_svd},
 };
 
-use crate::{
+use super::{
     arrays::{Array, Batch},
     network::Network,
 };

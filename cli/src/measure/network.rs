@@ -5,11 +5,8 @@ use neural_collapse::{
     faer::{Col, Mat},
 };
 
-use crate::{
-    Flags,
-    arrays::Array,
-    conventions::{MOST_LAYERS, explained},
-};
+use super::{Flags, arrays::Array};
+use crate::shared::conventions::{MOST_LAYERS, explained};
 
 /// The last layers of a network with the features that go into them.
 pub(crate) struct Network {

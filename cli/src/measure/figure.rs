@@ -9,7 +9,7 @@ use kuva::{
 };
 use neural_collapse::faer::Mat;
 
-use crate::measurement::{Measurement, SingularValues};
+use super::measurement::{Measurement, SingularValues};
 
 /// Rows of a heat map beyond which neighbors are drawn as their mean.
 const MOST_CELLS: usize = 64;

@@ -1,23 +1,10 @@
 //! Descends to the minimum of a model by any of the methods, and shows how: as a table for people, as JSON for scripts,
 //! as a figure.
-//!
-//!     cargo run --release --example descend -- --counts 500x2,400x2,300x2,200x2,100x2 \
-//!         --widths 512 --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs --plot descent.svg
-
-#[path = "shared/conventions.rs"]
-mod conventions;
-#[path = "shared/model_flags.rs"]
-mod model_flags;
-#[path = "shared/svg_file.rs"]
-mod svg_file;
-#[path = "shared/terminal.rs"]
-mod terminal;
 
 use std::{
     io::{self, IsTerminal},
     ops::ControlFlow,
     path::{Path, PathBuf},
-    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use kuva::{
     plot::{LegendPosition, LinePlot},
@@ -34,7 +21,6 @@ use kuva::{
         plots::Plot,
     },
 };
-use model_flags::ModelFlags;
 use neural_collapse::{
     Parameters, Ufm,
     descent::{Descent, Method, Point, PointRef, Record, Run, StepSize, Stop, Variables},
@@ -43,10 +29,12 @@ use neural_collapse::{
         distance::distance,
         landscape::{Ending, ending},
     },
+    rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
     theory::minimizer::Minimizer,
 };
-use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use serde_json::json;
+
+use crate::shared::{model_flags::ModelFlags, svg_file};
 
 /// More threads than any machine has cores take longer to start than to work.
 const MOST_THREADS: usize = 1024;
@@ -58,13 +46,12 @@ const MOST_POINTS: usize = 1000;
 ///
 /// The optimum is known in closed form, so that the bar and the table show how far is left. Ctrl-C ends the run with
 /// what it has reached.
-#[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[derive(Args)]
 // Flags are switches.
 #[allow(clippy::struct_excessive_bools)]
 #[command(after_help = "Example: the letters profile of the paper with three layers, by L-BFGS:
-  descend --counts 1500,600x5,50x20 --layers 3 --widths 256 --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs")]
-struct Flags {
+  neural-collapse descend --counts 1500,600x5,50x20 --layers 3 --widths 256 --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs")]
+pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,
     /// Method
@@ -168,14 +155,12 @@ impl Measured {
     }
 }
 
-fn main() -> ExitCode {
-    let flags = Flags::parse();
-    terminal::finish(descend(&flags).and_then(|report| {
-        if let Some(path) = &flags.plot {
-            plot(&report, path)?;
-        }
-        Ok(if flags.json { format!("{}\n", as_json(&flags, &report)) } else { as_table(&flags, &report) })
-    }))
+pub(crate) fn run(flags: &Flags) -> Result<String, String> {
+    let report = descend(flags)?;
+    if let Some(path) = &flags.plot {
+        plot(&report, path)?;
+    }
+    Ok(if flags.json { format!("{}\n", as_json(flags, &report)) } else { as_table(flags, &report) })
 }
 
 fn descend(flags: &Flags) -> Result<Report, String> {
