@@ -8,10 +8,8 @@ use std::{hint::black_box, time::Duration};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use neural_collapse::{
     ClassCounts,
-    theory::{
-        label_spectrum::LabelSpectrum,
-        spectrum::{centered_label_matrix, dense_svd},
-    },
+    linalg::dense_svd,
+    theory::{label_spectrum::LabelSpectrum, spectrum::centered_label_matrix},
 };
 
 /// Long enough for ten samples of everything but the largest decompositions.

@@ -53,7 +53,7 @@
 //! | the largest decays that keep what a network needs | [`theory::limits`] |
 //! | the spectrum of the target: from class counts, or dense | [`theory::label_spectrum`], [`theory::spectrum`] |
 //! | Lemma A.2 | [`theory::shrinkage`] |
-//! | singular-value thresholding, Lemma A.1 | [`theory::thresholding`] |
+//! | singular-value decomposition and thresholding, Lemma A.1 | [`linalg`] |
 //! | gradient descent, heavy ball, Nesterov with restarts, L-BFGS, Adam | [`descent`] |
 //! | neural collapse: NC1, NC2, NC3 of a point, or of a network from streamed features | [`metrics::collapse`] |
 //! | features of any number of samples, streamed in batches; NC1 in the conventions of the field | [`metrics::features`], [`metrics::variability`] |
@@ -116,12 +116,11 @@
 
 mod classes;
 mod conventions;
-mod cores;
 pub mod descent;
 mod error;
 #[doc = include_str!("../docs/guarantees.md")]
 pub mod guarantees {}
-mod matrices;
+pub mod linalg;
 pub mod metrics;
 mod model;
 mod objective;
@@ -129,7 +128,6 @@ mod parameters;
 mod targets;
 pub mod theory;
 pub mod tour;
-mod wide;
 
 pub use classes::{ClassCounts, Group};
 pub use conventions::{FeatureConvention, LossConvention, TrainingConvention};

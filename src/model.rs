@@ -3,8 +3,8 @@
 use crate::{
     classes::ClassCounts,
     error::{Block, Error},
+    linalg::wide::Wide,
     targets::Targets,
-    wide::Wide,
 };
 
 /// One linear layer W_l: the width d_l of what it reads, and the decay λ_l of its weights.

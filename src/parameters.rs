@@ -7,7 +7,10 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::{
     classes::ClassCounts,
     error::{Block, Error, check_not_negative, check_positive},
-    matrices::{check_finite, check_shape, try_zeros},
+    linalg::{
+        checks::{check_finite, check_shape},
+        memory::try_zeros,
+    },
     model::Ufm,
 };
 

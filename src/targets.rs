@@ -7,7 +7,7 @@ use faer::{Col, Mat, MatMut, MatRef};
 use crate::{
     classes::ClassCounts,
     error::Error,
-    matrices::{first_not_finite, try_zeros},
+    linalg::{checks::first_not_finite, memory::try_zeros},
 };
 
 /// The targets Y, K outputs by N samples.

@@ -4,8 +4,9 @@ use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Targets, Ufm,
     descent::{Descent, Point},
     faer::{Col, Mat, Scale},
+    linalg::dense_svd,
     metrics::collapse::{Collapse, collapse},
-    theory::spectrum::{centered_label_matrix, dense_svd},
+    theory::spectrum::centered_label_matrix,
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

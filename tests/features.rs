@@ -4,12 +4,12 @@
 use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Ufm,
     faer::{Col, Mat, MatRef, Scale},
+    linalg::dense_svd,
     metrics::{
         collapse::collapse,
         features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
         variability::Nc1Convention,
     },
-    theory::spectrum::dense_svd,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};

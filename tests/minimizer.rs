@@ -3,9 +3,10 @@
 use faer::{Mat, MatRef};
 use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Ufm,
+    linalg::dense_svd,
     theory::{
         minimizer::{Fate, GroupFate, Minimizer, Tie},
-        spectrum::{centered_label_matrix, dense_svd},
+        spectrum::centered_label_matrix,
     },
 };
 use proptest::prelude::*;
@@ -407,7 +408,7 @@ proptest! {
         let minimizer = model.minimizer().unwrap();
         let target = centered_label_matrix(model.class_counts().unwrap()).unwrap();
         let threshold = model.class_counts().unwrap().samples() as f64 * (model.layers()[0].decay * model.feature_decay()).sqrt();
-        let thresholded = neural_collapse::theory::thresholding::soft_threshold(target.as_ref(), threshold).unwrap();
+        let thresholded = neural_collapse::linalg::soft_threshold(target.as_ref(), threshold).unwrap();
         let parameters = minimizer.parameters().unwrap();
         let means = parameters.class_means(&model).unwrap();
         let prediction = parameters.product() * means;

@@ -6,6 +6,7 @@ use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Targets, Ufm,
     descent::{Descent, Point},
     faer::{Col, Mat, Scale, mat},
+    linalg::dense_svd,
     metrics::{
         collapse::{Collapse, collapse, network_collapse},
         distance::distance,
@@ -13,7 +14,6 @@ use neural_collapse::{
         nearest_center::{NearestCenter, minimizer_disagreement},
         singular_values::{singular_value_error, singular_values},
     },
-    theory::spectrum::dense_svd,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};

@@ -4,9 +4,10 @@
 use faer::{Mat, MatRef};
 use neural_collapse::{
     ClassCounts, Error,
+    linalg::dense_svd,
     theory::{
         label_spectrum::{LabelSpectrum, explicit_singular_values, interlacing_bounds},
-        spectrum::{centered_label_matrix, dense_svd},
+        spectrum::centered_label_matrix,
     },
 };
 use proptest::prelude::*;

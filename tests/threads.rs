@@ -4,6 +4,7 @@ use neural_collapse::{
     Block, ClassCounts, Error, FeatureConvention, Group, Layer, LossConvention, Parameters, Targets,
     TrainingConvention, Ufm,
     descent::{Descent, Method, Point, PointRef, Progress, Record, Run, StepSize, Stop, Variables},
+    linalg::Svd,
     metrics::{
         collapse::Collapse,
         escape::Escape,
@@ -20,7 +21,7 @@ use neural_collapse::{
         limits::Goal,
         minimizer::{Direction, Fate, GroupFate, Minimizer, Tie},
         shrinkage::{ScalarMinimizer, Shrinkage},
-        spectrum::{Level, Spectrum, Svd},
+        spectrum::{Level, Spectrum},
     },
 };
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

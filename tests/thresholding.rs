@@ -3,7 +3,7 @@
 use faer::Mat;
 use neural_collapse::{
     Error,
-    theory::{spectrum::dense_svd, thresholding::soft_threshold},
+    linalg::{dense_svd, soft_threshold},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

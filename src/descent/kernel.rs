@@ -29,8 +29,10 @@ use super::{
     variables::Scales,
 };
 use crate::{
-    cores::{all_cores, for_each},
-    matrices::{slice, slice_mut},
+    linalg::{
+        cores::{all_cores, for_each},
+        memory::{slice, slice_mut},
+    },
     model::Ufm,
     parameters::Parameters,
 };

@@ -12,9 +12,9 @@ use faer::{MatMut, MatRef, prelude::ReborrowMut};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::variables::chunks;
-use crate::{
+use crate::linalg::{
     cores::for_each,
-    matrices::{slice, slice_mut},
+    memory::{slice, slice_mut},
 };
 
 /// How a step carries the last displacement over, x being the point and p the one before it.

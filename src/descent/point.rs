@@ -11,7 +11,11 @@ use super::{
 use crate::{
     classes::ClassCounts,
     error::{Block, Error, check_positive},
-    matrices::{self, check_shape, try_zeros},
+    linalg::{
+        checks::check_shape,
+        memory::try_zeros,
+        orthonormal::{orthonormal, random_orthonormal},
+    },
     model::{Layer, Ufm},
     parameters::{Parameters, class_means, fill, gaussian_deviations},
 };
@@ -128,7 +132,7 @@ impl Point {
         let narrow = ufm.with_widths(|width| width.min(k.saturating_mul(2)));
         let mut frames = Vec::with_capacity(ufm.depth());
         for (layer, narrow) in ufm.layers().iter().zip(narrow.layers()) {
-            frames.push(orthonormal(layer.width, narrow.width, rng)?);
+            frames.push(random_orthonormal(layer.width, narrow.width, rng)?);
         }
         let deviation = gaussian_deviations(&narrow, scale);
         let mut start = Parameters::with_columns(&narrow, k as u64)?;
@@ -303,7 +307,7 @@ impl Point {
             let mut vectors = try_zeros("vectors that a start spans", width, span as u64)?;
             vectors.subcols_mut(0, incoming.ncols()).copy_from(incoming);
             vectors.subcols_mut(incoming.ncols(), outgoing.nrows()).copy_from(outgoing.transpose());
-            let frame = matrices::orthonormal(vectors)?;
+            let frame = orthonormal(vectors)?;
             let (incoming, outgoing) = (frame.transpose() * incoming, outgoing * &frame);
             if l == 0 {
                 parameters.features = incoming;
@@ -446,13 +450,6 @@ impl Ufm {
         let layers = self.layers().iter().map(|layer| Layer { width: width(layer.width), ..*layer });
         self.with_layers(layers.collect())
     }
-}
-
-/// `rows` × `cols` with orthonormal columns, uniform.
-fn orthonormal(rows: usize, cols: usize, rng: &mut (impl Rng + ?Sized)) -> Result<Mat<f64>, Error> {
-    let mut gaussian = try_zeros("random frame", rows, cols as u64)?;
-    fill(gaussian.as_mut(), || normal(rng));
-    matrices::orthonormal(gaussian)
 }
 
 fn add_noise(matrix: faer::MatMut<'_, f64>, deviation: f64, rng: &mut (impl Rng + ?Sized)) {

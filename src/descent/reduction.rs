@@ -13,13 +13,13 @@
 
 use std::sync::Arc;
 
-use faer::{Col, Mat, MatMut, MatRef, prelude::ReborrowMut};
+use faer::{Mat, MatMut, MatRef, prelude::ReborrowMut};
 
 use super::kernel::Column;
 use crate::{
     classes::ClassCounts,
     error::Error,
-    matrices::{Householder, try_zeros},
+    linalg::{helmert, memory::try_zeros, orthonormal::Householder},
     parameters::class_means,
 };
 
@@ -122,19 +122,14 @@ fn factor(deviations: Mat<f64>) -> (Basis, Mat<f64>) {
     (Basis::Factor(Arc::new(factors)), transposed)
 }
 
-/// The n_k - 1 Helmert contrasts of every class: (x_1 + ... + x_i - i x_{i+1}) / √(i (i+1)).
+/// The n_k - 1 Helmert contrasts of every class.
 fn contrast(classes: &ClassCounts, features: MatRef<'_, f64>, mut contrasts: MatMut<'_, f64>) {
     let mut to = 0;
     for columns in classes.ranges() {
-        let start = columns.start;
-        let mut sum = features.col(start).to_owned();
-        for i in 1..columns.len() {
-            let (ones, next) = (i as f64, features.col(start + i));
-            let norm = (ones * (ones + 1.0)).sqrt();
-            contrasts.rb_mut().col_mut(to).copy_from((&sum - ones * next) / norm);
-            sum += next;
-            to += 1;
-        }
+        let count = columns.len() - 1;
+        let samples = features.subcols(columns.start, columns.len());
+        helmert::coordinates_of_columns(samples, contrasts.rb_mut().subcols_mut(to, count));
+        to += count;
     }
 }
 
@@ -144,16 +139,8 @@ fn uncontrast(classes: &ClassCounts, contrasts: MatRef<'_, f64>, mut features: M
     let mut from = 0;
     for columns in classes.ranges() {
         let there = (columns.len() - 1).min(contrasts.ncols() - from);
-        // From the last contrast to the first: contrast i has weight 1/√(i (i+1)) on every column before i, and -i of
-        // it on column i.
-        let mut later = Col::<f64>::zeros(features.nrows());
-        for i in (1..=there).rev() {
-            let ones = i as f64;
-            let contrast = contrasts.col(from + i - 1) / (ones * (ones + 1.0)).sqrt();
-            features.rb_mut().col_mut(columns.start + i).copy_from(&later - ones * &contrast);
-            later += contrast;
-        }
-        features.rb_mut().col_mut(columns.start).copy_from(&later);
+        let samples = features.rb_mut().subcols_mut(columns.start, columns.len());
+        helmert::columns_of_coordinates(contrasts.subcols(from, there), samples);
         from += there;
     }
 }

@@ -5,10 +5,12 @@ use std::ops::Range;
 use faer::{ColRef, MatRef, unzip, zip};
 
 use crate::{
-    cores::{for_each, map_range},
+    linalg::{
+        cores::{for_each, map_range},
+        wide::Wide,
+    },
     model::Ufm,
     parameters::Parameters,
-    wide::Wide,
 };
 
 /// Which variables the descent moves in. The objective is the same; its level sets are rounder in balanced variables.

@@ -8,10 +8,13 @@ use super::{
 };
 use crate::{
     classes::ClassCounts,
-    cores::all_cores,
     descent::PointRef,
     error::{Block, Error},
-    matrices::{check_finite, check_shape, first_not_finite, try_zeros},
+    linalg::{
+        checks::{check_finite, check_shape, first_not_finite},
+        cores::all_cores,
+        memory::try_zeros,
+    },
     theory::minimizer::{Direction, Minimizer},
 };
 

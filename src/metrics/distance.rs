@@ -5,8 +5,8 @@ use faer::{Col, ColRef, Mat, Scale};
 use crate::{
     descent::PointRef,
     error::Error,
-    matrices::try_zeros,
-    theory::{minimizer::Minimizer, spectrum::dense_svd},
+    linalg::{dense_svd, memory::try_zeros},
+    theory::minimizer::Minimizer,
 };
 
 /// The distance of a point from the set of minimizers, relative to their norm; none where the minimizer is not unique

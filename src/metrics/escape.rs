@@ -20,10 +20,8 @@ use faer::{Col, ColRef, Mat, MatRef};
 use crate::{
     descent::{Point, PointRef},
     error::Error,
-    matrices::{orthonormal, try_zeros},
+    linalg::{Svd, dense_svd, memory::try_zeros, orthonormal::orthonormal, wide::Wide},
     model::Ufm,
-    theory::spectrum::{Svd, dense_svd},
-    wide::Wide,
 };
 
 /// A way down from a strict saddle.

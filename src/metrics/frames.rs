@@ -9,7 +9,10 @@ use faer::{Mat, MatRef, Scale};
 
 use crate::{
     error::{Block, Error},
-    matrices::{check_shape, first_not_finite, try_zeros},
+    linalg::{
+        checks::{check_shape, first_not_finite},
+        memory::try_zeros,
+    },
 };
 
 /// How far one vector a class is from the frames of balanced neural collapse.

@@ -4,9 +4,12 @@ use faer::{Accum, Col, ColRef, Mat, MatRef, Par, linalg::matmul::matmul, prelude
 
 use super::features::{FeatureStatistics, PANEL, check_batch};
 use crate::{
-    cores::map_range,
     error::{Block, Error},
-    matrices::{check_finite, check_shape, slice},
+    linalg::{
+        checks::{check_finite, check_shape},
+        cores::map_range,
+        memory::slice,
+    },
     theory::minimizer::Minimizer,
 };
 

@@ -5,11 +5,9 @@ use faer::Mat;
 use crate::{
     descent::PointRef,
     error::Error,
+    linalg::dense_svd,
     model::Ufm,
-    theory::{
-        minimizer::{Direction, Minimizer},
-        spectrum::dense_svd,
-    },
+    theory::minimizer::{Direction, Minimizer},
 };
 
 /// Singular values by falling value.

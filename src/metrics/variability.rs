@@ -2,7 +2,10 @@
 
 use faer::{Col, MatRef};
 
-use crate::{error::Error, matrices::try_zeros, theory::spectrum::dense_svd};
+use crate::{
+    error::Error,
+    linalg::{dense_svd, memory::try_zeros},
+};
 
 /// Which matrix Σ_B the scatter within classes is compared with, Σ_W = Σ (h - h̄_k)(h - h̄_k)ᵀ/N being the same in all.
 ///

@@ -8,8 +8,8 @@ use super::{
     spectrum::{Level, Spectrum},
 };
 use crate::{
+    linalg::wide::{Wide, power_of_two},
     model::Ufm,
-    wide::{Wide, power_of_two},
 };
 
 /// What becomes of a direction, a singular value of the target, at the minimizer.

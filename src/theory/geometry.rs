@@ -24,7 +24,7 @@ use super::{
     label_spectrum::Side,
     minimizer::{Direction, Minimizer, Tie},
 };
-use crate::{classes::ClassCounts, error::Error, wide::power_of_two};
+use crate::{classes::ClassCounts, error::Error, linalg::wide::power_of_two};
 
 /// The geometry of the minimizer: norms, angles and logits of any two classes, whatever their number.
 ///

@@ -19,9 +19,12 @@ use super::{
 };
 use crate::{
     classes::{ClassCounts, Group},
-    cores::{for_each, join, map_range},
     error::Error,
-    matrices::try_zeros,
+    linalg::{
+        cores::{for_each, join, map_range},
+        helmert,
+        memory::try_zeros,
+    },
 };
 
 /// The singular value decomposition T = U diag(σ) Vᵀ of the target of a set of class counts, without a K × K matrix.
@@ -282,15 +285,8 @@ impl LabelSpectrum {
                         classes.iter().zip(coordinates.iter()).for_each(|(&class, &x)| to[class] += x);
                     }
                     Vectors::Contrasts { group } => {
-                        // From the last contrast to the first: class i has its own, and every later one.
                         let classes = self.classes.group(group).classes;
-                        let mut later = 0.0;
-                        for (i, &x) in coordinates.iter().enumerate().rev() {
-                            let (ones, norm) = contrast(i);
-                            to[classes[i + 1]] += later - ones / norm * x;
-                            later += x / norm;
-                        }
-                        to[classes[0]] += later;
+                        helmert::entries(coordinates.iter().copied(), |i, entry| to[classes[i]] += entry);
                     }
                     Vectors::Secular { .. } | Vectors::Null => {
                         let entries = self.entries(solved, side);
@@ -323,12 +319,7 @@ impl LabelSpectrum {
                     }
                     Vectors::Contrasts { group } => {
                         let classes = self.classes.group(group).classes;
-                        let mut sum = from[classes[0]];
-                        for (i, x) in coordinates.iter_mut().enumerate() {
-                            let (ones, norm) = contrast(i);
-                            *x = (sum - ones * from[classes[i + 1]]) / norm;
-                            sum += from[classes[i + 1]];
-                        }
+                        helmert::coordinates(classes.iter().map(|&class| from[class]), coordinates.iter_mut());
                     }
                     Vectors::Secular { .. } | Vectors::Null => {
                         let entries = self.entries(solved, side);
@@ -368,11 +359,11 @@ impl LabelSpectrum {
             Vectors::Units { group } => column[self.classes.group(group).classes[i]] = 1.0,
             Vectors::Contrasts { group } => {
                 let classes = self.classes.group(group).classes;
-                let (ones, norm) = contrast(i);
+                let (leading, last) = helmert::contrast(i);
                 for &class in &classes[..=i] {
-                    column[class] = 1.0 / norm;
+                    column[class] = leading;
                 }
-                column[classes[i + 1]] = -ones / norm;
+                column[classes[i + 1]] = last;
             }
             Vectors::Secular { .. } | Vectors::Null => {
                 for (group, entry) in self.classes.groups().zip(self.entries(solved, side)) {
@@ -414,12 +405,6 @@ impl LabelSpectrum {
         }
         Ok(entries)
     }
-}
-
-/// Helmert's contrast i of a group is (1, ..., 1, -ones, 0, ...) / norm with ones = i + 1 leading ones: ones and norm.
-fn contrast(i: usize) -> (f64, f64) {
-    let ones = (i + 1) as f64;
-    (ones, (ones * (ones + 1.0)).sqrt())
 }
 
 impl Solved {

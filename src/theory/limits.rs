@@ -8,8 +8,8 @@ use super::{
 use crate::{
     classes::ClassCounts,
     error::{Error, check_positive},
+    linalg::wide::Wide,
     model::{Layer, Ufm},
-    wide::Wide,
 };
 
 /// From a threshold to where it has been passed without doubt.

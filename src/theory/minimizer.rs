@@ -11,7 +11,6 @@
 
 use faer::{Col, ColRef, Mat, MatRef, Scale};
 use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
 
 pub use super::directions::{Direction, Fate, Tie};
 use super::{
@@ -22,10 +21,9 @@ use super::{
 use crate::{
     classes::Group,
     error::Error,
-    matrices::{orthonormal, try_zeros},
+    linalg::{memory::try_zeros, orthonormal::random_orthonormal, wide::Wide},
     model::Ufm,
     parameters::Parameters,
-    wide::Wide,
 };
 
 /// What becomes of the classifiers of a group of classes of equal counts.
@@ -341,14 +339,7 @@ impl Minimizer {
     ///
     /// As [`Minimizer::parameters`].
     pub fn random_parameters(&self, rng: &mut (impl Rng + ?Sized)) -> Result<Parameters, Error> {
-        self.assemble(|width, rank| {
-            let mut gaussian = try_zeros("gauge", width, rank as u64)?;
-            for column in gaussian.col_iter_mut() {
-                column.iter_mut().for_each(|entry| *entry = StandardNormal.sample(rng));
-            }
-            // Uniform because the diagonal of R is positive (Mezzadri 2007).
-            orthonormal(gaussian)
-        })
+        self.assemble(|width, rank| random_orthonormal(width, rank, rng))
     }
 
     fn assemble(&self, mut gauge: impl FnMut(usize, usize) -> Result<Mat<f64>, Error>) -> Result<Parameters, Error> {

@@ -8,4 +8,3 @@ pub mod minimizer;
 mod secular;
 pub mod shrinkage;
 pub mod spectrum;
-pub mod thresholding;

@@ -2,23 +2,15 @@
 //!
 //! Two ways, one door: [`LabelSpectrum`] follows from class counts alone, and [`dense_svd`] decomposes any matrix.
 
-use faer::{
-    Col, Mat, MatRef, Par,
-    diag::Diag,
-    dyn_stack::{MemBuffer, MemStack},
-    linalg::svd::{ComputeSvdVectors, svd, svd_scratch},
-};
-
+use faer::{Mat, MatRef};
 use qd::Quad;
 
 use super::label_spectrum::LabelSpectrum;
 use crate::{
     classes::ClassCounts,
-    cores::all_cores,
     error::Error,
-    matrices::{first_not_finite, try_zeros},
+    linalg::{Svd, dense_svd, memory::try_zeros},
     model::Ufm,
-    wide::power_of_two,
 };
 
 /// A singular value and how often it occurs.
@@ -190,75 +182,4 @@ pub fn centered_label_matrix(classes: &ClassCounts) -> Result<Mat<f64>, Error> {
         matrix[(class, class)] = (count as f64).sqrt() * ((classes.samples() - count) as f64 / samples);
     }
     Ok(matrix)
-}
-
-/// A thin singular value decomposition A = U diag(σ) Vᵀ.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Svd {
-    /// U, with as many columns as A has singular values.
-    pub left: Mat<f64>,
-    /// σ, by falling value; the smaller side of A of them.
-    pub values: Col<f64>,
-    /// V, with as many columns as A has singular values.
-    pub right: Mat<f64>,
-}
-
-impl Svd {
-    /// The absolute error that singular values may have: twice the larger side of the matrix in epsilons of the
-    /// largest of them. (1.6 times were the worst of 2250 random matrices of side 8 and less, against mpmath.)
-    fn rounding(&self) -> f64 {
-        let side = self.left.nrows().max(self.right.nrows()) as f64;
-        2.0 * side * f64::EPSILON * self.values.iter().copied().fold(0.0, f64::max)
-    }
-}
-
-/// Below this side a second thread brings nothing (two cores: 0.063 s against 0.066 s at 512 × 512, 0.46 s against 0.38
-/// s at 1024 × 1024).
-const PARALLEL_SIDE: usize = 768;
-
-/// The thin singular value decomposition of any matrix, by faer: absolute errors of a few epsilons times the largest
-/// singular value. On all cores from 768 × 768 on, where that is faster;
-/// the result does not depend on their number.
-///
-/// # Errors
-///
-/// [`Error::MatrixNotFinite`], [`Error::SvdDidNotConverge`], [`Error::TooLarge`].
-///
-/// # Example
-///
-/// ```
-/// use neural_collapse::{faer::mat, theory::spectrum::dense_svd};
-///
-/// let svd = dense_svd(mat![[0.0, 2.0], [1.0, 0.0], [0.0, 0.0]].as_ref())?;
-/// assert!((svd.values[0] - 2.0).abs() < 1e-15 && (svd.values[1] - 1.0).abs() < 1e-15);
-/// # Ok::<(), neural_collapse::Error>(())
-/// ```
-pub fn dense_svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
-    if let Some((row, col, value)) = first_not_finite(matrix) {
-        return Err(Error::MatrixNotFinite { row, col, value });
-    }
-    // A power of two takes the matrix to where no square of an entry leaves the range of `f64`, and back.
-    let largest = matrix.norm_max();
-    if largest > 0.0 && !(1e-100..1e100).contains(&largest) {
-        let unit = power_of_two(largest.max(f64::MIN_POSITIVE));
-        let scaled = Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] / unit);
-        let Svd { left, values, right } = dense_svd(scaled.as_ref())?;
-        return Ok(Svd { left, values: faer::Scale(unit) * values, right });
-    }
-    let (rows, cols) = matrix.shape();
-    let side = rows.min(cols);
-    let mut left = try_zeros("left singular vectors", rows, side as u64)?;
-    let mut right = try_zeros("right singular vectors", cols, side as u64)?;
-    let mut values = Diag::zeros(side);
-    let thin = ComputeSvdVectors::Thin;
-    let par = if side < PARALLEL_SIDE { Par::Seq } else { all_cores() };
-    let params = faer::Spec::default();
-    let scratch = svd_scratch::<f64>(rows, cols, thin, thin, par, params);
-    let too_large = |_| Error::TooLarge { what: "workspace of a decomposition of a matrix", rows, cols: cols as u64 };
-    let mut buffer = MemBuffer::try_new(scratch).map_err(too_large)?;
-    let stack = MemStack::new(&mut buffer);
-    svd(matrix, values.as_mut(), Some(left.as_mut()), Some(right.as_mut()), par, stack, params)
-        .map_err(|_| Error::SvdDidNotConverge)?;
-    Ok(Svd { left, values: values.column_vector().to_owned(), right })
 }

@@ -3,10 +3,8 @@
 use neural_collapse::{
     ClassCounts,
     faer::{Mat, MatRef},
-    theory::{
-        label_spectrum::LabelSpectrum,
-        spectrum::{centered_label_matrix, dense_svd},
-    },
+    linalg::dense_svd,
+    theory::{label_spectrum::LabelSpectrum, spectrum::centered_label_matrix},
 };
 use num_bigint::{BigInt, Sign};
 use rand::{Rng, RngExt, rngs::Xoshiro256PlusPlus};

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use neural_collapse::{
     ClassCounts, Error, TrainingConvention,
     faer::{Col, Mat, Scale},
+    linalg::dense_svd,
     metrics::{
         collapse::{Collapse, network_collapse},
         distance::distance,
@@ -14,7 +15,7 @@ use neural_collapse::{
         nearest_center::{NearestCenter, minimizer_disagreement},
         variability::Nc1Convention,
     },
-    theory::{minimizer::Minimizer, spectrum::dense_svd},
+    theory::minimizer::Minimizer,
 };
 
 use super::{

@@ -14,10 +14,10 @@ use kuva::{
 };
 use neural_collapse::{
     faer::{Mat, MatRef, Scale},
+    linalg::dense_svd,
     theory::{
         geometry::Gram,
         minimizer::{Direction, Minimizer},
-        spectrum::dense_svd,
     },
 };
 

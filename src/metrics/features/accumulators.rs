@@ -8,10 +8,14 @@ use super::{
     part::{Part, add_gram, check_batch, mirror, parts, share},
 };
 use crate::{
-    cores::all_cores,
     error::{Block, Error},
-    matrices::{check_finite, check_shape, orthonormal, try_zeros},
-    theory::spectrum::dense_svd,
+    linalg::{
+        checks::{check_finite, check_shape},
+        cores::all_cores,
+        dense_svd,
+        memory::try_zeros,
+        orthonormal::orthonormal,
+    },
 };
 
 /// Gathers [`FeatureStatistics`] from batches of features and labels, in any order.

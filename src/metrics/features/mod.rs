@@ -12,12 +12,10 @@ use self::part::{add_gram, mirror};
 use super::variability::{Nc1Convention, mean_error, nc1, weighted_mean};
 use crate::{
     classes::ClassCounts,
-    cores::all_cores,
     descent::Point,
     error::{Block, Error},
-    matrices::{check_shape, orthonormal, try_zeros},
+    linalg::{checks::check_shape, cores::all_cores, dense_svd, memory::try_zeros, orthonormal::orthonormal},
     model::Ufm,
-    theory::spectrum::dense_svd,
 };
 
 /// Class means of features, and how the features of each class vary about them.

@@ -16,9 +16,12 @@ use faer::{
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::{
-    cores::{all_cores, for_each, map_range},
     error::{Block, Error},
-    matrices::{check_shape, slice, slice_mut, try_zeros},
+    linalg::{
+        checks::check_shape,
+        cores::{all_cores, for_each, map_range},
+        memory::{slice, slice_mut, try_zeros},
+    },
 };
 
 /// Samples that are worked on at a time: they stay in the cache from their subtraction to their product. A million of

@@ -3,7 +3,7 @@
 
 use faer::{Mat, MatRef};
 
-use super::spectrum::{Svd, dense_svd};
+use super::svd::{Svd, dense_svd};
 use crate::error::{Error, check_not_negative, check_positive};
 
 /// Soft-thresholding of singular values:
@@ -23,7 +23,7 @@ use crate::error::{Error, check_not_negative, check_positive};
 ///
 /// ```
 /// use neural_collapse::faer::mat;
-/// use neural_collapse::theory::thresholding::soft_threshold;
+/// use neural_collapse::linalg::soft_threshold;
 ///
 /// let thresholded = soft_threshold(mat![[3.0, 0.0], [0.0, -1.0]].as_ref(), 1.0)?;
 /// assert_eq!(thresholded.values.nrows(), 1);
@@ -75,7 +75,7 @@ impl Svd {
     /// # Example
     ///
     /// ```
-    /// use neural_collapse::{faer::mat, theory::spectrum::dense_svd};
+    /// use neural_collapse::{faer::mat, linalg::dense_svd};
     ///
     /// let matrix = mat![[4.0, 0.0], [0.0, 1.0]];
     /// let (weights, features) = dense_svd(matrix.as_ref())?.factors(0.04, 0.01)?;

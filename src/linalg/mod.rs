@@ -1,0 +1,16 @@
+//! Linear algebra that knows nothing of classes: dense decompositions and singular-value thresholding.
+//!
+//! What it offers beyond faer: results that do not depend on the number of threads, errors instead of aborts where memory
+//! is refused, and entries near the ends of the range of `f64`.
+
+pub(crate) mod checks;
+pub(crate) mod cores;
+pub(crate) mod helmert;
+pub(crate) mod memory;
+pub(crate) mod orthonormal;
+mod svd;
+mod thresholding;
+pub(crate) mod wide;
+
+pub use svd::{Svd, dense_svd};
+pub use thresholding::soft_threshold;
