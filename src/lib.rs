@@ -47,7 +47,7 @@
 //! | decays and losses as frameworks scale them | [`TrainingConvention`] |
 //! | the model: layers, decays, bias; its objective and gradient | [`Ufm`] |
 //! | weights, features and bias; random starts | [`Parameters`] |
-//! | the same for any number of samples: exactly reduced, or collapsed | [`descent::Point`] |
+//! | the same for any number of samples: exactly reduced, or collapsed | [`Point`] |
 //! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::minimizer`] |
 //! | norms and angles between classes, minority collapse | [`theory::geometry`] |
 //! | the largest decays that keep what a network needs | [`theory::limits`] |
@@ -125,6 +125,7 @@ pub mod metrics;
 mod model;
 mod objective;
 mod parameters;
+mod point;
 mod targets;
 pub mod theory;
 pub mod tour;
@@ -135,6 +136,7 @@ pub use error::{Block, Error};
 pub use faer;
 pub use model::{Layer, Ufm};
 pub use parameters::Parameters;
+pub use point::{Point, PointRef};
 pub use rand;
 pub use targets::Targets;
 

@@ -80,7 +80,7 @@ impl Parameters {
     /// For L = 1 any positive scale leads to the global minimum, in more steps the larger it is: the level of H̄ D is that
     /// of a minimizer, and the deviations from class means are √(N/K) times as large, which at 10⁸ samples of a class, or
     /// a scale of 10⁴, can take more than 10⁵ steps. L-BFGS, a smaller scale or a start without deviations
-    /// ([`Point::collapsed`](crate::descent::Point::collapsed)) then gets there. For L ≥ 2 zero is a local minimizer, and a
+    /// ([`Point::collapsed`](crate::Point::collapsed)) then gets there. For L ≥ 2 zero is a local minimizer, and a
     /// start far below the balanced level ends there: start at a scale of about 1, with widths of several times K, which
     /// for many layers can still be too few.
     ///

@@ -82,7 +82,8 @@
 //! # let ufm = Ufm::biased("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
 //! # let minimizer = ufm.minimizer()?;
 //! use neural_collapse::{
-//!     descent::{Descent, Point},
+//!     Point,
+//!     descent::Descent,
 //!     metrics::landscape::{Ending, ending},
 //!     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
 //! };
@@ -101,7 +102,7 @@
 //!
 //! ```
 //! # use neural_collapse::{ClassCounts, Layer, Ufm};
-//! # use neural_collapse::{descent::{Descent, Point}, rand::{SeedableRng, rngs::Xoshiro256PlusPlus}};
+//! # use neural_collapse::{Point, descent::Descent, rand::{SeedableRng, rngs::Xoshiro256PlusPlus}};
 //! # let ufm = Ufm::biased("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
 //! # let minimizer = ufm.minimizer()?;
 //! # let start = Point::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;

@@ -1,8 +1,8 @@
 //! The metrics of neural collapse, against their definitions with dense pseudo-inverses and singular vectors.
 
 use neural_collapse::{
-    ClassCounts, Error, Layer, Parameters, Targets, Ufm,
-    descent::{Descent, Point},
+    ClassCounts, Error, Layer, Parameters, Point, Targets, Ufm,
+    descent::Descent,
     faer::{Col, Mat, Scale},
     linalg::dense_svd,
     metrics::collapse::{Collapse, collapse},

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use neural_collapse::{
-    Block, ClassCounts, Error, Layer, Parameters, Ufm,
-    descent::{Descent, Method, Point, Run, StepSize, Stop, Variables},
+    Block, ClassCounts, Error, Layer, Parameters, Point, Ufm,
+    descent::{Descent, Method, Run, StepSize, Stop, Variables},
     faer::Mat,
     metrics::{
         landscape::{Difference, Ending, difference, ending},

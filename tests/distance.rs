@@ -3,8 +3,8 @@
 use std::f64::consts::TAU;
 
 use neural_collapse::{
-    ClassCounts, Layer, Parameters, Targets, Ufm,
-    descent::{Descent, Method, Point},
+    ClassCounts, Layer, Parameters, Point, Targets, Ufm,
+    descent::{Descent, Method},
     faer::{Mat, Scale},
     metrics::distance::distance,
 };

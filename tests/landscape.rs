@@ -1,8 +1,8 @@
 //! What a critical point is, against the eigenvalues of a dense Hessian that knows nothing of the theory.
 
 use neural_collapse::{
-    ClassCounts, Layer, Parameters, Ufm,
-    descent::{Descent, Point},
+    ClassCounts, Layer, Parameters, Point, Ufm,
+    descent::Descent,
     faer::{Col, Mat, Scale, Side},
     metrics::{
         escape::escape,

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use neural_collapse::{
-    ClassCounts, Error, Layer, Parameters, Targets, Ufm,
-    descent::{Descent, Point},
+    ClassCounts, Error, Layer, Parameters, Point, Targets, Ufm,
+    descent::Descent,
     faer::{Col, Mat, Scale, mat},
     linalg::dense_svd,
     metrics::{

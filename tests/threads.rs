@@ -1,9 +1,9 @@
 //! Models and runs are shared between threads, inside and outside of a caller's own pool.
 
 use neural_collapse::{
-    Block, ClassCounts, Error, FeatureConvention, Group, Layer, LossConvention, Parameters, Targets,
+    Block, ClassCounts, Error, FeatureConvention, Group, Layer, LossConvention, Parameters, Point, PointRef, Targets,
     TrainingConvention, Ufm,
-    descent::{Descent, Method, Point, PointRef, Progress, Record, Run, StepSize, Stop, Variables},
+    descent::{Descent, Method, Progress, Record, Run, StepSize, Stop, Variables},
     linalg::Svd,
     metrics::{
         collapse::Collapse,

@@ -35,6 +35,7 @@ use crate::{
     },
     model::Ufm,
     parameters::Parameters,
+    point::columns::Column,
 };
 
 /// Numbers in a panel of features: three panels, of the point, of the one before and of the next, stay in the
@@ -48,29 +49,6 @@ const MAX_PARTS: usize = 16;
 const MIN_PART: usize = 64;
 /// Fewer operations than this are not worth a second thread.
 const PARALLEL_PRODUCT: usize = 1 << 21;
-
-/// What one column of features is compared with: `weight` times the label of `class`, and `weight` is also its entry of
-/// 1ᵀ.
-///
-/// The weight is 1 for a sample, √n_k for a class mean that stands for n_k samples, and 0 for a deviation within
-/// classes. There is no class where the targets are a matrix.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Column {
-    pub(crate) class: Option<usize>,
-    pub(crate) weight: f64,
-}
-
-/// The columns of all samples.
-pub(crate) fn sample_columns(ufm: &Ufm) -> Vec<Column> {
-    let sample = |class| Column { class, weight: 1.0 };
-    match ufm.class_counts() {
-        Some(classes) => {
-            let classes = classes.ranges().enumerate();
-            classes.flat_map(|(class, samples)| samples.map(move |_| sample(Some(class)))).collect()
-        }
-        None => (0..ufm.samples()).map(|_| sample(None)).collect(),
-    }
-}
 
 /// Objective, gradient and steps of one model over one set of columns, with all the memory that they need.
 #[derive(Debug)]
@@ -497,8 +475,13 @@ mod tests {
     use proptest::prelude::*;
     use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
-    use super::{Kernel, sample_columns};
-    use crate::{classes::ClassCounts, model::Layer, model::Ufm, parameters::Parameters};
+    use super::Kernel;
+    use crate::{
+        classes::ClassCounts,
+        model::{Layer, Ufm},
+        parameters::Parameters,
+        point::columns::sample_columns,
+    };
 
     proptest! {
         /// More samples than a panel and than a part, and fewer.

@@ -10,29 +10,26 @@ mod lbfgs;
 mod method;
 mod momentum;
 mod panel;
-mod point;
-mod reduction;
 mod variables;
 mod walk;
 
 use std::ops::ControlFlow;
 
 pub use method::{Method, StepSize};
-pub use point::{Point, PointRef};
 pub use variables::Variables;
 pub use walk::{Progress, Record, Run, Stop};
 
 use self::{
     adam::{AdamWalk, Rates},
-    kernel::{Kernel, sample_columns},
+    kernel::Kernel,
     lbfgs::LbfgsWalk,
     momentum::MomentumWalk,
-    reduction::reduced_columns,
     variables::{Scales, longest_step},
 };
 use crate::{
     error::{Error, check_not_negative},
     model::Ufm,
+    point::Point,
 };
 
 /// A descent: a method and its options. A small value, to be kept and used for any number of models.
@@ -163,11 +160,7 @@ impl Descent {
             start.into_parameters()?.into()
         };
         let model = start.model(ufm);
-        let columns = match start.reduction() {
-            Some(reduction) => reduced_columns(reduction.classes(), start.columns()),
-            None => sample_columns(&model),
-        };
-        let kernel = Kernel::new(&model, &columns);
+        let kernel = Kernel::new(&model, &start.compared_with(ufm));
         // The same scales whatever the widths: those of the model itself.
         let scales = Scales::new(self.variables, ufm);
         let longest = longest_step(self.variables, ufm);

@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use super::{Descent, Method, StepSize, point::Point};
-use crate::{error::Error, parameters::Parameters};
+use super::{Descent, Method, StepSize};
+use crate::{error::Error, parameters::Parameters, point::Point};
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

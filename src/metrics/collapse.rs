@@ -8,13 +8,13 @@ use super::{
 };
 use crate::{
     classes::ClassCounts,
-    descent::PointRef,
     error::{Block, Error},
     linalg::{
         checks::{check_finite, check_shape, first_not_finite},
         cores::all_cores,
         memory::try_zeros,
     },
+    point::PointRef,
     theory::minimizer::{Direction, Minimizer},
 };
 

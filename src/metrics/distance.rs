@@ -3,9 +3,9 @@
 use faer::{Col, ColRef, Mat, Scale};
 
 use crate::{
-    descent::PointRef,
     error::Error,
     linalg::{dense_svd, memory::try_zeros},
+    point::PointRef,
     theory::minimizer::Minimizer,
 };
 

@@ -18,10 +18,10 @@
 use faer::{Col, ColRef, Mat, MatRef};
 
 use crate::{
-    descent::{Point, PointRef},
     error::Error,
     linalg::{Svd, dense_svd, memory::try_zeros, orthonormal::orthonormal, wide::Wide},
     model::Ufm,
+    point::{Point, PointRef},
 };
 
 /// A way down from a strict saddle.

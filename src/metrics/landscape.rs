@@ -3,9 +3,10 @@
 use std::fmt;
 
 use crate::{
-    descent::{PointRef, Run, Stop},
+    descent::{Run, Stop},
     error::Error,
     metrics::escape::escape,
+    point::PointRef,
     theory::minimizer::{Fate, Minimizer},
 };
 

@@ -3,10 +3,10 @@
 use faer::Mat;
 
 use crate::{
-    descent::PointRef,
     error::Error,
     linalg::dense_svd,
     model::Ufm,
+    point::PointRef,
     theory::minimizer::{Direction, Minimizer},
 };
 

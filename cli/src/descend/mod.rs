@@ -22,8 +22,8 @@ use kuva::{
     },
 };
 use neural_collapse::{
-    Parameters, Ufm,
-    descent::{Descent, Method, Point, PointRef, Record, Run, StepSize, Stop, Variables},
+    Parameters, Point, PointRef, Ufm,
+    descent::{Descent, Method, Record, Run, StepSize, Stop, Variables},
     metrics::{
         collapse::{Collapse, collapse},
         distance::distance,

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use neural_collapse::{
-    ClassCounts, Error, Layer, Ufm,
-    descent::{Descent, Point},
+    ClassCounts, Error, Layer, Point, Ufm,
+    descent::Descent,
     metrics::collapse::collapse,
     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
     theory::{

@@ -12,10 +12,10 @@ use self::part::{add_gram, mirror};
 use super::variability::{Nc1Convention, mean_error, nc1, weighted_mean};
 use crate::{
     classes::ClassCounts,
-    descent::Point,
     error::{Block, Error},
     linalg::{checks::check_shape, cores::all_cores, dense_svd, memory::try_zeros, orthonormal::orthonormal},
     model::Ufm,
+    point::Point,
 };
 
 /// Class means of features, and how the features of each class vary about them.

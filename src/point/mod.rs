@@ -1,12 +1,16 @@
-//! Points of a descent: parameters, or what is left of them where samples and widths are reduced.
+//! Points of a model: parameters, or what is left of them where samples and widths are reduced.
+
+pub(crate) mod columns;
+mod objective;
+mod reduction;
 
 use faer::{Col, ColRef, Mat, MatRef, Scale};
 use rand::{Rng, RngExt};
 use rand_distr::{ChiSquared, Distribution, StandardNormal};
 
-use super::{
-    kernel::{Kernel, sample_columns},
-    reduction::{Reduction, reduced_columns},
+use self::{
+    columns::{Column, reduced_columns, sample_columns},
+    reduction::Reduction,
 };
 use crate::{
     classes::ClassCounts,
@@ -32,7 +36,7 @@ use crate::{
 /// A descent for 10^9 samples:
 ///
 /// ```
-/// use neural_collapse::{ClassCounts, Layer, Ufm, descent::{Descent, Point, Stop}};
+/// use neural_collapse::{ClassCounts, Layer, Point, Ufm, descent::{Descent, Stop}};
 /// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 ///
 /// let ufm = Ufm::biased(ClassCounts::balanced(10, 100_000_000)?, [Layer::new(32, 1e-3)], 1e-11)?;
@@ -152,11 +156,15 @@ impl Point {
     pub fn objective(&self, ufm: &Ufm) -> Result<f64, Error> {
         self.check(ufm)?;
         let model = self.model(ufm);
-        let columns = match &self.reduction {
+        Ok(objective::objective(&model, &self.compared_with(ufm), &self.parameters))
+    }
+
+    /// What every column of features is compared with.
+    pub(crate) fn compared_with(&self, ufm: &Ufm) -> Vec<Column> {
+        match &self.reduction {
             Some(reduction) => reduced_columns(reduction.classes(), self.columns()),
             None => sample_columns(ufm),
-        };
-        Ok(Kernel::new(&model, &columns).objective(&self.parameters))
+        }
     }
 
     /// Of features that are reduced already, G = [H̄ D, T].
@@ -214,7 +222,7 @@ impl Point {
     /// # Example
     ///
     /// ```
-    /// use neural_collapse::{ClassCounts, Layer, Ufm, descent::{Descent, Point}};
+    /// use neural_collapse::{ClassCounts, Layer, Point, Ufm, descent::Descent};
     /// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
     ///
     /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(32, 5e-3); 2], 1e-4)?;
@@ -325,10 +333,6 @@ impl Point {
     pub(crate) fn model(&self, ufm: &Ufm) -> Ufm {
         let mut widths = self.parameters.weights.iter().map(Mat::ncols);
         ufm.with_widths(|width| widths.next().unwrap_or(width))
-    }
-
-    pub(crate) fn reduction(&self) -> Option<&Reduction> {
-        self.reduction.as_ref()
     }
 
     pub(crate) fn check(&self, ufm: &Ufm) -> Result<(), Error> {

@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use faer::{Mat, MatMut, MatRef, prelude::ReborrowMut};
 
-use super::kernel::Column;
 use crate::{
     classes::ClassCounts,
     error::Error,
@@ -38,14 +37,6 @@ enum Basis {
     Contrasts,
     /// N - K > d_1: the first d_1 columns of the orthogonal factor of (H - H̄ Y)ᵀ, as Householder reflections.
     Factor(Arc<Householder>),
-}
-
-/// The label columns of reduced features.
-pub(crate) fn reduced_columns(classes: &ClassCounts, columns: usize) -> Vec<Column> {
-    let means = classes.counts().iter().enumerate();
-    let means = means.map(|(class, &count)| Column { class: Some(class), weight: (count as f64).sqrt() });
-    let deviations = std::iter::repeat(Column { class: None, weight: 0.0 });
-    means.chain(deviations).take(columns).collect()
 }
 
 impl Reduction {

@@ -1,0 +1,51 @@
+//! The objective at a point of any form, panel by panel: written to be read, for a look now and then.
+
+use faer::{Mat, prelude::ReborrowMut};
+
+use super::columns::Column;
+use crate::{model::Ufm, parameters::Parameters};
+
+/// Columns at a time: their outputs stay in the cache, whatever the number of samples.
+const PANEL: usize = 256;
+
+/// With the columns g_j of features, their weights s_j and their labels y_j:
+///
+/// ```text
+/// f = 1/(2N) Σ_j ‖W_L ··· W_1 g_j + s_j (b - y_j)‖² + Σ_l λ_l/2 ‖W_l‖² + λ_H/2 ‖G‖²
+/// ```
+pub(crate) fn objective(ufm: &Ufm, columns: &[Column], parameters: &Parameters) -> f64 {
+    let mut fit = 0.0;
+    for (i, panel) in columns.chunks(PANEL).enumerate() {
+        let start = i * PANEL;
+        let mut outputs = parameters.features.subcols(start, panel.len()).to_owned();
+        for weights in &parameters.weights {
+            outputs = weights * outputs;
+        }
+        subtract_labels(&mut outputs, start, ufm, panel, parameters);
+        fit += outputs.squared_norm_l2();
+    }
+    let weights = ufm.layers().iter().zip(&parameters.weights);
+    let weights: f64 = weights.map(|(layer, weights)| 0.5 * (layer.decay * weights.squared_norm_l2())).sum();
+    let features = 0.5 * (ufm.feature_decay() * parameters.features.squared_norm_l2());
+    fit / (2.0 * ufm.samples() as f64) + weights + features
+}
+
+/// `outputs` += s_j (b - y_j), the columns being those from `start` on.
+fn subtract_labels(outputs: &mut Mat<f64>, start: usize, ufm: &Ufm, columns: &[Column], parameters: &Parameters) {
+    let smoothing = ufm.targets().smoothing();
+    for (j, (mut output, column)) in outputs.col_iter_mut().zip(columns).enumerate() {
+        if let Some(bias) = &parameters.bias {
+            output += faer::Scale(column.weight) * bias;
+        }
+        match (ufm.targets().as_matrix(), column.class) {
+            (Some(targets), _) => output -= targets.col(start + j),
+            (None, class) => {
+                let everywhere = column.weight * smoothing / ufm.outputs() as f64;
+                output.rb_mut().iter_mut().for_each(|entry| *entry -= everywhere);
+                if let Some(class) = class {
+                    output[class] -= column.weight * (1.0 - smoothing);
+                }
+            }
+        }
+    }
+}
