@@ -6,10 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use neural_collapse::{
     faer::{Mat, MatRef},
-    metrics::{
-        features::{FeatureAccumulator, ScatterAccumulator},
-        variability::Nc1Convention,
-    },
+    metrics::{FeatureAccumulator, Nc1Convention, ScatterAccumulator},
 };
 
 const WIDTH: usize = 512;

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use neural_collapse::theory::shrinkage::{scalar_minimizer, shrinkage};
+use neural_collapse::theory::scalar::{scalar_minimizer, shrinkage};
 
 fn scalar(c: &mut Criterion) {
     let mut group = c.benchmark_group("scalar problem");

@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use neural_collapse::{
     ClassCounts,
     linalg::dense_svd,
-    theory::{label_spectrum::LabelSpectrum, spectrum::centered_label_matrix},
+    theory::{LabelSpectrum, centered_label_matrix},
 };
 
 /// Long enough for ten samples of everything but the largest decompositions.

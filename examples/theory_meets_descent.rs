@@ -14,8 +14,9 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Ufm,
+    critical::ending,
     descent::{Descent, Run},
-    metrics::{landscape::ending, singular_values::singular_value_error},
+    metrics::singular_value_error,
 };
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 

@@ -16,7 +16,7 @@
 //! agree?
 //!
 //! ```
-//! use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, theory::minimizer::GroupFate};
+//! use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, theory::GroupFate};
 //! use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 //!
 //! // One class of 150 samples, 5 of 60 and 20 of 5; 64 features, one linear layer and a bias.
@@ -48,18 +48,17 @@
 //! | the model: layers, decays, bias; its objective and gradient | [`Ufm`] |
 //! | weights, features and bias; random starts | [`Parameters`] |
 //! | the same for any number of samples: exactly reduced, or collapsed | [`Point`] |
-//! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::minimizer`] |
-//! | norms and angles between classes, minority collapse | [`theory::geometry`] |
-//! | the largest decays that keep what a network needs | [`theory::limits`] |
-//! | the spectrum of the target: from class counts, or dense | [`theory::label_spectrum`], [`theory::spectrum`] |
-//! | Lemma A.2 | [`theory::shrinkage`] |
+//! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::Minimizer`] |
+//! | norms and angles between classes, minority collapse | [`theory::Geometry`] |
+//! | the largest decays that keep what a network needs | [`theory::Goal`] |
+//! | the spectrum of the target: from class counts, or dense | [`theory::LabelSpectrum`], [`theory::Spectrum`] |
+//! | Lemma A.2 | [`theory::scalar`] |
 //! | singular-value decomposition and thresholding, Lemma A.1 | [`linalg`] |
 //! | gradient descent, heavy ball, Nesterov with restarts, L-BFGS, Adam | [`descent`] |
-//! | neural collapse: NC1, NC2, NC3 of a point, or of a network from streamed features | [`metrics::collapse`] |
-//! | features of any number of samples, streamed in batches; NC1 in the conventions of the field | [`metrics::features`], [`metrics::variability`] |
-//! | the classics for balanced classes: frames, self-duality; NC4 | [`metrics::frames`], [`metrics::nearest_center`] |
-//! | the distance of a point from the minimizers, and of its singular values | [`metrics::distance`], [`metrics::singular_values`] |
-//! | what kind of point a descent has reached, and the way down from a saddle | [`metrics::landscape`], [`metrics::escape`] |
+//! | what kind of point a descent has reached, and the way down from a saddle | [`critical`] |
+//! | NC1, NC2, NC3 of a point, or of a network from features streamed in batches | [`metrics`] |
+//! | frames, self-duality and NC4, the classics for balanced classes | [`metrics`] |
+//! | the distance of a point from the minimizers, and of its singular values | [`metrics`] |
 //!
 //! `theory` and `descent` do not know of each other: each is the other's judge.
 //!
@@ -77,11 +76,11 @@
 //! | b | K | [`Parameters::bias`] | bias; the mean of the targets at every minimizer, n/N for one-hot labels |
 //! | Y | K × N | | targets: one-hot labels, smoothed labels or any matrix, [`Targets`] |
 //! | D | K × K | | diag(√n_1, ..., √n_K) |
-//! | T = U diag(σ) Vᵀ | K × K | [`theory::spectrum::Spectrum`] | the target: (I - n 1ᵀ/N) D with a bias, D without, for class labels |
-//! | σ, e, z | | [`Direction`](theory::minimizer::Direction): `target`, `shrinkage`, `prediction` | z = σ (1-e), singular value of W_{L:1} H̄ D |
+//! | T = U diag(σ) Vᵀ | K × K | [`theory::Spectrum`] | the target: (I - n 1ᵀ/N) D with a bias, D without, for class labels |
+//! | σ, e, z | | [`Direction`](theory::Direction): `target`, `shrinkage`, `prediction` | z = σ (1-e), singular value of W_{L:1} H̄ D |
 //! | w, w_l, h | | `product`, `layers`, `feature` | singular values of W_{L:1}, of W_l, of H̄ D |
-//! | q | | [`theory::shrinkage`] | N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1)), which decides over e |
-//! | f, f* | | [`Ufm::objective`], [`Minimizer::objective`](theory::minimizer::Minimizer::objective) | the objective, and its global minimum |
+//! | q | | [`theory::scalar`] | N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1)), which decides over e |
+//! | f, f* | | [`Ufm::objective`], [`Minimizer::objective`](theory::Minimizer::objective) | the objective, and its global minimum |
 //!
 //! # Which decay did I train with?
 //!
@@ -116,6 +115,7 @@
 
 mod classes;
 mod conventions;
+pub mod critical;
 pub mod descent;
 mod error;
 #[doc = include_str!("../docs/guarantees.md")]

@@ -33,7 +33,7 @@
 //! # use neural_collapse::{ClassCounts, FeatureConvention, Layer, LossConvention, TrainingConvention, Ufm};
 //! # let training = TrainingConvention::new(LossConvention::Mean, FeatureConvention::Mean);
 //! # let ufm = Ufm::biased("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
-//! use neural_collapse::theory::minimizer::GroupFate;
+//! use neural_collapse::theory::GroupFate;
 //!
 //! let minimizer = ufm.minimizer()?;
 //! let least_loss = training.loss(minimizer.objective(), ufm.outputs());
@@ -59,7 +59,7 @@
 //! # let training = TrainingConvention::new(LossConvention::Mean, FeatureConvention::Mean);
 //! # let ufm = Ufm::biased("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
 //! # let minimizer = ufm.minimizer()?;
-//! use neural_collapse::theory::limits::Goal;
+//! use neural_collapse::theory::Goal;
 //!
 //! // Both decays may grow 5.7 times before the classes of 50 share one classifier ...
 //! assert!((minimizer.coincidence_scale(2)?.unwrap() - 5.726).abs() < 1e-3);
@@ -84,7 +84,7 @@
 //! use neural_collapse::{
 //!     Point,
 //!     descent::Descent,
-//!     metrics::landscape::{Ending, ending},
+//!     critical::{Ending, ending},
 //!     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
 //! };
 //!

@@ -5,8 +5,8 @@ use neural_collapse::{
     descent::Descent,
     faer::{Col, Mat, Scale},
     linalg::dense_svd,
-    metrics::collapse::{Collapse, collapse},
-    theory::spectrum::centered_label_matrix,
+    metrics::{Collapse, collapse},
+    theory::centered_label_matrix,
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

@@ -4,12 +4,10 @@ use std::ops::ControlFlow;
 
 use neural_collapse::{
     Block, ClassCounts, Error, Layer, Parameters, Point, Ufm,
+    critical::{Difference, Ending, difference, ending},
     descent::{Descent, Method, Run, StepSize, Stop, Variables},
     faer::Mat,
-    metrics::{
-        landscape::{Difference, Ending, difference, ending},
-        singular_values::singular_value_error,
-    },
+    metrics::singular_value_error,
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

@@ -6,7 +6,7 @@ use neural_collapse::{
     ClassCounts, Layer, Parameters, Point, Targets, Ufm,
     descent::{Descent, Method},
     faer::{Mat, Scale},
-    metrics::distance::distance,
+    metrics::distance,
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

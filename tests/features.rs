@@ -5,11 +5,7 @@ use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Ufm,
     faer::{Col, Mat, MatRef, Scale},
     linalg::dense_svd,
-    metrics::{
-        collapse::collapse,
-        features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
-        variability::Nc1Convention,
-    },
+    metrics::{FeatureAccumulator, FeatureStatistics, Nc1Convention, ScatterAccumulator, collapse},
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};

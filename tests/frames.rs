@@ -4,7 +4,7 @@ use approx::assert_abs_diff_eq;
 use neural_collapse::{
     Block, ClassCounts, Error, Layer, Ufm,
     faer::{Mat, Scale, mat},
-    metrics::frames::{frame_distances, self_duality},
+    metrics::{frame_distances, self_duality},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

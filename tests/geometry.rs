@@ -2,7 +2,7 @@
 
 use neural_collapse::{
     ClassCounts, Error, Layer, Ufm,
-    theory::{limits::critical_imbalance_ratio, minimizer::GroupFate},
+    theory::{GroupFate, critical_imbalance_ratio},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

@@ -2,12 +2,9 @@
 
 use neural_collapse::{
     ClassCounts, Layer, Parameters, Point, Ufm,
+    critical::{Ending, ending, escape},
     descent::Descent,
     faer::{Col, Mat, Scale, Side},
-    metrics::{
-        escape::escape,
-        landscape::{Ending, ending},
-    },
 };
 use proptest::prelude::*;
 

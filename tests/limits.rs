@@ -1,6 +1,6 @@
 //! The largest decays that reach a goal: reached just below, not just above, nor anywhere beyond.
 
-use neural_collapse::{ClassCounts, Error, Layer, Ufm, theory::limits::Goal};
+use neural_collapse::{ClassCounts, Error, Layer, Ufm, theory::Goal};
 use proptest::prelude::*;
 
 /// The model with all its decays times a factor.

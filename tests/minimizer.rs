@@ -4,10 +4,7 @@ use faer::{Mat, MatRef};
 use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Ufm,
     linalg::dense_svd,
-    theory::{
-        minimizer::{Fate, GroupFate, Minimizer, Tie},
-        spectrum::centered_label_matrix,
-    },
+    theory::{Fate, GroupFate, Minimizer, Tie, centered_label_matrix},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

@@ -8,11 +8,8 @@ use neural_collapse::{
     faer::{Col, Mat, Scale, mat},
     linalg::dense_svd,
     metrics::{
-        collapse::{Collapse, collapse, network_collapse},
-        distance::distance,
-        features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
-        nearest_center::{NearestCenter, minimizer_disagreement},
-        singular_values::{singular_value_error, singular_values},
+        Collapse, FeatureAccumulator, FeatureStatistics, NearestCenter, ScatterAccumulator, collapse, distance,
+        minimizer_disagreement, network_collapse, singular_value_error, singular_values,
     },
 };
 use proptest::prelude::*;

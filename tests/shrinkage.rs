@@ -2,9 +2,7 @@
 
 use neural_collapse::{
     Error,
-    theory::shrinkage::{
-        ScalarMinimizer, Shrinkage, scalar_minimizer, scalar_threshold, shrinkage, shrinkage_threshold,
-    },
+    theory::scalar::{ScalarMinimizer, Shrinkage, scalar_minimizer, scalar_threshold, shrinkage, shrinkage_threshold},
 };
 use proptest::prelude::*;
 

@@ -5,10 +5,7 @@ use faer::{Mat, MatRef};
 use neural_collapse::{
     ClassCounts, Error,
     linalg::dense_svd,
-    theory::{
-        label_spectrum::{LabelSpectrum, explicit_singular_values, interlacing_bounds},
-        spectrum::centered_label_matrix,
-    },
+    theory::{LabelSpectrum, centered_label_matrix, explicit_singular_values, interlacing_bounds},
 };
 use proptest::prelude::*;
 

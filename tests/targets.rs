@@ -4,8 +4,8 @@ use faer::{Col, Mat};
 use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Targets, Ufm,
     descent::{Descent, Stop},
-    metrics::singular_values::singular_value_error,
-    theory::minimizer::{Fate, Minimizer, Tie},
+    metrics::singular_value_error,
+    theory::{Fate, Minimizer, Tie},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

@@ -3,25 +3,16 @@
 use neural_collapse::{
     Block, ClassCounts, Error, FeatureConvention, Group, Layer, LossConvention, Parameters, Point, PointRef, Targets,
     TrainingConvention, Ufm,
+    critical::{Difference, Ending, Escape},
     descent::{Descent, Method, Progress, Record, Run, StepSize, Stop, Variables},
     linalg::Svd,
     metrics::{
-        collapse::Collapse,
-        escape::Escape,
-        features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
-        frames::FrameDistances,
-        landscape::{Difference, Ending},
-        nearest_center::NearestCenter,
-        singular_values::SingularValues,
-        variability::Nc1Convention,
+        Collapse, FeatureAccumulator, FeatureStatistics, FrameDistances, Nc1Convention, NearestCenter,
+        ScatterAccumulator, SingularValues,
     },
     theory::{
-        geometry::{Geometry, Gram},
-        label_spectrum::LabelSpectrum,
-        limits::Goal,
-        minimizer::{Direction, Fate, GroupFate, Minimizer, Tie},
-        shrinkage::{ScalarMinimizer, Shrinkage},
-        spectrum::{Level, Spectrum},
+        Direction, Fate, Geometry, Goal, Gram, GroupFate, LabelSpectrum, Level, Minimizer, Spectrum, Tie,
+        scalar::{ScalarMinimizer, Shrinkage},
     },
 };
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

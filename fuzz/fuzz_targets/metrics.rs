@@ -6,17 +6,7 @@ use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,
 };
-use neural_collapse::{
-    Layer, Ufm,
-    faer::{Mat, MatRef},
-    metrics::{
-        collapse::network_collapse,
-        features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
-        frames::{frame_distances, self_duality},
-        nearest_center::NearestCenter,
-        variability::Nc1Convention,
-    },
-};
+use neural_collapse::{Layer, Ufm, faer::{Mat, MatRef}, metrics::{network_collapse, FeatureAccumulator, FeatureStatistics, ScatterAccumulator, frame_distances, self_duality, NearestCenter, Nc1Convention}};
 
 #[derive(Arbitrary, Debug)]
 struct Input {

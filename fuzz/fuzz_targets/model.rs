@@ -6,7 +6,7 @@ use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,
 };
-use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::{Descent, Method, Stop, Variables}, Point, metrics::{collapse::collapse, distance::distance, landscape::ending}, rand::{SeedableRng, rngs::Xoshiro256PlusPlus}};
+use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::{Descent, Method, Stop, Variables}, Point, metrics::{collapse, distance}, critical::ending, rand::{SeedableRng, rngs::Xoshiro256PlusPlus}};
 
 #[derive(Arbitrary, Debug)]
 struct Input {

@@ -15,7 +15,7 @@ use crate::{
         memory::try_zeros,
     },
     point::PointRef,
-    theory::minimizer::{Direction, Minimizer},
+    theory::{Direction, Minimizer},
 };
 
 /// How far a point is from neural collapse, as the theory describes it for its class counts; zero at every minimizer
@@ -39,7 +39,7 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::collapse::collapse};
+/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::collapse};
 ///
 /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?;
 /// let minimizer = ufm.minimizer()?;

@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     linalg::{dense_svd, memory::try_zeros},
     point::PointRef,
-    theory::minimizer::Minimizer,
+    theory::Minimizer,
 };
 
 /// The distance of a point from the set of minimizers, relative to their norm; none where the minimizer is not unique
@@ -36,7 +36,7 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::distance::distance};
+/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::distance};
 /// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 ///
 /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3); 2], 1e-4)?;

@@ -2,8 +2,8 @@
 //!
 //! With balanced classes the minimizer is a simplex frame with a bias and an orthogonal frame without, and all numbers
 //! here are zero at it. Under imbalance they are not, and [`collapse`](super::collapse) has the metrics that are; what
-//! they are at the minimizer follows from [`Minimizer::classifiers`](crate::theory::minimizer::Minimizer::classifiers)
-//! and [`Minimizer::class_means`](crate::theory::minimizer::Minimizer::class_means).
+//! they are at the minimizer follows from [`Minimizer::classifiers`](crate::theory::Minimizer::classifiers)
+//! and [`Minimizer::class_means`](crate::theory::Minimizer::class_means).
 
 use faer::{Mat, MatRef, Scale};
 
@@ -61,7 +61,7 @@ pub struct FrameDistances {
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{faer::mat, metrics::frames::frame_distances};
+/// use neural_collapse::{faer::mat, metrics::frame_distances};
 ///
 /// let triangle = mat![[1.0, -0.5, -0.5], [0.0, 0.75_f64.sqrt(), -0.75_f64.sqrt()]];
 /// let distances = frame_distances(triangle.as_ref())?;
@@ -109,7 +109,7 @@ pub fn frame_distances(vectors: MatRef<'_, f64>) -> Result<FrameDistances, Error
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{faer::mat, metrics::frames::self_duality};
+/// use neural_collapse::{faer::mat, metrics::self_duality};
 ///
 /// let (classifiers, means) = (mat![[1.0, 0.0], [0.0, 1.0]], mat![[3.0, 0.0], [0.0, 3.0]]);
 /// assert!(self_duality(classifiers.as_ref(), means.as_ref())?.unwrap() < 1e-30);

@@ -10,7 +10,7 @@ use crate::{
         cores::map_range,
         memory::slice,
     },
-    theory::minimizer::Minimizer,
+    theory::Minimizer,
 };
 
 /// Counts, in a pass over the samples, on how many of them the network and the nearest class mean disagree.
@@ -156,7 +156,7 @@ impl NearestCenter {
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::nearest_center::minimizer_disagreement};
+/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::minimizer_disagreement};
 ///
 /// let disagreement = |counts: &str| {
 ///     let classes = counts.parse::<ClassCounts>()?;

@@ -7,7 +7,7 @@ use crate::{
     linalg::dense_svd,
     model::Ufm,
     point::PointRef,
-    theory::minimizer::{Direction, Minimizer},
+    theory::{Direction, Minimizer},
 };
 
 /// Singular values by falling value.
@@ -48,7 +48,7 @@ pub fn singular_values<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::singular_values::singular_value_error};
+/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::singular_value_error};
 ///
 /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?;
 /// let minimizer = ufm.minimizer()?;

@@ -1,10 +1,10 @@
 //! The closed forms: where the last layers must end.
 
-mod directions;
-pub mod geometry;
-pub mod label_spectrum;
-pub mod limits;
-pub mod minimizer;
-mod secular;
-pub mod shrinkage;
-pub mod spectrum;
+mod minimizer;
+pub mod scalar;
+mod spectrum;
+
+pub use minimizer::{Direction, Fate, Geometry, Goal, Gram, GroupFate, Minimizer, Tie, critical_imbalance_ratio};
+pub use spectrum::{
+    LabelSpectrum, Level, Spectrum, centered_label_matrix, explicit_singular_values, interlacing_bounds,
+};

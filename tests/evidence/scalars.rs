@@ -1,6 +1,6 @@
 //! Lemma A.2 in both forms: the root lies between the neighbors of the answer, and the threshold is on the right side.
 
-use neural_collapse::theory::shrinkage::{
+use neural_collapse::theory::scalar::{
     ScalarMinimizer, Shrinkage, scalar_minimizer, scalar_threshold, shrinkage, shrinkage_threshold,
 };
 use rand::{Rng, RngExt};

@@ -4,7 +4,7 @@ use neural_collapse::{
     ClassCounts,
     faer::{Mat, MatRef},
     linalg::dense_svd,
-    theory::{label_spectrum::LabelSpectrum, spectrum::centered_label_matrix},
+    theory::{LabelSpectrum, centered_label_matrix},
 };
 use num_bigint::{BigInt, Sign};
 use rand::{Rng, RngExt, rngs::Xoshiro256PlusPlus};

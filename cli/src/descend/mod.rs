@@ -23,14 +23,11 @@ use kuva::{
 };
 use neural_collapse::{
     Parameters, Point, PointRef, Ufm,
+    critical::{Ending, ending},
     descent::{Descent, Method, Record, Run, StepSize, Stop, Variables},
-    metrics::{
-        collapse::{Collapse, collapse},
-        distance::distance,
-        landscape::{Ending, ending},
-    },
+    metrics::{Collapse, collapse, distance},
     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
-    theory::minimizer::Minimizer,
+    theory::Minimizer,
 };
 use serde_json::json;
 

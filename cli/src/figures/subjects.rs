@@ -5,14 +5,9 @@ use std::ops::ControlFlow;
 use neural_collapse::{
     ClassCounts, Error, Layer, Point, Ufm,
     descent::Descent,
-    metrics::collapse::collapse,
+    metrics::collapse,
     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
-    theory::{
-        geometry::Gram,
-        label_spectrum::{LabelSpectrum, interlacing_bounds},
-        limits::critical_imbalance_ratio,
-        minimizer::Minimizer,
-    },
+    theory::{Gram, LabelSpectrum, Minimizer, critical_imbalance_ratio, interlacing_bounds},
 };
 
 use super::panel::Panel;
@@ -179,7 +174,7 @@ pub(crate) fn trajectories() -> Result<Vec<Panel>, Error> {
             metrics.push((step, measured?));
         }
         for (name, of) in [
-            ("NC1", (|all| all.nc1) as fn(&neural_collapse::metrics::collapse::Collapse) -> Option<f64>),
+            ("NC1", (|all| all.nc1) as fn(&neural_collapse::metrics::Collapse) -> Option<f64>),
             ("NC2 classifiers", |all| all.nc2_classifier),
             ("NC2 class means", |all| all.nc2_features),
             ("NC3", |all| all.nc3),

@@ -8,14 +8,10 @@ use neural_collapse::{
     faer::{Col, Mat, Scale},
     linalg::dense_svd,
     metrics::{
-        collapse::{Collapse, network_collapse},
-        distance::distance,
-        features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
-        frames::{FrameDistances, frame_distances, self_duality},
-        nearest_center::{NearestCenter, minimizer_disagreement},
-        variability::Nc1Convention,
+        Collapse, FeatureAccumulator, FeatureStatistics, FrameDistances, Nc1Convention, NearestCenter,
+        ScatterAccumulator, distance, frame_distances, minimizer_disagreement, network_collapse, self_duality,
     },
-    theory::minimizer::Minimizer,
+    theory::Minimizer,
 };
 
 use super::{

@@ -1,6 +1,6 @@
 //! A measurement as a table for people, and as JSON for scripts.
 
-use neural_collapse::{ClassCounts, metrics::frames::FrameDistances, theory::minimizer::GroupFate};
+use neural_collapse::{ClassCounts, metrics::FrameDistances, theory::GroupFate};
 use serde_json::{Value, json};
 
 use super::measurement::{Classes, Measurement};

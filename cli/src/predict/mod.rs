@@ -5,10 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use neural_collapse::{
     ClassCounts, Error,
-    theory::{
-        limits::Goal,
-        minimizer::{Direction, Fate, GroupFate, Minimizer, Tie},
-    },
+    theory::{Direction, Fate, Goal, GroupFate, Minimizer, Tie},
 };
 use serde_json::json;
 

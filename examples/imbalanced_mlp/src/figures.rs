@@ -15,10 +15,7 @@ use kuva::{
 use neural_collapse::{
     faer::{Mat, MatRef, Scale},
     linalg::dense_svd,
-    theory::{
-        geometry::Gram,
-        minimizer::{Direction, Minimizer},
-    },
+    theory::{Direction, Gram, Minimizer},
 };
 
 use crate::{

@@ -4,11 +4,8 @@ use anyhow::Result;
 use neural_collapse::{
     Error,
     faer::{Mat, MatRef},
-    metrics::{
-        collapse::{Collapse, network_collapse},
-        features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
-    },
-    theory::minimizer::Minimizer,
+    metrics::{Collapse, FeatureAccumulator, FeatureStatistics, ScatterAccumulator, network_collapse},
+    theory::Minimizer,
 };
 
 /// Samples whose features are turned into outputs at a time.

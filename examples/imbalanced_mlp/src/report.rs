@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use neural_collapse::theory::minimizer::Minimizer;
+use neural_collapse::theory::Minimizer;
 
 use crate::{configuration::Configuration, data::TrainingSet, history::Row, measure::Measurement};
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use neural_collapse::theory::minimizer::Minimizer;
+use neural_collapse::theory::Minimizer;
 
 use crate::{
     checkpoint,

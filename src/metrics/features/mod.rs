@@ -56,7 +56,7 @@ impl FeatureStatistics {
         self.means.as_ref()
     }
 
-    /// Class means less the mean h_G of all features, d × K, as the metrics of [`frames`](super::frames) have them.
+    /// Class means less the mean h_G of all features, d × K, as [`frame_distances`](super::frame_distances) has them.
     ///
     /// # Errors
     ///

@@ -14,8 +14,8 @@
 use faer::{Col, ColMut, Mat, MatRef, prelude::ReborrowMut};
 
 use super::{
+    level::Level,
     secular::{self, Root},
-    spectrum::Level,
 };
 use crate::{
     classes::{ClassCounts, Group},
@@ -48,7 +48,7 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{ClassCounts, theory::label_spectrum::LabelSpectrum};
+/// use neural_collapse::{ClassCounts, theory::LabelSpectrum};
 ///
 /// let spectrum = LabelSpectrum::centered(&ClassCounts::paper_emnist_letters());
 /// let levels: Vec<_> = spectrum.levels().map(|level| (level.multiplicity, (level.value * 1e4).round() / 1e4)).collect();

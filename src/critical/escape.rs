@@ -59,7 +59,7 @@ const NEGATIVE: f64 = -1e-6;
 /// Zero is a critical point of every model without a bias. With one layer a descent can go on from there:
 ///
 /// ```
-/// use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, metrics::escape::escape};
+/// use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, critical::escape};
 ///
 /// let ufm = Ufm::bias_free(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?;
 /// let mut point = Parameters::zeros(&ufm)?.into();

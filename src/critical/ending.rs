@@ -3,11 +3,11 @@
 use std::fmt;
 
 use crate::{
+    critical::escape,
     descent::{Run, Stop},
     error::Error,
-    metrics::escape::escape,
     point::PointRef,
-    theory::minimizer::{Fate, Minimizer},
+    theory::{Fate, Minimizer},
 };
 
 /// How the directions of a point differ from those of the minimizer.
@@ -80,7 +80,7 @@ const MINIMUM: f64 = 1e-8;
 /// use neural_collapse::{
 ///     ClassCounts, Layer, Parameters, Ufm,
 ///     descent::Descent,
-///     metrics::landscape::{Ending, ending},
+///     critical::{Ending, ending},
 ///     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
 /// };
 ///

@@ -20,11 +20,8 @@ use std::sync::Arc;
 use faer::Mat;
 use qd::Quad;
 
-use super::{
-    label_spectrum::Side,
-    minimizer::{Direction, Minimizer, Tie},
-};
-use crate::{classes::ClassCounts, error::Error, linalg::wide::power_of_two};
+use super::{Direction, Minimizer, Tie};
+use crate::{classes::ClassCounts, error::Error, linalg::wide::power_of_two, theory::spectrum::Side};
 
 /// The geometry of the minimizer: norms, angles and logits of any two classes, whatever their number.
 ///

@@ -1,15 +1,13 @@
 //! The inverse question: the largest decays that a network can be trained with, if it is to keep so much, and the
 //! imbalance from which on minority classes collapse.
 
-use super::{
-    minimizer::{Direction, Minimizer},
-    shrinkage::critical_q,
-};
+use super::{Direction, Minimizer};
 use crate::{
     classes::ClassCounts,
     error::{Error, check_positive},
     linalg::wide::Wide,
     model::{Layer, Ufm},
+    theory::scalar::critical_q,
 };
 
 /// From a threshold to where it has been passed without doubt.
@@ -47,7 +45,7 @@ impl Minimizer {
     /// # Example
     ///
     /// ```
-    /// use neural_collapse::{ClassCounts, Layer, Ufm, theory::limits::Goal};
+    /// use neural_collapse::{ClassCounts, Layer, Ufm, theory::Goal};
     ///
     /// // Bias-free and L = 1: a class of n samples collapses from λ_1 λ_H = n/N² on.
     /// let ufm = Ufm::bias_free("80,20".parse::<ClassCounts>()?, [Layer::new(4, 1e-3)], 1e-3)?;
@@ -218,7 +216,7 @@ impl Minimizer {
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{ClassCounts, Layer, Ufm, theory::limits::critical_imbalance_ratio};
+/// use neural_collapse::{ClassCounts, Layer, Ufm, theory::critical_imbalance_ratio};
 ///
 /// let layers = [Layer::new(64, 5e-3)];
 /// let ratio = critical_imbalance_ratio(5, 5, 1000, &layers, 1e-4)?;

@@ -3,13 +3,13 @@
 
 use qd::Quad;
 
-use super::{
-    shrinkage::{Shrinkage, critical_q, smaller_root},
-    spectrum::{Level, Spectrum},
-};
 use crate::{
     linalg::wide::{Wide, power_of_two},
     model::Ufm,
+    theory::{
+        Level, Spectrum,
+        scalar::{Shrinkage, critical_q, smaller_root},
+    },
 };
 
 /// What becomes of a direction, a singular value of the target, at the minimizer.
@@ -57,7 +57,7 @@ pub struct Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tie {
-    /// The direction at this index of [`directions`](super::minimizer::Minimizer::directions) is at the threshold q =
+    /// The direction at this index of [`directions`](super::Minimizer::directions) is at the threshold q =
     /// q_L (L ≥ 2): keeping it, as the numbers here do, and giving it up cost the same.
     Threshold {
         /// The index of the direction.

@@ -12,11 +12,15 @@
 use faer::{Col, ColRef, Mat, MatRef, Scale};
 use rand::Rng;
 
-pub use super::directions::{Direction, Fate, Tie};
-use super::{
-    directions::{Directions, ScalarProblem},
-    label_spectrum::LabelSpectrum,
-    spectrum::Spectrum,
+mod directions;
+mod geometry;
+mod limits;
+
+use self::directions::{Directions, ScalarProblem};
+pub use self::{
+    directions::{Direction, Fate, Tie},
+    geometry::{Geometry, Gram},
+    limits::{Goal, critical_imbalance_ratio},
 };
 use crate::{
     classes::Group,
@@ -24,6 +28,7 @@ use crate::{
     linalg::{memory::try_zeros, orthonormal::random_orthonormal, wide::Wide},
     model::Ufm,
     parameters::Parameters,
+    theory::{Spectrum, spectrum::LabelSpectrum},
 };
 
 /// What becomes of the classifiers of a group of classes of equal counts.
@@ -56,7 +61,7 @@ pub enum GroupFate {
 /// Which minority classes collapse, and how far are the others from it?
 ///
 /// ```
-/// use neural_collapse::{ClassCounts, Layer, Ufm, theory::minimizer::Fate};
+/// use neural_collapse::{ClassCounts, Layer, Ufm, theory::Fate};
 ///
 /// // Bias-free and L = 1: a class collapses from n_k <= N² λ_1 λ_H on, here from 45 samples on.
 /// let ufm = Ufm::bias_free("1000x2,45,10".parse::<ClassCounts>()?, [Layer::new(64, 1e-3)], 0.012)?;

@@ -5,26 +5,21 @@
 use faer::{Mat, MatRef};
 use qd::Quad;
 
-use super::label_spectrum::LabelSpectrum;
+mod labels;
+mod level;
+mod secular;
+
+pub(crate) use self::labels::Side;
+pub use self::{
+    labels::{LabelSpectrum, explicit_singular_values, interlacing_bounds},
+    level::Level,
+};
 use crate::{
     classes::ClassCounts,
     error::Error,
     linalg::{Svd, dense_svd, memory::try_zeros},
     model::Ufm,
 };
-
-/// A singular value and how often it occurs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Level {
-    /// The singular value σ.
-    pub value: f64,
-    /// The number of equal singular values in this level.
-    pub multiplicity: usize,
-    /// The group of classes of equal counts that the vectors of this level tell apart, from 0 by falling count; none
-    /// for the levels between groups and for the zero of the centered label matrix.
-    pub group: Option<usize>,
-}
 
 /// The singular value decomposition of the target of a model.
 ///

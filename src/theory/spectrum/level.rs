@@ -1,0 +1,14 @@
+//! A singular value and how often it occurs.
+
+/// A singular value and how often it occurs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Level {
+    /// The singular value σ.
+    pub value: f64,
+    /// The number of equal singular values in this level.
+    pub multiplicity: usize,
+    /// The group of classes of equal counts that the vectors of this level tell apart, from 0 by falling count; none
+    /// for the levels between groups and for the zero of the centered label matrix.
+    pub group: Option<usize>,
+}
