@@ -5,11 +5,14 @@
 //! is given by the caller.
 
 mod adam;
+mod entrywise;
 mod kernel;
+mod layers;
 mod lbfgs;
 mod method;
 mod momentum;
-mod panel;
+mod pass;
+mod plan;
 mod variables;
 mod walk;
 

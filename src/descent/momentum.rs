@@ -2,9 +2,9 @@
 
 use super::{
     Method, StepSize,
+    entrywise::Carry,
     kernel::Kernel,
     method::Momentum,
-    panel::Carry,
     variables::Scales,
     walk::{ROUNDING, Walk},
 };
@@ -69,13 +69,8 @@ impl<'a> MomentumWalk<'a> {
 
     /// Takes the gradient, and makes the next point with the current step size.
     fn advance(&mut self) {
-        let look = self.kernel.advance(
-            &self.scales,
-            (self.carry, self.step_size),
-            &self.point,
-            &self.previous,
-            &mut self.next,
-        );
+        let look =
+            self.kernel.advance(&self.scales, self.carry, self.step_size, &self.point, &self.previous, &mut self.next);
         (self.base, self.gradient_square, self.slope) = (look.objective, look.gradient_square, look.slope);
     }
 
@@ -155,7 +150,7 @@ impl Walk for MomentumWalk<'_> {
 
     fn measure(&mut self, point: &Parameters) -> (f64, f64) {
         let rest = Carry { momentum: 0.0, ahead: self.method.looks_ahead() };
-        let look = self.kernel.advance(&self.scales, (rest, 0.0), point, point, &mut self.next);
+        let look = self.kernel.advance(&self.scales, rest, 0.0, point, point, &mut self.next);
         (look.objective, look.gradient_square.sqrt())
     }
 

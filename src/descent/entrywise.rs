@@ -33,6 +33,16 @@ impl Carry {
     }
 }
 
+/// A step in one block of the variables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) carry: Carry,
+    /// λ of the block.
+    pub(crate) decay: f64,
+    /// η in plain variables: that of the descent over λ where its variables are balanced.
+    pub(crate) rate: f64,
+}
+
 /// What a step sums up on its way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sums {
@@ -68,15 +78,15 @@ pub(crate) fn look_ahead(
     }
 }
 
-/// With y the point where the gradient is taken and g = `next` + `decay` y, `next` = x + β (x - p) - `rate` g.
+/// With y the point where the gradient is taken and g = `next` + λ y, `next` = x + β (x - p) - η g.
 pub(crate) fn advance(
     arch: Arch,
-    carry: Carry,
-    (decay, rate): (f64, f64),
+    step: Step,
     point: MatRef<'_, f64>,
     previous: MatRef<'_, f64>,
     mut next: MatMut<'_, f64>,
 ) -> Sums {
+    let Step { carry, decay, rate } = step;
     let mut sums = Sums::default();
     for j in 0..point.ncols() {
         let (point, next) = (slice(point.col(j)), slice_mut(next.rb_mut().col_mut(j)));
@@ -92,8 +102,7 @@ pub(crate) fn advance(
 /// [`advance`] for a block of any size.
 pub(crate) fn advance_on_all_cores(
     arch: Arch,
-    carry: Carry,
-    factors: (f64, f64),
+    step: Step,
     point: MatRef<'_, f64>,
     previous: MatRef<'_, f64>,
     next: MatMut<'_, f64>,
@@ -107,7 +116,7 @@ pub(crate) fn advance_on_all_cores(
         work.push((sums, point.subcols(start, count), previous.subcols(start, count), own));
         rest = others;
     }
-    for_each(work, |(sums, point, previous, next)| *sums = advance(arch, carry, factors, point, previous, next));
+    for_each(work, |(sums, point, previous, next)| *sums = advance(arch, step, point, previous, next));
     sums.into_iter().fold(Sums::default(), |total, (sums, _)| total.plus(sums))
 }
 
