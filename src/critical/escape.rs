@@ -177,8 +177,7 @@ impl<'a> Core<'a> {
 
     /// τ = (z² λ_H λ_1 ··· λ_L)^{1/(L+1)}, the level of a direction of prediction z.
     fn level(&self, prediction: f64) -> f64 {
-        let decays = self.ufm.decay_product();
-        decays.times(Wide::new(prediction).power(2)).root(self.ufm.depth() + 1).to_f64()
+        self.ufm.decays().level(Wide::new(prediction).power(2)).to_f64()
     }
 
     /// The singular vectors of what is left beside the directions that are there.

@@ -73,9 +73,7 @@ impl Scales {
 /// the curvature is about e in variables where b is not scaled, and 1/2 where b is scaled by 1/√e; then the curvature
 /// across it, 1/e, is that of the other blocks. q_0 is e of the largest class to first order.
 fn bias_scale(ufm: &Ufm) -> f64 {
-    let (samples, depth) = (Wide::new(ufm.samples() as f64), ufm.depth());
-    let largest = Wide::new(ufm.targets().largest_square()).power(depth);
-    let q = samples.times(ufm.decay_product().over(largest).root(depth + 1));
+    let q = ufm.decays().q(Wide::new(ufm.targets().largest_square()));
     Wide::ONE.over(q).to_f64().max(1.0)
 }
 

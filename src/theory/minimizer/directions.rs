@@ -5,7 +5,7 @@ use qd::Quad;
 
 use crate::{
     linalg::wide::{Wide, power_of_two},
-    model::Ufm,
+    model::{Decays, Ufm},
     theory::{
         Level, Spectrum,
         scalar::{Shrinkage, critical_q, smaller_root},
@@ -81,33 +81,20 @@ pub(super) struct Directions {
     pub(super) rank: usize,
 }
 
-/// q is computed with at most this many epsilons of relative error (see [`ScalarProblem::q`]): a tie within them is a
+/// q is computed with at most this many epsilons of relative error (see [`Decays::q`]): a tie within them is a
 /// tie.
 const Q_ERROR: f64 = 8.0 * f64::EPSILON;
 
 /// The scalar problems of a model, up to the singular value.
 pub(super) struct ScalarProblem {
-    /// N^(L+1) λ_H λ_1 ··· λ_L.
-    scaled_decays: Wide,
-    /// λ_H λ_1 ··· λ_L.
-    decays: Wide,
+    decays: Decays,
     depth: usize,
     threshold: f64,
 }
 
 impl ScalarProblem {
     pub(super) fn new(ufm: &Ufm) -> Self {
-        let (decays, depth) = (ufm.decay_product(), ufm.depth());
-        let samples = Wide::new(ufm.samples() as f64).power(depth + 1);
-        Self { scaled_decays: samples.times(decays), decays, depth, threshold: critical_q(depth) }
-    }
-
-    /// q = (N^(L+1) λ_H λ_1 ··· λ_L / σ^(2L))^(1/(L+1)).
-    ///
-    /// At most 3 (L+1) rounding errors (half an epsilon each) under the root, which divides them by L+1, and 4 in it;
-    /// an error of σ² of one epsilon counts less than twice.
-    fn q(&self, square: Wide) -> f64 {
-        self.scaled_decays.over(square.power(self.depth)).root(self.depth + 1).to_f64()
+        Self { decays: ufm.decays(), depth: ufm.depth(), threshold: critical_q(ufm.depth()) }
     }
 
     /// q is known to lie between `least` and `most`, up to its own rounding.
@@ -128,9 +115,10 @@ impl ScalarProblem {
         if level.value == 0.0 {
             return (0.0, Shrinkage::Complete);
         }
-        let of = |value: f64| if value > 0.0 { self.q(Wide::new(value).power(2)) } else { f64::INFINITY };
+        let of =
+            |value: f64| if value > 0.0 { self.decays.q(Wide::new(value).power(2)).to_f64() } else { f64::INFINITY };
         let q = match spectrum {
-            Spectrum::Labels(_) => self.q(Wide::new(square)),
+            Spectrum::Labels(_) => self.decays.q(Wide::new(square)).to_f64(),
             Spectrum::Dense(_) => of(level.value),
         };
         let error = spectrum.rounding();
@@ -141,7 +129,7 @@ impl ScalarProblem {
     /// A direction that is kept.
     fn kept(&self, ufm: &Ufm, level: Level, prediction: f64, e: f64, critical_scale: f64) -> Direction {
         let Level { value: target, multiplicity, group } = level;
-        let root = self.root_of_level(prediction);
+        let root = self.decays.level_root(Wide::new(prediction).power(2));
         // √τ over √λ: roots before the quotient, whose square could leave the range of f64.
         let over_root = |decay: f64| root.over(Wide::new(decay.sqrt())).to_f64();
         let feature = over_root(ufm.feature_decay());
@@ -159,18 +147,9 @@ impl ScalarProblem {
         }
     }
 
-    /// What a single decay would have to be for q = q_L, by its definition: the scale of all decays together can be
-    /// beyond the range of f64 where this one is not.
+    /// What a single decay would have to be for q = q_L.
     pub(super) fn critical_decay(&self, target: f64, decay: f64) -> f64 {
-        let threshold = Wide::new(self.threshold).power(self.depth + 1);
-        let over = Wide::new(target).power(2 * self.depth).over(self.scaled_decays);
-        threshold.times(over).times(Wide::new(decay)).to_f64()
-    }
-
-    /// √τ = (z² λ_H λ_1 ··· λ_L)^(1/(2(L+1))).
-    fn root_of_level(&self, prediction: f64) -> Wide {
-        let z = Wide::new(prediction);
-        z.times(z).times(self.decays).root(2 * (self.depth + 1))
+        self.decays.decay_for(self.threshold, target, decay)
     }
 }
 

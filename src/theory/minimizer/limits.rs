@@ -253,8 +253,7 @@ pub fn critical_imbalance_ratio(
     let power = depth as f64 / (depth as f64 + 1.0);
     let (majority, minority) = (majority as f64, minority as f64);
     // q/q_L = constant (majority + minority/ρ) ρ^(L/(L+1))
-    let constant =
-        Wide::new(count).times(ufm.decay_product()).root(depth + 1).over(Wide::new(critical_q(depth))).to_f64();
+    let constant = ufm.decays().level(Wide::new(count)).over(Wide::new(critical_q(depth))).to_f64();
     let collapsed = |ratio: f64| constant * (majority + minority / ratio) * ratio.powf(power) >= 1.0;
     // N falls with ρ at first: q is least at ρ = minority/(L majority), and rises from there on.
     let least = (minority / (depth as f64 * majority)).max(1.0);

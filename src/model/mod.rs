@@ -1,5 +1,8 @@
 //! The unconstrained features model: class counts, layers and decays, validated once.
 
+mod decays;
+
+pub(crate) use self::decays::Decays;
 use crate::{
     classes::ClassCounts,
     error::{Block, Error},
@@ -183,16 +186,15 @@ impl Ufm {
         Self { targets: self.targets.clone(), layers, ..*self }
     }
 
-    /// The product of all decays, λ_H λ_1 ··· λ_L.
-    pub(crate) fn decay_product(&self) -> Wide {
-        self.layers.iter().fold(Wide::new(self.feature_decay), |product, layer| product.times(Wide::new(layer.decay)))
+    /// The decays together.
+    pub(crate) fn decays(&self) -> Decays {
+        Decays::new(self)
     }
 
-    /// √τ, τ = (λ_H λ_1 ··· λ_L σ²)^(1/(L+1)): the singular value in every block, in balanced variables, of a direction
-    /// of the largest target that does not shrink; σ² = n_max for labels.
+    /// √τ of a direction of the largest target that does not shrink, its singular value in every block in balanced
+    /// variables; σ² = n_max for labels.
     pub(crate) fn balanced_level_root(&self) -> f64 {
-        let largest = Wide::new(self.targets.largest_square());
-        self.decay_product().times(largest).root(2 * (self.depth() + 1)).to_f64()
+        self.decays().level_root(Wide::new(self.targets.largest_square())).to_f64()
     }
 }
 
