@@ -1,6 +1,9 @@
 //! What a framework minimizes, in the units of this crate.
 
-use crate::error::{Error, check_not_negative};
+use crate::{
+    error::{Error, check_not_negative},
+    names::named,
+};
 
 /// How a training loss scales the squared error ‖residual‖², summed over K outputs and N samples.
 ///
@@ -55,6 +58,9 @@ pub struct TrainingConvention {
     loss: LossConvention,
     features: FeatureConvention,
 }
+
+named!(LossConvention, "loss convention": Mean = "mean", HalfMean = "half-mean", Sum = "sum", HalfSum = "half-sum");
+named!(FeatureConvention, "feature convention": Total = "total", Mean = "mean");
 
 impl LossConvention {
     /// α, for this many outputs K.

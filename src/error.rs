@@ -168,6 +168,15 @@ pub enum Error {
         /// Its samples in the second.
         second: u64,
     },
+    /// A word is not the name of any of the choices.
+    UnknownName {
+        /// What is chosen.
+        what: &'static str,
+        /// The word.
+        word: String,
+        /// The names that are accepted.
+        accepted: &'static [&'static str],
+    },
     /// An array would need more memory than the machine can address or is willing to give.
     TooLarge {
         /// What the array is.
@@ -260,6 +269,9 @@ impl fmt::Display for Error {
                 "class {class} (counted from 0) has {first} samples in the first pass and {second} in the second, \
                  accepted are the same samples twice"
             ),
+            Self::UnknownName { what, word, accepted } => {
+                write!(f, "{what}: {word:?} given, accepted: {}", accepted.join(", "))
+            }
             Self::TooLarge { what, rows, cols } => {
                 write!(f, "{what}: {rows} x {cols} numbers do not fit in memory")
             }

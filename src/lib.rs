@@ -123,6 +123,7 @@ pub mod guarantees {}
 pub mod linalg;
 pub mod metrics;
 mod model;
+mod names;
 mod objective;
 mod parameters;
 mod point;

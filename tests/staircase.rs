@@ -7,8 +7,9 @@ use std::{
 };
 
 /// The rooms, from the top of the staircase: the files and folders of `src`.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "error",
+    "names",
     "linalg",
     "classes",
     "targets",

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::Args;
 use measurement::Measurement;
 use network::Network;
-use neural_collapse::TrainingConvention;
+use neural_collapse::{FeatureConvention, LossConvention, TrainingConvention};
 
 use crate::shared::{conventions, svg_file};
 
@@ -59,11 +59,11 @@ pub(crate) struct Flags {
     #[arg(long, allow_hyphen_values = true)]
     feature_decay: f64,
     /// How the loss scales the squared error
-    #[arg(long, value_enum)]
-    loss_convention: conventions::Loss,
+    #[arg(long, value_parser = conventions::losses())]
+    loss_convention: LossConvention,
     /// How the loss scales the penalty of the features
-    #[arg(long, value_enum)]
-    feature_convention: conventions::Features,
+    #[arg(long, value_parser = conventions::features())]
+    feature_convention: FeatureConvention,
     /// Number of linear layers L, where their product is given [default: the number of weights or of decays]
     #[arg(long)]
     layers: Option<usize>,
@@ -80,7 +80,7 @@ pub(crate) struct Flags {
 
 impl Flags {
     fn convention(&self) -> TrainingConvention {
-        conventions::convention(self.loss_convention, self.feature_convention)
+        TrainingConvention::new(self.loss_convention, self.feature_convention)
     }
 }
 

@@ -6,9 +6,9 @@ use std::{
 };
 
 use clap::Args;
-use neural_collapse::{ClassCounts, Error, Layer, TrainingConvention, Ufm};
+use neural_collapse::{ClassCounts, Error, FeatureConvention, Layer, LossConvention, TrainingConvention, Ufm};
 
-use super::conventions::{Features, Loss, MOST_LAYERS, convention, explained};
+use super::conventions::{MOST_LAYERS, explained, features, losses};
 
 /// A model on the command line.
 #[derive(Args)]
@@ -28,11 +28,11 @@ pub(crate) struct ModelFlags {
     #[arg(long, allow_hyphen_values = true)]
     feature_decay: f64,
     /// How the loss that the decays belong to scales the squared error; the objective shown is that of the theory
-    #[arg(long, value_enum, default_value = "half-sum")]
-    loss_convention: Loss,
+    #[arg(long, value_parser = losses(), default_value = "half-sum")]
+    loss_convention: LossConvention,
     /// How that loss scales the penalty of the features
-    #[arg(long, value_enum, default_value = "total")]
-    feature_convention: Features,
+    #[arg(long, value_parser = features(), default_value = "total")]
+    feature_convention: FeatureConvention,
     /// No bias
     #[arg(long)]
     no_bias: bool,
@@ -54,7 +54,8 @@ impl ModelFlags {
     /// The model, or a message that names the flag.
     pub(crate) fn ufm(&self) -> Result<Ufm, String> {
         let counts = class_counts(&self.counts)?;
-        let (convention, classes) = (convention(self.loss_convention, self.feature_convention), counts.classes());
+        let convention = TrainingConvention::new(self.loss_convention, self.feature_convention);
+        let classes = counts.classes();
         let layers = layers(self, convention, classes)?;
         let feature_decay = convention
             .feature_decay(self.feature_decay, classes, counts.samples())
