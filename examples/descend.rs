@@ -6,6 +6,8 @@
 
 #[path = "shared/conventions.rs"]
 mod conventions;
+#[path = "shared/counts/mod.rs"]
+mod counts;
 #[path = "shared/model_flags.rs"]
 mod model_flags;
 #[path = "shared/svg_file.rs"]

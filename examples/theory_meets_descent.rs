@@ -49,11 +49,11 @@ fn main() -> ExitCode {
     match compare(&Flags::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("error: a relative gap is not below {PROMISED_GAP:e}");
+            complain(&format!("a relative gap is not below {PROMISED_GAP:e}"));
             ExitCode::FAILURE
         }
         Err(message) => {
-            eprintln!("error: {message}");
+            complain(&message);
             ExitCode::from(2)
         }
     }
@@ -144,4 +144,9 @@ fn println(line: &str) -> Result<(), String> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         written => written.map_err(|error| format!("standard output: {error}")),
     }
+}
+
+/// Says what is wrong; where standard error is full or closed, the exit status alone does.
+fn complain(message: &str) {
+    writeln!(io::stderr(), "error: {message}").unwrap_or_default();
 }
