@@ -46,17 +46,14 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    match compare(&Flags::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            complain(&format!("a relative gap is not below {PROMISED_GAP:e}"));
-            ExitCode::FAILURE
-        }
-        Err(message) => {
-            complain(&message);
-            ExitCode::from(2)
-        }
-    }
+    let (message, status) = match compare(&Flags::parse()) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => (format!("a relative gap is not below {PROMISED_GAP:e}"), 1),
+        Err(message) => (message, 2),
+    };
+    // Where standard error is full or closed, the exit status alone tells.
+    writeln!(io::stderr(), "error: {message}").unwrap_or_default();
+    ExitCode::from(status)
 }
 
 /// Runs every model, and says whether all of them kept the promise.
@@ -144,9 +141,4 @@ fn println(line: &str) -> Result<(), String> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         written => written.map_err(|error| format!("standard output: {error}")),
     }
-}
-
-/// Says what is wrong; where standard error is full or closed, the exit status alone does.
-fn complain(message: &str) {
-    writeln!(io::stderr(), "error: {message}").unwrap_or_default();
 }

@@ -28,15 +28,14 @@ const PICKLE: &str = "a Python pickle: write text with json.dump(list(counts), F
 
 /// What is in a file, in a pipe or, for `-`, in standard input.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
-    if path.is_dir() {
-        return Err("this is a directory, a file is needed".into());
-    }
     let read = |reader: &mut dyn Read| {
         let mut bytes = Vec::new();
         reader.take(MOST_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
     };
     let bytes = if path == Path::new("-") {
         read(&mut io::stdin().lock())
+    } else if path.is_dir() {
+        return Err("this is a directory, a file is needed".into());
     } else {
         File::open(path).and_then(|mut file| read(&mut file))
     };

@@ -1,5 +1,6 @@
 //! Counts as a list: separated by commas, spaces or line ends, under one line of header or none.
 
+use csv::StringRecord;
 use neural_collapse::ClassCounts;
 
 use super::{
@@ -43,8 +44,8 @@ pub(crate) fn class_counts(text: &str) -> Result<ClassCounts, String> {
     let mut quoted = table::records(&quoted, b',');
     for (at, line) in lines {
         if line.contains('"') {
-            let (_, cells) = quoted.next().transpose().map_err(|why| format!("line {at}: {why}"))?.unwrap_or_default();
-            list.read_cells(at, cells.iter())?;
+            let cells = quoted.next().map_or_else(|| Ok(StringRecord::new()), |(_, cells)| cells);
+            list.read_cells(at, cells.map_err(|why| format!("line {at}: {why}"))?.iter())?;
         } else {
             list.read(at, line)?;
         }
@@ -84,7 +85,7 @@ impl List {
     }
 
     /// Reads a line of cells in quotes, of which an empty one may be the last.
-    fn read_cells<'a>(&mut self, at: usize, cells: impl DoubleEndedIterator<Item = &'a str>) -> Result<(), String> {
+    fn read_cells<'a>(&mut self, at: usize, cells: impl Iterator<Item = &'a str>) -> Result<(), String> {
         let before = self.entries.len();
         let mut cells = cells.peekable();
         while let Some(cell) = cells.next() {

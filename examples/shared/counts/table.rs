@@ -13,30 +13,27 @@ const MOST_NAMES: usize = 20;
 
 /// The counts in a column, by its name in the first line or by its index from 0, in the order of the rows.
 pub(crate) fn class_counts(text: &str, column: &str) -> Result<ClassCounts, String> {
-    let mut rows = rows(text);
+    let mut rows = rows(text).peekable();
     let Some((above, first)) = rows.next().transpose()? else { return Err("there are no rows".into()) };
     let index = position(&first, column.trim())?;
     let is_header = is_name(&first[index]) || column.trim().parse::<usize>().is_err();
-    let mut counts = Counts::default();
+    match rows.peek() {
+        None if is_header => return Err(format!("line {above} is a header, and no counts follow")),
+        Some(Ok((_, second))) if !is_header => refuse_hidden_header(above, &first, second)?,
+        _ => {}
+    }
     let data = if is_header { None } else { Some(Ok((above, first.clone()))) };
-    let mut last = above;
+    let mut counts = Counts::default();
     for row in data.into_iter().chain(rows) {
         let (at, row) = row?;
         if row.len() != first.len() {
             return Err(format!("line {at} has {} cells, line {above} has {}", row.len(), first.len()));
         }
-        if !is_header && last == above && at != above {
-            refuse_hidden_header(above, &first, &row)?;
-        }
-        last = at;
         let count = count(&row[index]).map_err(|why| {
             let name = if at == above { "; if it is the name of the column, --counts-column takes it" } else { "" };
             format!("line {at}, column {index} (counted from 0): {why}{name}")
         })?;
         counts.push(count, 1);
-    }
-    if is_header && last == above {
-        return Err(format!("line {above} is a header, and no counts follow"));
     }
     counts.finish()
 }
@@ -64,8 +61,8 @@ fn refuse_hidden_header(above: usize, first: &StringRecord, second: &StringRecor
     let is_name_above_number = |(name, cell): (&str, &str)| is_name(name) && count(cell).is_ok();
     match first.iter().zip(second).find(|&pair| is_name_above_number(pair)) {
         Some((name, _)) => Err(format!(
-            "line {above} looks like a header, with {} above a number, and has a number in the column: give the name of the \
-             column, or change it",
+            "line {above} looks like a header, with {} above a number, and has a number in this column: rename the \
+             column, or, if line {above} is no header, put one above it",
             shown(name)
         )),
         None => Ok(()),
@@ -85,34 +82,35 @@ fn rows(text: &str) -> Box<dyn Iterator<Item = Result<(usize, StringRecord), Str
         return Box::new(lines().map(|(line, at)| Ok((at, line.split_ascii_whitespace().collect()))));
     }
     let delimiter = delimiter.and_then(|delimiter| u8::try_from(delimiter).ok()).unwrap_or(b',');
-    Box::new(records(text, delimiter).filter(|row| row.as_ref().is_err() || row.as_ref().is_ok_and(has_cells)))
-}
-
-fn has_cells((_, row): &(usize, StringRecord)) -> bool {
-    row.iter().any(|cell| !cell.is_empty())
+    let has_cells = |row: &StringRecord| row.iter().any(|cell| !cell.is_empty());
+    let rows = records(text, delimiter).filter(move |(_, row)| row.as_ref().map_or(true, has_cells));
+    Box::new(rows.map(|(line, row)| row.map(|row| (line, row)).map_err(|why| format!("line {line}: {why}"))))
 }
 
 /// The rows of a CSV, each with its line from 1.
-pub(crate) fn records(text: &str, delimiter: u8) -> impl Iterator<Item = Result<(usize, StringRecord), String>> {
+pub(crate) fn records(text: &str, delimiter: u8) -> impl Iterator<Item = (usize, Result<StringRecord, String>)> {
     let mut builder = ReaderBuilder::new();
     let mut reader = builder.delimiter(delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes());
     std::iter::from_fn(move || {
         let (start, line) = (reader.position().byte(), reader.position().line());
         let mut row = StringRecord::new();
-        match reader.read_record(&mut row) {
-            Ok(false) => return None,
-            Err(error) => return Some(Err(error.to_string())),
-            Ok(true) => {}
-        }
+        let read = reader.read_record(&mut row);
         // Empty lines are skipped before a row.
         let rest = usize::try_from(start).ok().and_then(|start| text.as_bytes().get(start..)).unwrap_or_default();
         let skipped = rest.iter().take_while(|&&byte| byte == b'\n').count();
         let line = usize::try_from(line).unwrap_or(usize::MAX).saturating_add(skipped);
-        if row.iter().any(|cell| cell.contains('\n')) {
-            return Some(Err(format!("line {line} has a cell in quotes that does not end there: is a quote missing?")));
-        }
-        row.trim();
-        Some(Ok((line, row)))
+        let row = match read {
+            Ok(false) => return None,
+            Err(error) => Err(error.to_string()),
+            Ok(true) if row.iter().any(|cell| cell.contains('\n')) => {
+                Err("a cell in quotes does not end on this line: is a quote missing?".into())
+            }
+            Ok(true) => {
+                row.trim();
+                Ok(row)
+            }
+        };
+        Some((line, row))
     })
 }
 
