@@ -298,7 +298,7 @@ fn read(bytes: &[u8], column: Option<&str>) -> Result<ClassCounts, String> {
 
 #[test]
 fn reads_what_is_exact_and_unambiguous() {
-    for &(bytes, column, expected) in [LISTS, JSON, TABLES].concat().iter() {
+    for (bytes, column, expected) in [LISTS, JSON, TABLES].concat() {
         let name = String::from_utf8_lossy(bytes);
         let counts = read(bytes, column).unwrap_or_else(|why| panic!("{name:?} {column:?}: {why}"));
         assert_eq!(counts, expected.parse().unwrap(), "{name:?} {column:?}");
@@ -406,11 +406,13 @@ fn the_flag_refuses_leading_zeros_too() {
 
 #[test]
 fn columns_are_asked_of_files_alone() {
-    for arguments in ["--counts 5,3 --counts-column 0", "--counts-column 0"] {
+    for (arguments, named) in
+        [("--counts 5,3 --counts-column 0", "--counts-column"), ("--counts-column 0", "--counts-file")]
+    {
         let output = program("predict", &format!("{arguments} {MODEL}")).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{message}");
-        assert!(message.contains("--counts-file"), "{message}");
+        assert!(message.starts_with("error: ") && message.contains(named), "{message}");
     }
 }
 
@@ -480,7 +482,6 @@ fn a_full_standard_error_leaves_the_exit_status() {
         let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = program(name, arguments).stderr(full()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{name}");
-        assert!(output.stdout.is_empty(), "{name}");
         let output = program(name, "--no-such-flag").stderr(full()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{name}");
     }
@@ -495,14 +496,14 @@ fn a_million_classes_are_a_normal_file() {
     let counts: Vec<u64> = (0..1_000_000).map(|k| 1 + (k * k) % 5000).collect();
     let expected = ClassCounts::new(counts.as_slice()).unwrap();
     let words: Vec<_> = counts.iter().map(u64::to_string).collect();
-    let quoted: String = words.iter().map(|word| format!("\"{word}\"\n")).collect();
-    let table: String = words.iter().enumerate().map(|(k, word)| format!("class {k},{word}\n")).collect();
+    let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    let table: Vec<_> = words.iter().enumerate().map(|(k, word)| format!("class {k},{word}")).collect();
     for (text, column) in [
         (words.join("\n"), None),
         (words.join(", "), None),
         (format!("[{}]", words.join(",")), None),
-        (quoted, None),
-        (table, Some("1")),
+        (quoted.join("\n"), None),
+        (table.join("\n"), Some("1")),
     ] {
         assert_eq!(read(text.as_bytes(), column).as_ref(), Ok(&expected), "{}", &text[..20]);
     }

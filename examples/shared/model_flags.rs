@@ -18,7 +18,13 @@ pub(crate) struct ModelFlags {
     /// The column of a table with the counts: its name in the first line, or its index from 0
     ///
     /// The table is CSV, separated by commas, semicolons or tabs, or has columns between spaces.
-    #[arg(long, allow_hyphen_values = true, value_name = "NAME|INDEX", requires = "counts_file")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "NAME|INDEX",
+        requires = "counts_file",
+        conflicts_with = "counts"
+    )]
     counts_column: Option<String>,
     /// Widths d_1,...,d_L: what each linear layer reads, the feature dimension first; one value serves all layers
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
@@ -75,7 +81,9 @@ impl ModelFlags {
 fn class_counts(counts: &Counts, column: Option<&str>) -> Result<ClassCounts, String> {
     match (&counts.counts, &counts.counts_file) {
         // Some editors begin a file with a byte-order mark, and a shell hands it on.
-        (Some(counts), _) => counts.trim_start_matches('\u{feff}').parse().map_err(|error: Error| format!("--counts: {error}")),
+        (Some(counts), _) => {
+            counts.trim_start_matches('\u{feff}').parse().map_err(|error: Error| format!("--counts: {error}"))
+        }
         (None, Some(path)) => counts::read(path, column),
         (None, None) => Err("one of --counts and --counts-file is needed".into()),
     }
