@@ -47,17 +47,14 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    match compare(&Flags::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            eprintln!("error: a relative gap is not below {PROMISED_GAP:e}");
-            ExitCode::FAILURE
-        }
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
-    }
+    let (message, status) = match compare(&Flags::parse()) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => (format!("a relative gap is not below {PROMISED_GAP:e}"), 1),
+        Err(message) => (message, 2),
+    };
+    // Where standard error is full or closed, the exit status alone tells.
+    writeln!(io::stderr(), "error: {message}").unwrap_or_default();
+    ExitCode::from(status)
 }
 
 /// Runs every model, and says whether all of them kept the promise.

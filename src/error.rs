@@ -46,7 +46,8 @@ pub enum Error {
         /// The first class at which the sum is too large, from 0.
         class: usize,
     },
-    /// A word of a list of class counts is neither `C` nor `CxM` with whole numbers `C >= 1`, `M >= 1`.
+    /// A word of a list of class counts is neither `C` nor `CxM` with whole numbers `C >= 1`, `M >= 1` in digits alone,
+    /// without leading zeros.
     MalformedCounts {
         /// The position of the word in the list, from 0.
         index: usize,
@@ -206,7 +207,8 @@ impl fmt::Display for Error {
             Self::MalformedCounts { index, word } => write!(
                 f,
                 "class counts: entry {index} (counted from 0) is {word:?}, accepted are C (a class of C samples) \
-                 and CxM (M classes of C samples each) with whole numbers C, M >= 1"
+                 and CxM (M classes of C samples each) with whole numbers C, M >= 1{}",
+                suspicion(word)
             ),
             Self::LabelOutOfRange { index, label, classes } => write!(
                 f,
@@ -281,6 +283,22 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What a word that is no count may be instead.
+fn suspicion(word: &str) -> &'static str {
+    let mut groups = word.split(|c: char| !c.is_ascii_digit());
+    let is_first = groups.next().is_some_and(|first| (1..=3).contains(&first.len()));
+    let rest: Vec<_> = groups.map(str::len).collect();
+    if word.split(['x', 'X']).any(|digits| digits.len() > 1 && digits.starts_with('0')) && !word.contains('.') {
+        ": a leading zero, is it the end of a number with a separator between thousands?"
+    } else if is_first && !rest.is_empty() && rest.iter().all(|&length| length == 3) {
+        ": is it one number with a separator between thousands? Write it without"
+    } else if word.parse::<f64>().is_ok_and(|number| number.is_finite() && number.fract() == 0.0 && number >= 1.0) {
+        ": write it in digits alone"
+    } else {
+        ""
+    }
+}
 
 /// Positive finite numbers, and no NaN.
 pub(crate) fn check_positive(argument: &'static str, value: f64) -> Result<(), Error> {

@@ -36,6 +36,15 @@ fn malformed_text_is_named() {
         (",5", 0, ""),
         ("5, 3,,", 2, ""),
         (" ,\n,", 0, ""),
+        ("005", 0, "005"),
+        ("00", 0, "00"),
+        ("1,005", 1, "005"),
+        ("1 005", 1, "005"),
+        ("05x3", 0, "05x3"),
+        ("5x03", 0, "5x03"),
+        ("1'005", 0, "1'005"),
+        ("1_005", 0, "1_005"),
+        ("3.5", 0, "3.5"),
     ] {
         let error = refused(text);
         assert_eq!(error, Error::MalformedCounts { index, word: word.into() });
@@ -47,6 +56,27 @@ fn malformed_text_is_named() {
     // More classes than any memory holds are refused before it is asked for.
     assert!(matches!(refused("1x9007199254740992"), Error::TooLarge { .. }));
     assert!(matches!(refused("1x18446744073709551615"), Error::TooLarge { .. }));
+}
+
+#[test]
+fn rejects_separators_between_thousands() {
+    for (text, index, word, hint) in [
+        ("1,005", 1, "005", "leading zero"),
+        ("5,1'234", 1, "1'234", "thousands"),
+        ("1\u{a0}234", 0, "1\u{a0}234", "thousands"),
+        ("1\u{202f}234 7", 0, "1\u{202f}234", "thousands"),
+        ("1\u{2009}005", 0, "1\u{2009}005", "thousands"),
+        ("1.234", 0, "1.234", "thousands"),
+        ("310.0", 0, "310.0", "digits alone"),
+        ("3e2", 0, "3e2", "digits alone"),
+    ] {
+        let error = refused(text);
+        assert_eq!(error, Error::MalformedCounts { index, word: word.into() });
+        assert!(error.to_string().contains(hint), "{error}");
+    }
+    // Several classes, as a flag has them.
+    assert_eq!("500,400,300".parse::<ClassCounts>().unwrap().counts(), [500, 400, 300]);
+    assert_eq!("1,234".parse::<ClassCounts>().unwrap().counts(), [1, 234]);
 }
 
 #[test]

@@ -10,10 +10,12 @@ fn every_promise_has_its_test() {
     let is_left_open = |line: &str| !line.is_empty() && line.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     assert!(!page.split_whitespace().any(|word| word.len() > 4 && word != "EVIDENCE" && is_left_open(word)));
     let sources = |file: &str| -> Vec<String> {
-        let (single, folder) = (root.join(format!("tests/{file}.rs")), root.join(format!("tests/{file}")));
-        if single.exists() {
+        // Of the library, or of the command.
+        let single = [format!("tests/{file}.rs"), format!("cli/tests/{file}.rs")].map(|file| root.join(file));
+        if let Some(single) = single.iter().find(|file| file.exists()) {
             return vec![fs::read_to_string(single).unwrap()];
         }
+        let folder = root.join(format!("tests/{file}"));
         let entries = fs::read_dir(&folder).unwrap_or_else(|_| panic!("there is no tests/{file}"));
         entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
     };

@@ -1,6 +1,7 @@
 //! What several subcommands do: flags of a model, numbers for people, figures on disk, the last words of a program.
 
 pub(crate) mod conventions;
+pub(crate) mod counts;
 pub(crate) mod model_flags;
 pub(crate) mod numbers;
 pub(crate) mod svg_file;

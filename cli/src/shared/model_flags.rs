@@ -1,20 +1,31 @@
 //! The flags that say which model: shared by the programs that take one.
 
-use std::{
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use clap::Args;
 use neural_collapse::{ClassCounts, Error, FeatureConvention, Layer, LossConvention, TrainingConvention, Ufm};
 
-use super::conventions::{MOST_LAYERS, explained, features, losses};
+use super::{
+    conventions::{MOST_LAYERS, explained, features, losses},
+    counts,
+};
 
 /// A model on the command line.
 #[derive(Args)]
 pub(crate) struct ModelFlags {
     #[command(flatten)]
     counts: Counts,
+    /// The column of a table with the counts: its name in the first line, or its index from 0
+    ///
+    /// The table is CSV, separated by commas, semicolons or tabs, or has columns between spaces.
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "NAME|INDEX",
+        requires = "counts_file",
+        conflicts_with = "counts"
+    )]
+    counts_column: Option<String>,
     /// Widths d_1,...,d_L: what each linear layer reads, the feature dimension first; one value serves all layers
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
     widths: Vec<usize>,
@@ -45,7 +56,11 @@ struct Counts {
     /// Samples of every class, for example 500,600x5,20: a class of 500, five of 600 and one of 20
     #[arg(long, allow_hyphen_values = true)]
     counts: Option<String>,
-    /// File with the samples of every class, separated by commas, spaces or line ends; - is standard input
+    /// File with the samples of every class, in the order of the classes; - is standard input
+    ///
+    /// Text with whole numbers separated by commas, spaces or line ends (500, 600x5, 310.0, 3.1e2), under one line of
+    /// header or none; or a JSON list, [500, 400]; or a column of a table, with --counts-column. Separators between
+    /// thousands, leading zeros and ids of classes are refused: docs/counts.md.
     #[arg(long, value_name = "PATH")]
     counts_file: Option<PathBuf>,
 }
@@ -53,7 +68,7 @@ struct Counts {
 impl ModelFlags {
     /// The model, or a message that names the flag.
     pub(crate) fn ufm(&self) -> Result<Ufm, String> {
-        let counts = class_counts(&self.counts)?;
+        let counts = class_counts(&self.counts, self.counts_column.as_deref())?;
         let convention = TrainingConvention::new(self.loss_convention, self.feature_convention);
         let classes = counts.classes();
         let layers = layers(self, convention, classes)?;
@@ -64,14 +79,15 @@ impl ModelFlags {
     }
 }
 
-fn class_counts(counts: &Counts) -> Result<ClassCounts, String> {
-    let (text, source) = match (&counts.counts, &counts.counts_file) {
-        (Some(counts), _) => (counts.clone(), "--counts".into()),
-        (None, Some(path)) => (read(path)?, format!("--counts-file {}", path.display())),
-        (None, None) => return Err("one of --counts and --counts-file is needed".into()),
-    };
-    // Some editors begin a file with a byte order mark.
-    text.trim_start_matches('\u{feff}').parse().map_err(|error: Error| format!("{source}: {error}"))
+fn class_counts(counts: &Counts, column: Option<&str>) -> Result<ClassCounts, String> {
+    match (&counts.counts, &counts.counts_file) {
+        // Some editors begin a file with a byte-order mark, and a shell hands it on.
+        (Some(counts), _) => {
+            counts.trim_start_matches('\u{feff}').parse().map_err(|error: Error| format!("--counts: {error}"))
+        }
+        (None, Some(path)) => counts::read(path, column),
+        (None, None) => Err("one of --counts and --counts-file is needed".into()),
+    }
 }
 
 fn layers(flags: &ModelFlags, convention: TrainingConvention, classes: usize) -> Result<Vec<Layer>, String> {
@@ -98,14 +114,4 @@ fn depth(flags: &ModelFlags) -> Result<usize, String> {
         }
     }
     Ok(depth)
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let result = if path == Path::new("-") {
-        io::stdin().read_to_string(&mut text).map(drop)
-    } else {
-        std::fs::read_to_string(path).map(|read| text = read)
-    };
-    result.map(|()| text).map_err(|error| format!("--counts-file {}: {error}", path.display()))
 }

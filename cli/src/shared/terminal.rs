@@ -10,16 +10,21 @@ pub(crate) fn finish(text: Result<String, String>) -> ExitCode {
     let written = match text {
         Ok(text) => io::stdout().lock().write_all(text.as_bytes()),
         Err(message) => {
-            eprintln!("error: {message}");
+            complain(&message);
             return ExitCode::from(2);
         }
     };
     match written {
         // A reader that has seen enough, as in `predict | head`.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("error: standard output: {error}");
+            complain(&format!("standard output: {error}"));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,
     }
+}
+
+/// Says what is wrong; where standard error is full or closed, the exit status alone does.
+fn complain(message: &str) {
+    writeln!(io::stderr(), "error: {message}").unwrap_or_default();
 }

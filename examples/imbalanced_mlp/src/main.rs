@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let text = match main_with(&Flags::parse()) {
         Ok(text) => text,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            complain(&format!("{error:#}"));
             return ExitCode::from(2);
         }
     };
@@ -32,11 +32,16 @@ fn main() -> ExitCode {
         // A reader that has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: standard output: {error}");
+            complain(&format!("standard output: {error}"));
             ExitCode::FAILURE
         }
         Ok(()) => ExitCode::SUCCESS,
     }
+}
+
+/// Says what is wrong; where standard error is full or closed, the exit status alone does.
+fn complain(message: &str) {
+    writeln!(io::stderr(), "error: {message}").unwrap_or_default();
 }
 
 fn main_with(flags: &Flags) -> Result<String> {

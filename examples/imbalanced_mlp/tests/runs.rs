@@ -91,3 +91,12 @@ fn a_folder_that_cannot_be_written_is_told_before_training() {
     // And nothing is left of the attempt.
     assert_eq!(std::fs::read_dir(folder.path().join("out")).unwrap().count(), 1);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_standard_error_leaves_the_exit_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = program("--width 0", folder.path()).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+}
