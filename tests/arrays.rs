@@ -1,7 +1,7 @@
 //! The readers of arrays that `measure` is made of: every narrow float against its definition, and any bytes.
 
 // The program uses what these tests do not.
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unused_imports)]
 #[path = "../examples/measure/arrays/mod.rs"]
 mod arrays;
 #[path = "program/measure.rs"]
@@ -10,7 +10,7 @@ mod program;
 
 use std::{
     fs,
-    path::PathBuf,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -46,7 +46,7 @@ fn check(bits: u32, ours: f64, expected: f64) {
 }
 
 /// All numbers of an array, read in batches that do not divide its rows.
-fn all(path: &PathBuf, tensor: &str) -> Vec<f64> {
+fn all(path: &Path, tensor: &str) -> Vec<f64> {
     let array = Array::open("--features", &format!("{}{tensor}", path.display())).unwrap();
     let mut numbers = Vec::new();
     let add = |_, batch: Batch<'_>| {
@@ -193,11 +193,11 @@ proptest! {
 
 /// The longest headers that are accepted, of what takes a parser longest.
 #[test]
-fn the_longest_headers_are_read_within_a_second() {
+fn the_longest_headers_are_read_or_refused_at_once() {
     let fills =
         ["9", "-", "1+", "'", "\"", "\\", "b'", "0x", "1_", "'a',", "1:1,", "1e9,", "True,", "((", "{'a':", "L", "٣"];
     for fill in fills {
-        for brackets in ["", "{", "{{{{", "((((", "[[[[", "{({(", "{[{["] {
+        for brackets in ["", "{", "{{", "{[", "{(("] {
             for end in ["", "}", "'"] {
                 let mut header = brackets.to_owned();
                 while header.len() + fill.len() + end.len() < 9_900 {

@@ -35,7 +35,7 @@ fn headers_whose_length_looks_like_a_line_end_are_checked_whole() {
             let header = format!("{:<length$}", bracket.repeat(length / bracket.len()));
             let file = [&npy_start(version, length)[..], header.as_bytes()].concat();
             let message = features_refused(&folder, &file);
-            assert!(message.contains("brackets in its header: at most 4 are accepted"), "{message}");
+            assert!(message.contains("brackets in its header: at most 3 are accepted"), "{message}");
         }
     }
     // A line end inside the header hides nothing behind it either.
@@ -129,10 +129,10 @@ fn headers_that_say_something_else_are_named() {
         (refused("{'descr': '<f8', 'fortran_order': False, 'shape': (5, -2)}"), "a side of -2"),
         (
             refused("{'descr': '<f8', 'fortran_order': False, 'shape': (5, 2.0)}"),
-            "a side of 2.0, which is not an integer",
+            "a side of 2e0, which is not an integer",
         ),
         (refused("{'descr': '<f8', 'fortran_order': False, 'shape': 5}"), "the shape 5 is not a tuple"),
-        (refused("{'descr': '<f8', 'fortran_order': False, 'shape': (5, 2), 'shape': (5, 2)}"), "shape is there twice"),
+        (refused("{'descr': '<f8', 'descr': '<f8', 'fortran_order': False, 'shape': (5, 2)}"), "descr is there twice"),
         (refused("{'descr': '<f8', 'fortran_order': False, 'shape': (5, 2), 'x': 1}"), "it has 4 entries"),
         (refused("('<f8', False, 5)"), "it is not a dictionary"),
         (dtype("'|O'"), "an object array, of Python objects"),
@@ -225,7 +225,7 @@ fn a_tensor_that_is_not_there_is_answered_with_the_three_nearest() {
         assert!(names[0] == "module.fc.weight" && names.len() == 3, "{message}");
     }
     let message = refused(":layer3.0.conv1.weigth");
-    assert!(message.contains("names are layer3.0.conv1.weight, layer3.0.conv"), "{message}");
+    assert!(message.contains("names are layer3.0.conv1.weight, layer"), "{message}");
     let message = refused("");
     assert!(message.contains("which tensor? After a colon name one of layer0.0.conv0.weight, "), "{message}");
     assert!(message.trim_end().ends_with(", and 112 more"), "{message}");

@@ -321,7 +321,7 @@ fn the_stacked_head_has_the_objective_of_the_one_output() {
     // Twenty sums of numbers of order one.
     let rounding = 20.0 * f64::EPSILON;
     assert!((measured - objective([0.0, 1.0])).abs() <= rounding, "{measured}");
-    let halves = [(1.0 - b) / 2.0, (1.0 + b) / 2.0];
+    let halves = [1.0 - b, 1.0 + b].map(|x| x / 2.0);
     let measured = 4.0 * stacked(rows.map(|x| x / 2.0), halves, [layer_decay / 2.0, feature_decay / 4.0]);
     assert!((measured - objective([-1.0, 1.0])).abs() <= 4.0 * rounding, "{measured}");
 }

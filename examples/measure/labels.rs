@@ -4,7 +4,7 @@ use neural_collapse::ClassCounts;
 
 use crate::{
     Flags,
-    arrays::{Array, Entry, Features},
+    arrays::{Array, Entry, Features, name},
 };
 
 /// Classes without samples that an error lists.
@@ -37,8 +37,8 @@ impl Labels {
         let kinds = arrays.iter().map(|array| kind(array, samples, classes)).collect::<Result<Vec<_>, _>>()?;
         let given: usize = kinds.iter().map(|(Kind::Numbers(length) | Kind::OneHot(length))| length).sum();
         if given != samples {
-            let name = name(&arrays);
-            return Err(format!("{name}: {given} labels given, but {} has {samples} rows", features.name()));
+            let (labels, features) = (name("--labels", &arrays), features.name());
+            return Err(format!("{labels}: {given} labels given, but {features} has {samples} rows"));
         }
         let mut all = Vec::with_capacity(samples);
         for (array, kind) in arrays.iter().zip(kinds) {
@@ -47,16 +47,9 @@ impl Labels {
                 Kind::OneHot(length) => one_hot(array, length, classes, flags, &mut all)?,
             }
         }
-        let counts = counts(&all, classes, flags).map_err(|message| format!("{}: {message}", name(&arrays)))?;
+        let counts =
+            counts(&all, classes, flags).map_err(|message| format!("{}: {message}", name("--labels", &arrays)))?;
         Ok(Self { classes: all, counts })
-    }
-}
-
-fn name(arrays: &[Array]) -> String {
-    match arrays {
-        [] => "--labels".into(),
-        [only] => only.name.clone(),
-        [first, rest @ ..] => format!("{} and {} more", first.name, rest.len()),
     }
 }
 

@@ -28,10 +28,10 @@ use neural_collapse::TrainingConvention;
 
 /// Measures the last layers of a trained network against the closed-form optimum of its own class counts and decays.
 ///
-/// Arrays are FILE.npy, FILE.safetensors:TENSOR or, of a model in several files, model.safetensors.index.json:TENSOR, as
-/// frameworks have them: layers (out, in), features with one sample a row, labels from 0. Floats of 64 to 8 bits,
-/// bfloat16 among them, integers of any width, C or Fortran order, sides of 1 wherever they are. Features are read in
-/// batches, twice, and need not fit in memory; a pipe is copied to a temporary file.
+/// Arrays are FILE.npy, FILE.safetensors:TENSOR or, of a model in several files,
+/// model.safetensors.index.json:TENSOR, as frameworks have them: layers (out, in), features with one sample a row, labels
+/// from 0. Floats of 64 to 8 bits, bfloat16 among them, integers of any width, C or Fortran order; sides of 1 say
+/// nothing. Features are read in batches, twice, and need not fit in memory; a pipe is copied to a temporary file.
 ///
 /// State what training minimizes: the loss and the two penalties as your code scales them. Verdicts say how far a number
 /// is from its target: reached within 0.01, near within 0.1, far beyond.

@@ -1,6 +1,6 @@
 //! Features of one file, or of several one after another.
 
-use super::{Array, Batch};
+use super::{Array, Batch, name};
 
 /// Samples x width, over all files.
 #[derive(Debug)]
@@ -46,11 +46,7 @@ impl Features {
 
     /// The name of the only file, or of the first of several.
     pub(crate) fn name(&self) -> String {
-        match &self.parts[..] {
-            [] => "--features".into(),
-            [only] => only.name.clone(),
-            [first, rest @ ..] => format!("{} and {} more", first.name, rest.len()),
-        }
+        name("--features", &self.parts)
     }
 
     /// Shows all samples in batches of at most `size`, file after file.

@@ -39,7 +39,7 @@ impl Input {
         if metadata.is_dir() {
             return Err("this is a folder, a file is needed".into());
         }
-        let length = metadata.is_file().then(|| metadata.len());
+        let length = metadata.is_file().then_some(metadata.len());
         Ok(Self { path: path.to_owned(), reader: BufReader::new(file), length, read: 0 })
     }
 

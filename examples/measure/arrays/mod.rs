@@ -1,7 +1,7 @@
 //! Arrays on disk, as NumPy and safetensors write them: headers by their crates, data in batches of rows.
 //!
-//! `value` reads what stands after a flag, `npy` and `safetensors` the header of a file, `input` its bytes, `number` its
-//! numbers. `features` has several arrays as one.
+//! `value` reads what stands after a flag, `npy` and `safetensors` the header of a file, `input` its bytes, `number`
+//! its numbers. `features` has several arrays as one.
 
 mod features;
 mod input;
@@ -253,6 +253,15 @@ impl Batch<'_> {
             Self::Single(batch) => batch.ncols(),
             Self::Double(batch) => batch.ncols(),
         }
+    }
+}
+
+/// What to call the arrays of one flag: the only one, or the first of several.
+pub(crate) fn name(flag: &str, arrays: &[Array]) -> String {
+    match arrays {
+        [] => flag.to_owned(),
+        [only] => only.name.clone(),
+        [first, rest @ ..] => format!("{} and {} more", first.name, rest.len()),
     }
 }
 

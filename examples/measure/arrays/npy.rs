@@ -17,9 +17,9 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// The longest header that is read, a limit of NumPy's own.
 const LONGEST_HEADER: u64 = 10_000;
 
-/// The most brackets in a header: the parser takes up to three times as long for every one of them, and that of a plain
-/// array has two, of the dictionary and of the shape.
-const MOST_BRACKETS: usize = 4;
+/// The most brackets in a header, of the dictionary, of the shape and of the unit of a date: the parser takes up to
+/// three times as long for every one of them.
+const MOST_BRACKETS: usize = 3;
 
 /// Characters of a header that an error shows.
 const MOST_SHOWN: usize = 100;
@@ -48,8 +48,9 @@ pub(super) fn open(path: &Path) -> Result<Found, String> {
         return Err(unreadable("fortran_order is True or False"));
     };
     let shape = shape_of(shape).map_err(|message| unreadable(&message))?;
-    let bytes = shape.iter().try_fold(number.bytes(), |bytes, &side| bytes.checked_mul(side));
-    let needed = bytes.map(|bytes| bytes as u64);
+    // A side of 0 first: the product of the others need not fit.
+    let product = || shape.iter().try_fold(number.bytes(), |bytes, &side| bytes.checked_mul(side));
+    let needed = if shape.contains(&0) { Some(0) } else { product().map(|bytes| bytes as u64) };
     let (source, offset) = input.data(needed, Rest::AtLeast, &format!("an array of {}", sides(&shape)))?;
     Ok(Found { shape, number, big_endian, fortran, source, offset })
 }

@@ -12,8 +12,8 @@ pub(super) enum Named<'a> {
     Indexed(&'a Path, Option<&'a str>),
 }
 
-/// Splits `FILE:TENSOR` after an ending that files of tensors have. Folders may have such an ending too, and both names a
-/// colon: the first split decides whose file is there.
+/// Splits `FILE:TENSOR` after an ending that files of tensors have. Folders may have such an ending too, and a file or a
+/// tensor a colon: of several ways to split, the first whose file is there.
 pub(super) fn split(value: &str) -> Named<'_> {
     let splits = value.match_indices(':').map(|(at, _)| (&value[..at], Some(&value[at + 1..])));
     let mut splits: Vec<_> = splits.chain([(value, None)]).filter(|(file, _)| has_tensors(file)).collect();
