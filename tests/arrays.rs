@@ -198,7 +198,7 @@ fn the_longest_headers_are_read_or_refused_at_once() {
         ["9", "-", "1+", "'", "\"", "\\", "b'", "0x", "1_", "'a',", "1:1,", "1e9,", "True,", "((", "{'a':", "L", "٣"];
     for fill in fills {
         for brackets in ["", "{", "{{", "{[", "{(("] {
-            for end in ["", "}", "'"] {
+            for end in ["", "}"] {
                 let mut header = brackets.to_owned();
                 while header.len() + fill.len() + end.len() < 9_900 {
                     header += fill;

@@ -118,7 +118,7 @@ fn headers_that_say_something_else_are_named() {
         features_refused(&folder, &[&npy_start(1, header.len())[..], header.as_bytes(), &doubles(&FEATURES)].concat())
     };
     let dtype = |descr: &str| refused(&format!("{{'descr': {descr}, 'fortran_order': False, 'shape': (5, 2)}}"));
-    let many: String = (0..100).map(|i| format!("('field{i}', '<f4'), ")).collect();
+    let many = (0..100).map(|i| format!("('field{i}', '<f4')")).collect::<Vec<_>>().join(", ");
     check(&[
         (
             refused("{'descr': '<f8', 'fortran_order': False}"),

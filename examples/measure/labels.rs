@@ -168,7 +168,9 @@ fn not_one_hot(array: &Array, row: usize, col: usize, entry: &dyn std::fmt::Disp
 /// Samples of every class, each of which needs one.
 fn counts(labels: &[usize], classes: usize, flags: &Flags) -> Result<ClassCounts, String> {
     let mut is_there = vec![false; classes];
-    labels.iter().for_each(|&class| is_there[class] = true);
+    for &class in labels {
+        is_there[class] = true;
+    }
     let missing: Vec<String> = (0..classes).filter(|&class| !is_there[class]).map(|class| class.to_string()).collect();
     let listed = match &missing[..] {
         [] => {
