@@ -291,6 +291,8 @@ fn transposes_and_heads_of_one_output_are_told_what_to_do() {
     ]);
     fs::write(folder.join("y.npy"), npy("|i1", false, "(5,)", &[255, 255, 1, 1, 1])).unwrap();
     check(&[(with("one.npy"), "two outputs are needed: stack W = [-w; w]/2 and b = [1 - b; 1 + b]/2")]);
+    fs::write(folder.join("y.npy"), npy("|u1", false, "(5, 2)", &[1, 0, 1, 0, 0, 1, 0, 1, 0, 1])).unwrap();
+    check(&[(with("one.npy"), "the last layer has one output; two outputs are needed")]);
 }
 
 /// A head of one output has the objective of the two that it is told to stack, with the decays of docs/measure.md: that
@@ -382,6 +384,7 @@ fn features_in_several_files_are_one_after_another() {
     assert_eq!(json(&of("--features H[1].npy"), &folder), expected);
 }
 
+/// Equal but for the order of sums over five samples; what metrics divide by has one singular value, of order one.
 fn close(ours: &serde_json::Value, expected: &serde_json::Value) {
     match expected {
         serde_json::Value::Object(entries) => entries.iter().for_each(|(key, value)| close(&ours[key], value)),

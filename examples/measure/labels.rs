@@ -63,7 +63,13 @@ fn kind(array: &Array, samples: usize, classes: usize) -> Result<Kind, String> {
         [] if array.shape() != "()" => Ok(Kind::Numbers(1)),
         [rows, cols] if sides == Ok((rows, cols)) && cols == classes => Ok(Kind::OneHot(rows)),
         _ => {
-            let hint = if long == [classes, samples] { ": it seems to be the transpose, save y.T" } else { "" };
+            let hint = if long == [classes, samples] {
+                ": it seems to be the transpose, save y.T"
+            } else if long == [samples, 2] && classes == 1 {
+                ", but the last layer has one output; two outputs are needed (see docs/measure.md)"
+            } else {
+                ""
+            };
             Err(array.says(&format_args!(
                 "it has the shape {}, one label a sample is needed, or a one-hot row of {classes}{hint}",
                 array.shape()
