@@ -1,43 +1,14 @@
 //! `neural-collapse measure`: against a table made by NumPy from the definitions, and on arrays that are not what they should
 //! be.
 
+#[path = "program/measure.rs"]
+mod measure;
 mod program;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::{fs, path::PathBuf};
 
-use program::program;
+use measure::{FLAGS, doubles, json, npy, refusal, run, small, tensors};
 use serde_json::Value;
-
-/// A folder of its own for a test, made anew.
-fn folder(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("measure").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-fn run(arguments: &str, folder: &Path) -> Output {
-    let mut command: Command = program("measure", arguments);
-    command.current_dir(folder).output().unwrap()
-}
-
-fn json(arguments: &str, folder: &Path) -> Value {
-    let output = run(&format!("{arguments} --json"), folder);
-    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// The message of a run that must fail.
-fn refusal(arguments: &str, folder: &Path) -> String {
-    let output = run(arguments, folder);
-    assert_eq!(output.status.code(), Some(2), "{arguments}: {}", String::from_utf8_lossy(&output.stdout));
-    assert!(output.stdout.is_empty());
-    String::from_utf8(output.stderr).unwrap()
-}
 
 fn compare(path: &str, ours: &Value, table: &Value) {
     match table {
@@ -63,8 +34,8 @@ fn compare(path: &str, ours: &Value, table: &Value) {
 
 #[test]
 fn networks_measure_what_numpy_says() {
-    for case in ["plain", "deep", "product", "single", "tensors"] {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/arrays").join(case);
+    for case in ["plain", "deep", "product", "single", "tensors", "halves", "shards"] {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/networks").join(case);
         let table: Value = serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
         let words: Vec<&str> = table["flags"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
         let measured = json(&words.join(" "), &folder);
@@ -76,35 +47,6 @@ fn networks_measure_what_numpy_says() {
         assert_eq!(measured["objective"].is_null(), case == "product");
         assert_eq!(measured["distance"].is_null(), case == "product");
     }
-}
-
-/// An .npy file of version 1.
-fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
-    let order = if fortran { "True" } else { "False" };
-    let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
-    let header = format!("{header:<117}\n");
-    let mut file = b"\x93NUMPY\x01\x00".to_vec();
-    file.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
-    file.extend(header.as_bytes());
-    file.extend(data);
-    file
-}
-
-fn doubles(values: &[f64]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
-const FLAGS: &str = "--weights W.npy --features H.npy --labels y.npy --layer-decay 1e-2 --feature-decay 1e-2 \
-                     --loss-convention half-sum --feature-convention total";
-
-/// Two classes of two and three samples in the plane.
-fn small(name: &str) -> PathBuf {
-    let folder = folder(name);
-    fs::write(folder.join("W.npy"), npy("<f8", false, "(2, 2)", &doubles(&[1.0, 0.1, -1.0, 0.1]))).unwrap();
-    let features = [0.5, 0.1, 0.6, 0.0, -0.5, 0.1, -0.4, 0.1, -0.5, 0.0];
-    fs::write(folder.join("H.npy"), npy("<f8", false, "(5, 2)", &doubles(&features))).unwrap();
-    fs::write(folder.join("y.npy"), npy("|u1", false, "(5,)", &[0, 0, 1, 1, 1])).unwrap();
-    folder
 }
 
 #[test]
@@ -144,9 +86,11 @@ fn bad_labels_are_named() {
         (message("|u1", "(5,)", &[0; 5]), "class 1 of 2 has no sample"),
         (message("|u1", "(4,)", &[0, 0, 1, 1]), "4 labels given, but --features H.npy has 5 rows"),
         (message("|u1", "(6,)", &[0, 0, 1, 1, 1, 1]), "6 labels given, but --features H.npy has 5 rows"),
-        (message("|u1", "(5, 2)", &[0; 10]), "it has the shape 5 x 2, one label a sample is needed"),
-        (message("<f8", "(5,)", &[0; 40]), "floats given, labels are integers"),
-        (message("|b1", "(5,)", &[0; 5]), "the dtype '|b1' is not supported"),
+        (message("|u1", "(5, 3)", &[0; 15]), "it has the shape 5 x 3, one label a sample is needed"),
+        (message("|u1", "(5, 2)", &[0; 10]), "row 0 (counted from 0) has 0 ones"),
+        (message("<f8", "(5,)", &[0; 40]), "class 1 of 2 has no sample"),
+        (message("|b1", "(5,)", &[0; 5]), "class 1 of 2 has no sample"),
+        (message("<c8", "(5,)", &[0; 40]), "the dtype '<c8' is not supported"),
     ];
     for (message, expected) in cases {
         assert!(message.contains(expected), "{message} should contain {expected}");
@@ -169,15 +113,18 @@ fn bad_arrays_are_named() {
     let cases = [
         (message(&good[..good.len() - 1]), "the file is truncated: it has 207 bytes, an array of 5 x 2 needs 208"),
         (message(&good[..20]), "unreadable .npy header"),
-        (message(&npy("|O", false, "(5, 2)", &[0; 80])), "unreadable .npy header {'descr': '|O'"),
+        (message(&npy("|O", false, "(5, 2)", &[0; 80])), "an object array, of Python objects and not of numbers"),
         (message(b""), "no .npy file"),
         (message(b"PK\x03\x04 an archive of arrays"), "no .npy file"),
         (message(b"\x93NUMPY\x01\x00\x06\x00hello\n"), "unreadable .npy header"),
-        (message(&npy("<f2", false, "(5, 2)", &[0; 20])), "the dtype '<f2' is not supported: float32 and float64 are"),
+        (
+            message(&npy("<f16", false, "(5, 2)", &[0; 160])),
+            "the dtype '<f16' is not supported: float32 and float64 are",
+        ),
         (message(&npy("<c16", false, "(5, 2)", &[0; 160])), "the dtype '<c16' is not supported"),
         (message(&npy("<i8", false, "(5, 2)", &[0; 80])), "integers given, floats are needed"),
         (message(&npy("<f8", false, "(10,)", &[0; 80])), "it has the shape (10,), a matrix is needed"),
-        (message(&npy("<f8", false, "(5, 2, 1)", &[0; 80])), "it has the shape 5 x 2 x 1, a matrix is needed"),
+        (message(&npy("<f8", false, "(5, 1, 2, 2)", &[0; 160])), "it has the shape 5 x 1 x 2 x 2, a matrix is needed"),
         // What would take a parser longer than a person waits.
         (message(&npy("<f8", false, &format!("(5, 2{}", "(".repeat(40)), &[0; 80])), "brackets in its header"),
         (message(&npy("<f8", false, &format!("({}5, 2)", " ".repeat(20_000)), &[0; 80])), "a header of 10000 bytes"),
@@ -252,14 +199,6 @@ fn layers_that_do_not_fit_are_named() {
     assert!(narrow["optimum"].as_f64().unwrap() > wide["optimum"].as_f64().unwrap());
 }
 
-/// A safetensors file of one tensor of two doubles, with this header.
-fn tensors(header: &str, data: &[u8]) -> Vec<u8> {
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend(header.as_bytes());
-    file.extend(data);
-    file
-}
-
 #[test]
 fn tensors_are_found_by_name() {
     let folder = small("tensors");
@@ -276,11 +215,11 @@ fn tensors_are_found_by_name() {
         fs::write(folder.join(name), tensors(header, data)).unwrap();
         refusal(&of(name), &folder)
     };
-    let half = one.replace("F64", "BF16").replace("32", "8");
+    let half = one.replace("F64", "F8_E8M0").replace("32", "4");
     let two = one.replace("}}", r#"},"gc":{"dtype":"F64","shape":[1],"data_offsets":[32,40]}}"#);
     let lying = one.replace("[0,32]", "[0,16]");
     let cases = [
-        (bad("half.safetensors", &half, &[0; 8]), "the dtype BF16 is not supported"),
+        (bad("half.safetensors", &half, &[0; 4]), "the dtype F8_E8M0 is not supported"),
         (bad("two.safetensors", &two, &[0; 40]), "which tensor? After a colon name one of fc, gc"),
         (bad("short.safetensors", one, &data[..30]), "the file is truncated"),
         (bad("lying.safetensors", &lying, &data), "unreadable safetensors header"),

@@ -15,7 +15,7 @@ use neural_collapse::{
 };
 
 use super::{
-    arrays::{Array, Batch},
+    arrays::{Batch, Features},
     network::Network,
 };
 
@@ -154,12 +154,11 @@ fn passes(network: &Network, product: &Mat<f64>) -> Result<(FeatureStatistics, N
 
 /// Shows all features in batches, with their labels, and how far it has come.
 fn stream(
-    features: &Array,
+    features: &Features,
     labels: &[usize],
     what: &'static str,
     mut add: impl FnMut(Batch<'_>, &[usize]) -> Result<(), Error>,
 ) -> Result<(), String> {
-    let (_, width) = features.sides()?;
     let bar =
         if std::io::stderr().is_terminal() { ProgressBar::new(labels.len() as u64) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {msg}, {human_pos} of {human_len} samples, {eta} left") {
@@ -167,19 +166,19 @@ fn stream(
     }
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(200));
-    let size = (BATCH / width.max(1)).clamp(1, 1 << 16);
-    let streamed = features.batches(size, |start, batch| {
-        let labels = &labels[start..labels.len().min(start + size)];
-        bar.set_position((start + labels.len()) as u64);
+    let size = (BATCH / features.width().max(1)).clamp(1, 1 << 16);
+    let streamed = features.batches(size, |place, batch| {
+        let labels = &labels[place.sample..][..batch.len()];
+        bar.set_position((place.sample + labels.len()) as u64);
         add(batch, labels).map_err(|error| match error {
             // Rows of the file are columns of the crate, batch after batch.
             Error::NotFinite { row, col, value, .. } | Error::OutOfRange { row, col, value, .. } => {
-                features.says(&format_args!(
+                place.array.says(&format_args!(
                     "entry {row} of row {} (counted from 0) is {value:?}, finite numbers below 3e144 are needed",
-                    start + col
+                    place.row + col
                 ))
             }
-            error => features.says(&error),
+            error => place.array.says(&error),
         })
     });
     bar.finish_and_clear();

@@ -3,6 +3,7 @@
 
 mod arrays;
 mod figure;
+mod labels;
 mod measurement;
 mod network;
 mod report;
@@ -18,9 +19,10 @@ use crate::shared::{conventions, svg_file};
 
 /// Measures the last layers of a trained network against the closed-form optimum of its own class counts and decays.
 ///
-/// Arrays are FILE.npy, or FILE.safetensors:TENSOR, as frameworks have them: layers (out, in), features with one sample
-/// a row, labels from 0; float32 or float64, integers of any width, C or Fortran order. Features are read in batches,
-/// twice, and need not fit in memory.
+/// Arrays are FILE.npy, FILE.safetensors:TENSOR or, of a model in several files,
+/// model.safetensors.index.json:TENSOR, as frameworks have them: layers (out, in), features with one sample a row, labels
+/// from 0. Floats of 64 to 8 bits, bfloat16 among them, integers of any width, C or Fortran order; sides of 1 say
+/// nothing. Features are read in batches, twice, and need not fit in memory; a pipe is copied to a temporary file.
 ///
 /// State what training minimizes: the loss and the two penalties as your code scales them. Verdicts say how far a number
 /// is from its target: reached within 0.01, near within 0.1, far beyond.
@@ -43,12 +45,13 @@ pub(crate) struct Flags {
     /// Bias of the last layer; none means a network without
     #[arg(long, value_name = "ARRAY")]
     bias: Option<String>,
-    /// Features, samples x width: what the first of the layers reads, of every training sample
-    #[arg(long, value_name = "ARRAY")]
-    features: String,
-    /// Labels, one a sample
-    #[arg(long, value_name = "ARRAY")]
-    labels: String,
+    /// Features, samples x width: what the first of the layers reads, of every training sample; several files are one
+    /// after another, a quoted pattern such as 'feat-*.npy' is its files in natural order, feat-2 before feat-10
+    #[arg(long, num_args = 1.., required = true, value_name = "ARRAY")]
+    features: Vec<String>,
+    /// Labels: class numbers, one a sample, or one-hot rows; several files and patterns as for the features
+    #[arg(long, num_args = 1.., required = true, value_name = "ARRAY")]
+    labels: Vec<String>,
     /// The label of the first class
     #[arg(long, allow_hyphen_values = true, default_value_t = 0)]
     labels_from: i64,

@@ -1,11 +1,15 @@
 //! The arrays of a network, checked against each other, and the model that they are measured against.
 
 use neural_collapse::{
-    ClassCounts, Error, Layer, Ufm,
+    ClassCounts, Layer, Ufm,
     faer::{Col, Mat},
 };
 
-use super::{Flags, arrays::Array};
+use super::{
+    Flags,
+    arrays::{Array, Features},
+    labels::Labels,
+};
 use crate::shared::conventions::{MOST_LAYERS, explained};
 
 /// The last layers of a network with the features that go into them.
@@ -13,7 +17,7 @@ pub(crate) struct Network {
     /// W_1 .. W_L, or their product alone.
     pub(crate) weights: Vec<Mat<f64>>,
     pub(crate) bias: Option<Col<f64>>,
-    pub(crate) features: Array,
+    pub(crate) features: Features,
     pub(crate) labels: Vec<usize>,
     /// What the arrays should have ended at.
     pub(crate) ufm: Ufm,
@@ -23,20 +27,12 @@ impl Network {
     pub(crate) fn open(flags: &Flags) -> Result<Self, String> {
         let arrays =
             flags.weights.iter().map(|value| Array::open("--weights", value)).collect::<Result<Vec<_>, _>>()?;
-        let features = Array::open("--features", &flags.features)?;
+        let features = Features::open(&flags.features)?;
         check_widths(&arrays, &features)?;
         let weights = arrays.iter().map(finite_matrix).collect::<Result<Vec<_>, _>>()?;
         let classes = weights.last().map_or(0, Mat::nrows);
         let bias = flags.bias.as_ref().map(|value| bias(value, classes)).transpose()?;
-        let labels = labels(flags, classes, &features)?;
-        let counts = ClassCounts::from_labels(labels.iter().copied(), classes).map_err(|error| match error {
-            Error::ZeroCount { class } => format!(
-                "--labels {}: class {class} of {classes} has no sample{}; the theory needs one of every class",
-                flags.labels,
-                if flags.labels_from != 0 { " after the shift" } else { "" }
-            ),
-            error => format!("--labels {}: {error}", flags.labels),
-        })?;
+        let Labels { classes: labels, counts } = Labels::open(flags, classes, &features)?;
         let layers = layers(flags, &weights, &counts)?;
         let convention = flags.convention();
         let feature_decay = convention
@@ -84,16 +80,13 @@ fn bias(value: &str, classes: usize) -> Result<Col<f64>, String> {
 }
 
 /// Each layer reads what the one before it writes, the first one features.
-fn check_widths(weights: &[Array], features: &Array) -> Result<(), String> {
-    let (_, mut width) = features.sides()?;
-    let mut before = format!("{} has {width} numbers a sample", features.name);
-    for array in weights {
-        let (rows, cols) = array.sides()?;
-        if rows == 0 || cols == 0 {
-            return Err(array.says(&format_args!("an empty matrix of {rows} x {cols}")));
-        }
+fn check_widths(weights: &[Array], features: &Features) -> Result<(), String> {
+    let mut width = features.width();
+    let mut before = format!("{} has {width} numbers a sample", features.name());
+    let all = weights.iter().map(Array::sides).collect::<Result<Vec<_>, _>>()?;
+    for (array, &(rows, cols)) in weights.iter().zip(&all) {
         if cols != width {
-            let hint = if rows == width { ": is it the transpose, or are the layers in reverse?" } else { "" };
+            let hint = hint(&all, (rows, cols), width, features);
             return Err(array.says(&format_args!(
                 "a layer of {rows} x {cols} reads {cols} numbers, but {before}{hint}; layers are (out, in), W_1 first"
             )));
@@ -104,32 +97,28 @@ fn check_widths(weights: &[Array], features: &Array) -> Result<(), String> {
     Ok(())
 }
 
-fn labels(flags: &Flags, classes: usize, features: &Array) -> Result<Vec<usize>, String> {
-    let array = Array::open("--labels", &flags.labels)?;
-    let integers = array.integers()?;
-    let (samples, _) = features.sides()?;
-    if integers.iter().len() != samples {
-        let given = integers.iter().len();
-        return Err(array.says(&format_args!("{given} labels given, but {} has {samples} rows", features.name)));
+/// What may have happened to layers of which this one does not read `width` numbers.
+fn hint(all: &[(usize, usize)], (rows, cols): (usize, usize), width: usize, features: &Features) -> &'static str {
+    let (first, samples) = (features.width(), features.samples());
+    let transposed = fit(first, all.iter().map(|&(rows, cols)| (cols, rows)));
+    let reversed = all.len() > 1 && fit(first, all.iter().rev().copied());
+    match (transposed, reversed) {
+        (true, true) => ": is it the transpose, or are the layers in reverse? Save W.T, or name them from W_1 to W_L",
+        (false, true) => ": the layers seem to be in reverse, name them from W_1 to W_L",
+        (true, false) => ": it seems to be the transpose, save W.T",
+        _ if rows == width => ": it seems to be the transpose, save W.T",
+        _ if width == first && samples == cols => ": the features seem to be transposed, save H.T",
+        _ => "",
     }
-    let first = i128::from(flags.labels_from);
-    let (least, most) =
-        integers.iter().fold((i128::MAX, i128::MIN), |(least, most), label| (least.min(label), most.max(label)));
-    if first == 0 && least == 1 && most == classes as i128 {
-        return Err(array.says(&format_args!(
-            "labels run from 1 to {classes}: they seem to be counted from 1; give --labels-from 1"
-        )));
+}
+
+/// Whether each layer reads what the one before it writes.
+fn fit(width: usize, layers: impl Iterator<Item = (usize, usize)>) -> bool {
+    let mut width = Some(width);
+    for (rows, cols) in layers {
+        width = width.filter(|&width| width == cols).map(|_| rows);
     }
-    let shifted = |(i, label): (usize, i128)| {
-        let class = usize::try_from(label - first).ok().filter(|&class| class < classes);
-        class.ok_or_else(|| {
-            array.says(&format_args!(
-                "entry {i} (counted from 0) is {label}, accepted are {first} to {} for {classes} classes",
-                first + classes as i128 - 1
-            ))
-        })
-    };
-    integers.iter().enumerate().map(shifted).collect()
+    width.is_some()
 }
 
 /// Widths from the arrays, decays from the flags.

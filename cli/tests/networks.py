@@ -1,8 +1,8 @@
-"""Arrays of small networks near collapse, and the numbers the example `measure` must print for them.
+"""Arrays of small networks near collapse, and the numbers `neural-collapse measure` must print for them.
 
-    pip install mpmath==1.3.0 numpy==2.* safetensors==0.*
-    python3 tests/reference/arrays.py            # writes tests/reference/arrays/<case>/
-    python3 tests/reference/arrays.py --check    # computes everything again and compares with these files
+    pip install mpmath==1.3.0 numpy==2.* ml_dtypes==0.* safetensors==0.*
+    python3 cli/tests/networks.py            # writes cli/tests/networks/<case>/
+    python3 cli/tests/networks.py --check    # computes everything again and compares with these files
 
 Every oracle takes another way than the crate: d x d scatter matrices and their pseudo-inverses, a dense singular value
 decomposition of the K x K target, the minimum for every singular value by a grid, the nearest minimizer by orthogonal
@@ -14,12 +14,13 @@ import argparse
 import json
 import pathlib
 
+import ml_dtypes
 import numpy as np
 from mpmath import mp, mpf, sqrt
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 mp.dps = 40
-HERE = pathlib.Path(__file__).parent / "arrays"
+HERE = pathlib.Path(__file__).parent / "networks"
 NOISE = 0.05
 
 # counts, widths, bias, layer decays and feature decay as trained with, conventions
@@ -28,8 +29,11 @@ SPECS = {
     "deep": ([9, 9, 5, 4, 4], [8, 7, 6], False, ["3e-3", "4e-3", "5e-3"], "0.12", "mean", "mean"),
     "single": ([6, 1, 4], [5], True, ["0.1"], "0.06", "sum", "total"),
 }
-SPECS |= {"product": SPECS["deep"], "tensors": SPECS["plain"]}
-SEEDS = {"plain": 3, "tensors": 3, "deep": 2, "product": 2, "single": 6}
+SPECS |= {"product": SPECS["deep"], "tensors": SPECS["plain"], "halves": SPECS["plain"], "shards": SPECS["single"]}
+SEEDS = {"plain": 3, "tensors": 3, "deep": 2, "product": 2, "single": 6, "halves": 3, "shards": 6}
+
+# Tensors as safetensors store them: the library's own reader for NumPy does not know the types of eight bits.
+DTYPES = {"F32": "<f4", "I32": "<i4", "BF16": ml_dtypes.bfloat16, "F8_E4M3": ml_dtypes.float8_e4m3fn}
 
 
 def alpha(loss, classes):
@@ -118,7 +122,8 @@ def network(case):
     offset = noisy(theory.counts / theory.samples, rng) if bias else None
     if case in ("deep", "product"):
         return weights, offset, np.asfortranarray(features, "<f4"), labels.astype("u1")
-    real, integer = {"plain": ("<f8", "<i8"), "single": (">f4", "<i2"), "tensors": ("<f4", "<i4")}[case]
+    types = {"plain": ("<f8", "<i8"), "single": (">f4", "<i2"), "tensors": ("<f4", "<i4")}
+    real, integer = types.get(case, ("<f8", "<i8"))
     # Rows after rows: the writer of tensors takes the memory as it lies.
     weights, features = [np.ascontiguousarray(matrix, real) for matrix in weights], np.ascontiguousarray(features, real)
     return weights, offset.astype(real), features, labels.astype(integer)
@@ -131,29 +136,91 @@ def arrays(case):
         weights = [np.linalg.multi_dot(weights[::-1])]
     if case == "tensors":
         return {"fc.weight": weights[0], "fc.bias": bias, "features": features, "labels": labels}
+    if case == "halves":
+        return halves(weights[0], bias, features, labels)
+    if case == "shards":
+        return shards(weights[0], bias, features, labels)
     names = ["W"] if len(weights) == 1 else [f"W{i + 1}" for i in range(len(weights))]
     stored = {f"{name}.npy": np.ascontiguousarray(matrix) for name, matrix in zip(names, weights)}
     stored |= {} if bias is None else {"b.npy": bias}
     return stored | {"H.npy": features, "y.npy": labels}
 
 
+def halves(weight, bias, features, labels):
+    """Floats of 16 bits with the sides that a convolution and a pooling leave, labels one-hot."""
+    features = np.asfortranarray(features[:, :, None, None], "<f2")
+    return {
+        "W.npy": weight[:, :, None, None].astype(ml_dtypes.bfloat16),
+        "b.npy": bias[None].astype(">f2"),
+        "H.npy": features,
+        "y.npy": np.eye(len(bias), dtype="<f4")[labels],
+    }
+
+
+def shards(weight, bias, features, labels):
+    """A model in two files, features in three of three types, labels whole floats in one row."""
+    first, second, third = np.split(features, [2, 9])
+    return {
+        "fc.weight": weight.astype(ml_dtypes.float8_e4m3fn),
+        "fc.bias": bias[:, None].astype(ml_dtypes.bfloat16),
+        "H-1.npy": first.astype("<f2"),
+        "H-2.npy": second.astype(">f4"),
+        "H-10.npy": third.astype(ml_dtypes.bfloat16),
+        "y.npy": labels[None].astype("<f8"),
+    }
+
+
+def files(case, names):
+    """The file of every tensor."""
+    if case == "tensors":
+        return {name: "model.safetensors" for name in names}
+    return {name: f"model-{i + 1:05}-of-{len(names):05}.safetensors" for i, name in enumerate(names)}
+
+
 def write(case, stored):
     folder = HERE / case
     folder.mkdir(parents=True, exist_ok=True)
-    if case == "tensors":
-        save_file(stored, folder / "model.safetensors")
-    else:
-        for name, array in stored.items():
+    tensors = {name: array for name, array in stored.items() if not name.endswith(".npy")}
+    weight_map = files(case, tensors)
+    for file in set(weight_map.values()):
+        save_file({name: array for name, array in tensors.items() if weight_map[name] == file}, folder / file)
+    if case == "shards":
+        index = {"metadata": {"total_size": sum(array.nbytes for array in tensors.values())}, "weight_map": weight_map}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+    for name, array in stored.items():
+        if name.endswith(".npy"):
             np.save(folder / name, array)
+
+
+def tensor(path, name):
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    entry = json.loads(content[8:end])[name]
+    begin, stop = entry["data_offsets"]
+    return np.frombuffer(content[end + begin : end + stop], DTYPES[entry["dtype"]]).reshape(entry["shape"])
 
 
 def read(case):
     """The stored arrays in the order in which they are named in the flags: weights, bias, features, labels."""
-    names = list(arrays(case))
-    if case == "tensors":
-        tensors = load_file(HERE / case / "model.safetensors")
-        return {name: tensors[name] for name in names}
-    return {name: np.load(HERE / case / name) for name in names}
+    stored = arrays(case)
+    weight_map = files(case, [name for name in stored if not name.endswith(".npy")])
+    folder = HERE / case
+    load = lambda name: tensor(folder / weight_map[name], name) if name in weight_map else np.load(folder / name)
+    # NumPy forgets the name of a type that is not its own, and keeps its bytes.
+    typed = lambda name, array: array.view(ml_dtypes.bfloat16) if array.dtype.str == "|V2" else array
+    return {name: typed(name, load(name)) for name in stored}
+
+
+def plain(case, stored):
+    """The same as matrices, vectors and class numbers."""
+    values = [np.asarray(array, np.float64) for array in stored.values()]
+    if case == "halves":
+        weight, bias, features, labels = values
+        return [weight[:, :, 0, 0], bias[0], features[:, :, 0, 0], labels.argmax(1)]
+    if case == "shards":
+        weight, bias, *features, labels = values
+        return [weight, bias[:, 0], np.concatenate(features), labels[0]]
+    return values
 
 
 def unit(matrix):
@@ -223,7 +290,7 @@ def distance(theory, weight, bias, features, labels, means):
 
 
 def expected(case, stored):
-    values = [np.asarray(array, np.float64) for array in stored.values()]
+    values = plain(case, stored)
     bias = values[-3] if SPECS[case][2] else None
     weights = values[: -3 if bias is not None else -2]
     features, labels = values[-2].T, values[-1].astype(int)
@@ -270,6 +337,8 @@ def flags(case, names):
     """The command line of `measure`, in the case's folder."""
     _, widths, bias, layer_decays, feature_decay, loss, feature = SPECS[case]
     names = [f"model.safetensors:{name}" for name in names] if case == "tensors" else names
+    if case == "shards":
+        names = [f"model.safetensors.index.json:{name}" for name in names[:2]] + ["H-*.npy", "y.npy"]
     words = ["--weights", *names[: -3 if bias else -2]]
     words += ["--bias", names[-3]] if bias else []
     words += ["--features", names[-2], "--labels", names[-1]]
@@ -293,7 +362,10 @@ def check(case):
         other = stored[name]
         layout = lambda array: (array.dtype, array.shape, array.flags.f_contiguous)
         assert layout(other) == layout(array), (case, name)
-        assert np.allclose(other, array, rtol=3e-7 if array.dtype.itemsize == 4 else 1e-12, atol=1e-9), (case, name)
+        # Another machine may round the last bit otherwise: half of one in eight of float8_e4m3fn.
+        rtol = {1: 2**-3, 2: 2**-7, 4: 3e-7}.get(array.dtype.itemsize, 1e-12)
+        other, array = np.asarray(other, np.float64), np.asarray(array, np.float64)
+        assert np.allclose(other, array, rtol=rtol, atol=1e-9), (case, name)
     committed = json.loads((HERE / case / "expected.json").read_text())
     assert committed["flags"] == flags(case, list(stored)), case
     assert close(expected(case, stored), committed["expected"]), case
