@@ -284,7 +284,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What a word that is no count may be instead.
+/// What a word that is not a count may be instead.
 fn suspicion(word: &str) -> &'static str {
     let mut groups = word.split(|c: char| !c.is_ascii_digit());
     let is_first = groups.next().is_some_and(|first| (1..=3).contains(&first.len()));

@@ -2,6 +2,7 @@
 //! file, the same counts as in the text form of the library, or a refusal.
 
 #![no_main]
+#![allow(dead_code)]
 
 #[path = "../../cli/src/shared/counts/mod.rs"]
 mod counts;
