@@ -165,14 +165,14 @@ fn compensated_sum(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> 
 }
 
 /// a + b - fl(a + b), exactly (Knuth's two-sum).
-fn rounding_of_sum(a: f64, b: f64, sum: f64) -> f64 {
+pub(super) fn rounding_of_sum(a: f64, b: f64, sum: f64) -> f64 {
     let other = sum - a;
     (a - (sum - other)) + (b - other)
 }
 
 /// a b - fl(a b), exactly (Dekker's product): in the vector registers of every processor, where a fused multiply-add is
 /// a call on most.
-fn rounding_of_product(a: f64, b: f64, product: f64) -> f64 {
+pub(super) fn rounding_of_product(a: f64, b: f64, product: f64) -> f64 {
     let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
     (((a_high * b_high - product) + a_high * b_low) + a_low * b_high) + a_low * b_low
 }
