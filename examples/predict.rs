@@ -76,7 +76,11 @@ fn predict(flags: &Flags) -> Result<String, String> {
     }
     let minimizer = flags.model.ufm()?.minimizer().map_err(|error| error.to_string())?;
     let text = Groups::new(&minimizer, flags.angle).and_then(|groups| {
-        if flags.json { Ok(format!("{}\n", as_json(&minimizer, &groups, flags.angle)?)) } else { as_table(&minimizer, &groups) }
+        if flags.json {
+            Ok(format!("{}\n", as_json(&minimizer, &groups, flags.angle)?))
+        } else {
+            as_table(&minimizer, &groups)
+        }
     });
     text.map_err(|error| error.to_string())
 }
@@ -133,10 +137,8 @@ fn ends(all: usize) -> (impl Iterator<Item = usize>, usize, impl Iterator<Item =
 
 fn as_table(minimizer: &Minimizer, groups: &Groups<'_>) -> Result<String, Error> {
     let ufm = minimizer.ufm();
-    let (classes, decays) = (
-        ufm.class_counts().ok_or(Error::NoClassCounts)?,
-        ufm.layers().iter().map(|layer| digits(layer.decay)),
-    );
+    let (classes, decays) =
+        (ufm.class_counts().ok_or(Error::NoClassCounts)?, ufm.layers().iter().map(|layer| digits(layer.decay)));
     let mut text = String::new();
     // Writing to a String cannot fail.
     let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").unwrap_or_default();

@@ -49,7 +49,7 @@
 //! | weights, features and bias; random starts | [`Parameters`] |
 //! | the same for any number of samples: exactly reduced, or collapsed | [`descent::Point`] |
 //! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::minimizer`] |
-//! | norms and angles between classes, minority collapse | [`theory::geometry`] |
+//! | norms, angles, nearest classes and clusters, minority collapse | [`theory::geometry`] |
 //! | the largest decays that keep what a network needs | [`theory::limits`] |
 //! | the spectrum of the target: from class counts, or dense | [`theory::label_spectrum`], [`theory::spectrum`] |
 //! | Lemma A.2 | [`theory::shrinkage`] |
@@ -93,7 +93,8 @@
 //! # Threads
 //!
 //! The default feature `rayon` runs descent and large decompositions on all threads of the rayon pool that they are
-//! called in. Results are bitwise the same for any number of threads, and from run to run.
+//! called in. Results are bitwise the same for any number of threads, and from run to run. Without it the crate builds
+//! for `wasm32-unknown-unknown`.
 //!
 //! Matrices are those of [`faer`], generators those of [`rand`]: both are re-exported, so that versions agree. A new
 //! minor version of either is a new minor version of this crate, which stays below 1.0 as long as they do.

@@ -294,8 +294,7 @@ fn single_linkage(model: &Ufm, angles: &[Vec<Option<f64>>], limit: f64) -> Vec<V
 /// `Single` at every decay; the angles tell what has become of them.
 #[test]
 fn distinct_counts_merge_by_angle() {
-    let counts: Vec<u64> = (0..201_i32).map(|k| (5000.0 * 0.98_f64.powi(k)) as u64).collect();
-    let classes = ClassCounts::new(counts).unwrap();
+    let classes = ClassCounts::long_tail_between(201, 5000, 87).unwrap();
     assert_eq!(classes.groups().len(), 201);
     let limit = 0.5_f64.to_radians();
     let [mild, strong] = [1e-7, 1e-4].map(|decay| {
@@ -324,12 +323,16 @@ fn small_angles_keep_their_digits() {
         let base = 10_u64.pow(exponent);
         let classes = ClassCounts::new([100 * base, 90 * base, 10 * base + 1, 10 * base]).unwrap();
         let decay = 0.4 * (20.0 * base as f64).sqrt() / classes.samples() as f64 * 2.0;
-        let geometry = Ufm::biased(classes, [Layer::new(8, decay)], decay).unwrap().minimizer().unwrap().geometry().unwrap();
+        let geometry =
+            Ufm::biased(classes, [Layer::new(8, decay)], decay).unwrap().minimizer().unwrap().geometry().unwrap();
         let nearest = geometry.nearest(3).unwrap();
         assert_eq!(nearest.class, 2);
         // A tenth each time, to a relative 1/base from the counts and some epsilons over the angle from rounding.
         let allowed = 3.0 / (base as f64 / 10.0) + 64.0 * f64::EPSILON / nearest.angle;
-        assert!(last.is_infinite() || (10.0 * nearest.angle / last - 1.0).abs() <= allowed, "{exponent} {nearest:?} {last}");
+        assert!(
+            last.is_infinite() || (10.0 * nearest.angle / last - 1.0).abs() <= allowed,
+            "{exponent} {nearest:?} {last}"
+        );
         last = nearest.angle;
     }
     assert!(last < 1e-9, "{last}");
@@ -376,10 +379,16 @@ fn thousands_of_groups_have_their_nearest() {
     let counts: Vec<u64> = (1..=3000).rev().collect();
     let ufm = Ufm::biased(ClassCounts::new(counts).unwrap(), [Layer::new(4096, 5e-6)], 5e-6).unwrap();
     let geometry = ufm.minimizer().unwrap().geometry().unwrap();
-    let nearest: Vec<_> = (0..3000).map(|class| geometry.nearest(class).unwrap().class).collect();
-    // Neighbors in count are nearest.
-    assert!(nearest.iter().enumerate().all(|(class, other)| class.abs_diff(*other) <= 2), "{nearest:?}");
-    assert!(geometry.classifiers().clusters(0.01).unwrap().unwrap().len() > 1);
+    let nearest: Vec<_> = (0..3000).map(|class| geometry.nearest(class).unwrap()).collect();
+    for class in [0, 700, 2400, 2600, 2999] {
+        let others = (0..3000).filter(|&other| other != class);
+        let cosines = others.map(|other| geometry.classifiers().cosine(class, other).unwrap());
+        // The largest of rounded numbers: each is off by some epsilons.
+        assert!((nearest[class].cosine - cosines.fold(-1.0, f64::max)).abs() <= 8.0 * f64::EPSILON, "{class}");
+    }
+    // The smallest, whose directions have collapsed, are near to their neighbors; the largest to none.
+    assert!(nearest[2999].angle < 0.01 && nearest[0].angle > 1.0);
+    assert!(geometry.classifiers().clusters(0.01).unwrap().unwrap().iter().any(|cluster| cluster.len() > 100));
 }
 
 #[test]

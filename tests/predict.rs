@@ -63,10 +63,10 @@ fn json_numbers_are_the_library_s_to_the_last_digit() {
 /// Fates, norms, angles and critical decays: those of the library, group by group.
 #[test]
 fn json_has_every_group_and_limit() {
-    let model = "--counts 500x2,400,21,20 --widths 64,32 --layer-decay 4e-3,2e-3 --feature-decay 1e-3 --angle 2";
+    let model = "--counts 500x2,400,21,20 --widths 64,32 --layer-decay 8e-3,6e-3 --feature-decay 1e-3 --angle 2";
     let object = json(&format!("{model} --json"));
     let classes = ClassCounts::new([500, 500, 400, 21, 20]).unwrap();
-    let layers = [Layer::new(64, 4e-3), Layer::new(32, 2e-3)];
+    let layers = [Layer::new(64, 8e-3), Layer::new(32, 6e-3)];
     let minimizer = Ufm::biased(classes.clone(), layers, 1e-3).unwrap().minimizer().unwrap();
     let geometry = minimizer.geometry().unwrap();
     let groups = object["groups"].as_array().unwrap();
@@ -87,7 +87,7 @@ fn json_has_every_group_and_limit() {
         fates.push(object["fate"].as_str().unwrap());
     }
     assert_eq!(fates, ["distinct", "single", "single", "single"]);
-    assert_eq!(object["clusters"], serde_json::json!([{ "classes": 2, "counts": [21, 20] }]));
+    assert_eq!(object["clusters"], serde_json::json!([{ "classes": 3, "counts": [400, 21, 20] }]));
     let (limits, goal) = (&object["limits"], Goal::AllDirections);
     assert_eq!((&limits["kept"], limits["scale"].as_f64()), (&"below".into(), minimizer.largest_scale(goal).unwrap()));
     assert_eq!(limits["feature_decay"].as_f64(), minimizer.largest_feature_decay(goal).unwrap());
@@ -124,10 +124,10 @@ fn long_tails_are_shown_from_both_ends() {
 
 #[test]
 fn decays_are_printed_as_they_were_meant() {
-    // 0.13 times 3/2 is 1.9499999999999998e-1 in double precision.
-    let flags = "--counts 9,5,2 --widths 8 --layer-decay 0.13 --loss-convention mean --feature-decay 5e-4";
+    // 0.039/(2/10) is 1.9499999999999998e-1 in double precision.
+    let flags = "--counts 9x10 --widths 16 --layer-decay 0.039 --loss-convention mean --feature-decay 1e-3";
     let table = String::from_utf8(run(flags).stdout).unwrap();
-    assert!(table.contains("layers 0.195, features 7.5e-4\n"), "{table}");
+    assert!(table.contains("layers 0.195, features 5e-3\n"), "{table}");
 }
 
 #[test]

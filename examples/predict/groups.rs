@@ -143,9 +143,9 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// Two decimals, or, where these are zero and the angle is not, its power of ten.
+/// Two decimals, or, where these are zero and the angle is not, its power of ten; 1e-12 is rounding.
 fn degrees(angle: f64) -> String {
-    if angle > 0.0 && angle < 0.005 { format!("{angle:.1e}°") } else { format!("{angle:.2}°") }
+    if angle > 1e-12 && angle < 0.005 { format!("{angle:.1e}°") } else { format!("{angle:.2}°") }
 }
 
 fn name(fate: GroupFate) -> &'static str {

@@ -25,12 +25,14 @@ use super::{
 };
 use crate::{error::Error, wide::power_of_two};
 
+mod clusters;
 mod frame;
 mod neighbors;
 
+pub use clusters::ClassFate;
 pub(super) use frame::{Frame, Open, Values};
+pub use neighbors::Nearest;
 use neighbors::Neighbors;
-pub use neighbors::{ClassFate, Nearest};
 
 /// The geometry of the minimizer: norms, angles and logits of any two classes, whatever their number.
 ///

@@ -99,7 +99,13 @@ impl Frame {
 
     /// The entry of two classes, one of group `r` and one of group `t`, with these values of the directions, and the
     /// sum of the sizes of its terms; `same` says whether the classes are one.
-    pub(super) fn entry(&self, (r, t): (usize, usize), same: bool, sides: (Side, Side), values: &Values) -> (Quad, f64) {
+    pub(super) fn entry(
+        &self,
+        (r, t): (usize, usize),
+        same: bool,
+        sides: (Side, Side),
+        values: &Values,
+    ) -> (Quad, f64) {
         let (mut sum, mut size) = (LongSum::default(), 0.0);
         for (&value, vector) in values.between.iter().zip(&self.vectors) {
             let (a, b) = (value * self.at(vector, r, sides.0), self.at(vector, t, sides.1));

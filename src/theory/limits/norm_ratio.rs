@@ -108,7 +108,8 @@ impl Search<'_> {
         }
         // Squares are taken in units in which they do not leave the range of `f64`.
         let unit = power_of_two(directions.all.iter().map(|direction| direction.product).fold(0.0, f64::max));
-        let values = Values::new(&directions.all, self.frame.classes(), |direction, _| (direction.product / unit).powi(2));
+        let values =
+            Values::new(&directions.all, self.frame.classes(), |direction, _| (direction.product / unit).powi(2));
         let squares = self.frame.squared_norms(Side::Left, &values);
         let (least, largest) =
             squares.iter().fold((f64::INFINITY, 0.0), |(least, largest), &x| (x.min(least), x.max(largest)));
@@ -134,11 +135,8 @@ impl Search<'_> {
             let scale = near.scale + share * (far.scale - near.scale);
             let sample = self.sample(scale)?;
             // The sample that is no longer one of the two.
-            let before = if (sample.excess >= 0.0) == (near.excess >= 0.0) {
-                near
-            } else {
-                std::mem::replace(&mut far, near)
-            };
+            let before =
+                if (sample.excess >= 0.0) == (near.excess >= 0.0) { near } else { std::mem::replace(&mut far, near) };
             near = sample;
             // Never less than a step of the last digit: the other side is to follow.
             let least = f64::EPSILON * near.scale / (far.scale - near.scale).abs();
@@ -160,7 +158,7 @@ fn share_of_interval(near: Sample, far: Sample, before: Sample) -> f64 {
     }
     let (a, b, c) = (near, far, before);
     let first = a.excess / (b.excess - a.excess) * c.excess / (b.excess - c.excess);
-    let second = (c.scale - a.scale) / (b.scale - a.scale) * a.excess / (c.excess - a.excess) * b.excess
-        / (c.excess - b.excess);
+    let second =
+        (c.scale - a.scale) / (b.scale - a.scale) * a.excess / (c.excess - a.excess) * b.excess / (c.excess - b.excess);
     first + second
 }
