@@ -2,7 +2,13 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use qd::Quad;
+
 use crate::error::Error;
+
+mod long_tail;
+
+use long_tail::{tail, whole};
 
 /// The largest number of samples: the largest range of whole numbers that are exact as `f64`.
 const MAX_SAMPLES: u64 = 1 << 53;
@@ -117,6 +123,10 @@ impl ClassCounts {
     /// Exponential long tail (Cui et al. 2019): n_k = ⌊`largest` · `ratio`^(-k/(K-1))⌋, k = 0 .. K-1, so that the first
     /// class is `ratio` times as large as the last.
     ///
+    /// The floor is that of the real number, not of a rounded power: 4980/498 is 10. Where a ratio that rounds to
+    /// `ratio` gives a whole number, that number is meant: `100.0 / 3.0` takes 100 to 3.
+    /// [`ClassCounts::long_tail_between`] takes the smallest count itself.
+    ///
     /// # Errors
     ///
     /// [`Error::Domain`] unless `ratio >= 1` is finite; [`Error::ZeroCount`] where the tail runs out of samples; as
@@ -135,9 +145,41 @@ impl ClassCounts {
     /// ```
     pub fn long_tail(classes: usize, largest: u64, ratio: f64) -> Result<Self, Error> {
         check_ratio(ratio)?;
-        let last = classes.saturating_sub(1).max(1) as f64;
+        // The least number that rounds to the ratio is half way to its neighbor below, but no ratio is below 1.
+        let below = if ratio > 1.0 { ratio.next_down() } else { ratio };
+        let least = (Quad::from(ratio) + Quad::from(below)) * Quad::from(0.5);
         let mut counts = empty(classes)?;
-        counts.extend((0..classes).map(|k| whole((largest as f64 * (1.0 / ratio).powf(k as f64 / last)).floor())));
+        counts.extend(tail(classes, largest, least));
+        Self::new(counts)
+    }
+
+    /// Exponential long tail between two counts, both exact: n_k = ⌊`largest`^(1 - k/(K-1)) `smallest`^(k/(K-1))⌋, k = 0
+    /// .. K-1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Domain`] unless `1 <= smallest <= largest`, and for one class unless they are equal; as
+    /// [`ClassCounts::new`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use neural_collapse::ClassCounts;
+    ///
+    /// let tail = ClassCounts::long_tail_between(5, 810, 10)?;
+    /// assert_eq!(tail.counts(), [810, 270, 90, 30, 10]);
+    /// # Ok::<(), neural_collapse::Error>(())
+    /// ```
+    pub fn long_tail_between(classes: usize, largest: u64, smallest: u64) -> Result<Self, Error> {
+        let refuse = |accepted| Err(Error::Domain { argument: "smallest count", value: smallest as f64, accepted });
+        if !(1..=largest).contains(&smallest) {
+            return refuse("1 to the largest count");
+        }
+        if classes == 1 && smallest < largest {
+            return refuse("the largest count, where there is one class");
+        }
+        let mut counts = empty(classes)?;
+        counts.extend(tail(classes, largest, Quad::from(largest as f64) / Quad::from(smallest as f64)));
         Self::new(counts)
     }
 
@@ -218,6 +260,8 @@ impl ClassCounts {
     /// Where there is no such group.
     #[must_use]
     pub fn group(&self, r: usize) -> Group<'_> {
+        let groups = self.inner.ends.len();
+        assert!(r < groups, "there is no group {r}: there are {groups}, counted from 0");
         let start = if r == 0 { 0 } else { self.inner.ends[r - 1] };
         let classes = &self.inner.by_count[start..self.inner.ends[r]];
         Group { count: self.inner.counts[classes[0]], classes }
@@ -269,12 +313,6 @@ fn check_ratio(ratio: f64) -> Result<(), Error> {
     } else {
         Err(Error::Domain { argument: "imbalance ratio", value: ratio, accepted: "finite numbers >= 1" })
     }
-}
-
-/// A rounded count: the cast saturates, and `ClassCounts::new` refuses what has saturated.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn whole(count: f64) -> u64 {
-    count as u64
 }
 
 /// The text form of class counts: `C` is a class of C samples, `CxM` stands for M such classes; entries are separated

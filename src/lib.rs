@@ -92,7 +92,8 @@
 //! # Threads
 //!
 //! The default feature `rayon` runs descent and large decompositions on all threads of the rayon pool that they are
-//! called in. Results are bitwise the same for any number of threads, and from run to run.
+//! called in. Results are bitwise the same for any number of threads, and from run to run. Without it the crate builds
+//! for `wasm32-unknown-unknown`.
 //!
 //! Matrices are those of [`faer`], generators those of [`rand`]: both are re-exported, so that versions agree. A new
 //! minor version of either is a new minor version of this crate, which stays below 1.0 as long as they do.

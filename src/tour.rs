@@ -110,13 +110,7 @@
 //! # let (weights, features, bias) = descent.minimize(&ufm, start)?.parameters()?.into_parts();
 //! # let mut counts = ufm.class_counts().unwrap().counts().iter().zip(0..);
 //! # let labels: Vec<usize> = counts.flat_map(|(&count, class)| vec![class; count as usize]).collect();
-//! use neural_collapse::metrics::{
-//!     collapse::network_collapse,
-//!     distance::distance,
-//!     features::FeatureAccumulator,
-//!     nearest_center::NearestCenter,
-//!     variability::Nc1Convention,
-//! };
+//! use neural_collapse::metrics::{FeatureAccumulator, Nc1Convention, NearestCenter, distance, network_collapse};
 //!
 //! let mut accumulator = FeatureAccumulator::with_scatter(64, 10)?;
 //! for start in (0..labels.len()).step_by(1000) {

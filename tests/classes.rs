@@ -1,6 +1,7 @@
 //! Class counts: what is accepted, what is refused and how, and how they are grouped.
 
 use neural_collapse::{ClassCounts, Error};
+use num_bigint::BigUint;
 use proptest::prelude::*;
 
 fn refused(text: &str) -> Error {
@@ -126,7 +127,96 @@ fn profiles_are_those_of_the_literature() {
     }
 }
 
+/// Whether `counts` are the floors of largest (smallest/largest)^(k/(K-1)), in whole numbers: c^(K-1) ≤
+/// largest^(K-1-k) smallest^k < (c+1)^(K-1).
+fn is_tail(counts: &[u64], largest: u64, smallest: u64) -> bool {
+    let last = u32::try_from(counts.len() - 1).unwrap();
+    let power = |base: u64, exponent: u32| BigUint::from(base).pow(exponent);
+    counts.iter().zip(0_u32..).all(|(&count, k)| {
+        let product = power(largest, last - k) * power(smallest, k);
+        power(count, last) <= product && product < power(count + 1, last)
+    })
+}
+
+/// All ratios of whole numbers up to 5000 that are whole numbers themselves: 43,376 of them. A floor after a rounded power
+/// loses the last class of 1256.
+#[test]
+fn long_tails_with_exact_ratios_are_exact() {
+    let mut tails = 0;
+    for largest in 1..=5000_u64 {
+        for smallest in (1..=largest).filter(|smallest| largest % smallest == 0) {
+            tails += 1;
+            let ratio = (largest / smallest) as f64;
+            for classes in [2, 3, 10] {
+                let tail = ClassCounts::long_tail(classes, largest, ratio).unwrap();
+                assert!(is_tail(tail.counts(), largest, smallest), "{classes} {largest} {ratio}: {tail}");
+            }
+            // Powers of 99: of some tails only.
+            let tail = ClassCounts::long_tail(100, largest, ratio).unwrap();
+            let is_right = if tails % 97 == 0 { is_tail(tail.counts(), largest, smallest) } else { true };
+            let ends = [tail.counts()[0], tail.counts()[99]];
+            assert!(is_right && ends == [largest, smallest], "{largest} {ratio}: {tail}");
+        }
+    }
+    assert_eq!(tails, 43_376);
+    assert_eq!(ClassCounts::long_tail(100, 4980, 498.0).unwrap().counts()[99], 10);
+    assert_eq!(ClassCounts::long_tail(10, 49, 49.0).unwrap().counts()[9], 1);
+    // A whole number in the middle of a tail that ends in none: 10/√6.25 = 4.
+    assert_eq!(ClassCounts::long_tail(3, 10, 6.25).unwrap().counts(), [10, 4, 1]);
+}
+
+#[test]
+fn long_tails_between_two_counts_are_exact() {
+    for largest in (1..=5000_u64).step_by(7) {
+        for smallest in (1..=largest).step_by(61) {
+            for classes in [2, 3, 5, 10] {
+                let tail = ClassCounts::long_tail_between(classes, largest, smallest).unwrap();
+                assert!(is_tail(tail.counts(), largest, smallest), "{classes} {largest} {smallest}: {tail}");
+                // The ratio as it rounds.
+                let ratio = largest as f64 / smallest as f64;
+                assert_eq!(ClassCounts::long_tail(classes, largest, ratio).unwrap(), tail, "{largest} {smallest}");
+            }
+        }
+    }
+    // Powers of three, and counts that `f64` has the last digit of.
+    assert_eq!(ClassCounts::long_tail_between(8, 2187, 1).unwrap().counts(), [2187, 729, 243, 81, 27, 9, 3, 1]);
+    for (largest, smallest) in [(1 << 51, 1), (1 << 51, (1 << 51) - 1), ((1 << 51) - 1, 3), (999_999_999_999_989, 7)] {
+        let tail = ClassCounts::long_tail_between(3, largest, smallest).unwrap();
+        assert!(is_tail(tail.counts(), largest, smallest), "{largest} {smallest}: {tail}");
+    }
+    for (classes, largest, smallest) in [(5, 10, 0), (5, 10, 11), (1, 10, 9), (5, 0, 0)] {
+        let refused = ClassCounts::long_tail_between(classes, largest, smallest);
+        assert!(matches!(refused, Err(Error::Domain { argument: "smallest count", .. })), "{refused:?}");
+    }
+    assert_eq!(ClassCounts::long_tail_between(1, 10, 10).unwrap().counts(), [10]);
+    assert_eq!(ClassCounts::long_tail_between(0, 10, 10), Err(Error::NoClasses));
+    assert_eq!(ClassCounts::long_tail_between(2, u64::MAX, 1), Err(Error::TooManySamples { class: 0 }));
+}
+
+#[test]
+#[should_panic(expected = "there is no group 99: there are 2, counted from 0")]
+fn a_group_that_is_not_there_is_named() {
+    let _ = ClassCounts::new([3, 2, 2]).unwrap().group(99);
+}
+
 proptest! {
+    /// A ratio that is none of two counts: every count is the largest of those that a ratio which rounds to it allows.
+    #[test]
+    fn long_tails_are_floors(largest in 1_u64..1_000_000, classes in 2_usize..8, ratio in 1.0..1e4_f64) {
+        prop_assume!(largest as f64 >= 2.0 * ratio);
+        let tail = ClassCounts::long_tail(classes, largest, ratio).unwrap();
+        let last = u32::try_from(classes - 1).unwrap();
+        // With m of 53 bits, `ratio` = m 2^(e-52), and half way to the number below it (2m - 1) 2^(e-53).
+        let below = BigUint::from(2 * (ratio.to_bits() & ((1 << 52) - 1) | (1 << 52)) - 1);
+        let shift = 53 + 1023 - u32::try_from(ratio.to_bits() >> 52).unwrap();
+        let power = |base: u64, exponent: u32| BigUint::from(base).pow(exponent);
+        for (&count, k) in tail.counts().iter().zip(0_u32..) {
+            // c^(K-1) ratio^k ≤ largest^(K-1), times the denominators.
+            let holds = |count: u64| power(count, last) * below.pow(k) <= power(largest, last) << (shift * k);
+            prop_assert!(holds(count) && !holds(count + 1), "{} {} {}", k, count, tail);
+        }
+    }
+
     #[test]
     fn groups_partition_the_classes(counts in prop::collection::vec(1_u64..8, 1..40)) {
         let classes = ClassCounts::new(counts.as_slice()).unwrap();

@@ -2,7 +2,7 @@
 
 use neural_collapse::{
     ClassCounts, Error, Layer, Ufm,
-    theory::{GroupFate, critical_imbalance_ratio},
+    theory::{ClassFate, Gram, GroupFate, critical_imbalance_ratio},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -168,6 +168,68 @@ proptest! {
         }
     }
 
+    /// The nearest class and its angle: as the rows of W_{L:1} and the columns of H̄ have them, pair by pair.
+    #[test]
+    fn nearest_classes_are_those_of_all_pairs(model in models(), seed: u64) {
+        let minimizer = model.minimizer().unwrap();
+        let geometry = minimizer.geometry().unwrap();
+        let parameters = minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
+        let means = parameters.class_means(&model).unwrap();
+        for (gram, vectors) in [(geometry.classifiers(), parameters.product().transpose().to_owned()), (geometry.class_means(), means)] {
+            let classes = vectors.ncols();
+            let is_zero = |k: usize| gram.norm(k) == Some(0.0);
+            // Of unit vectors whose entries are off by some ten roundings, relative to the largest.
+            let rounding = 1024.0 * f64::EPSILON;
+            let angle = |k: usize, l: usize| {
+                let [a, b] = [k, l].map(|class| vectors.col(class) / vectors.col(class).norm_l2());
+                2.0 * (&a - &b).norm_l2().atan2((&a + &b).norm_l2())
+            };
+            // Small vectors beside large ones keep fewer digits in the product.
+            let largest = (0..classes).map(|k| vectors.col(k).norm_l2()).fold(0.0, f64::max);
+            for k in 0..classes {
+                let others = (0..classes).filter(|&l| l != k && !is_zero(l) && minimizer.is_unique() && !is_zero(k));
+                let least = others.map(|l| angle(k, l)).reduce(f64::min);
+                let nearest = gram.nearest(k);
+                prop_assert_eq!(nearest.is_some(), least.is_some());
+                let (Some(nearest), Some(least)) = (nearest, least) else { continue };
+                let small = vectors.col(k).norm_l2().min(vectors.col(nearest.class).norm_l2());
+                let allowed = rounding * largest / small;
+                prop_assert!(nearest.class != k && (nearest.angle - least).abs() <= allowed, "{} {:?} {}", k, nearest, least);
+                prop_assert!((nearest.angle - angle(k, nearest.class)).abs() <= allowed);
+                prop_assert_eq!(Some(nearest.angle), gram.angle(k, nearest.class));
+                prop_assert_eq!(Some(nearest.cosine), gram.cosine(k, nearest.class));
+                // The cosine of a class far larger than its neighbors rounds beside the largest term.
+                prop_assert!((nearest.angle.cos() - nearest.cosine).abs() <= rounding);
+                let other = geometry.nearest(k).filter(|_| vectors.nrows() != classes);
+                prop_assert!(other.is_none() || other == geometry.classifiers().nearest(k));
+            }
+        }
+    }
+
+    /// Clusters against single linkage over all pairs of classes, and fates against clusters.
+    #[test]
+    fn clusters_are_single_linkage_over_all_pairs(model in models(), degrees in 0.0..180.0_f64) {
+        let minimizer = model.minimizer().unwrap();
+        let geometry = minimizer.geometry().unwrap();
+        let (gram, limit) = (geometry.classifiers(), degrees.to_radians());
+        let clusters = gram.clusters(limit).unwrap();
+        prop_assert_eq!(clusters.is_some(), minimizer.is_unique());
+        let Some(clusters) = clusters else { return Ok(()) };
+        let angles = all_angles(gram, model.outputs());
+        prop_assume!(angles.iter().flatten().all(|angle| angle.is_none_or(|angle| (angle - limit).abs() > 1e-9)));
+        prop_assert_eq!(&clusters, &single_linkage(&model, &angles, limit));
+        for cluster in clusters {
+            for &class in &cluster {
+                let fate = if cluster.len() > 1 { ClassFate::Merged } else { ClassFate::Apart };
+                prop_assert_eq!(geometry.fate(class, limit), Ok(fate));
+            }
+        }
+        for class in 0..model.outputs() {
+            let is_zero = gram.norm(class) == Some(0.0);
+            prop_assert_eq!(geometry.fate(class, limit) == Ok(ClassFate::Vanished), is_zero);
+        }
+    }
+
     /// At the critical ratio, and on both sides of it, in counts so large that rounding them to whole numbers does not
     /// count.
     #[test]
@@ -196,6 +258,133 @@ proptest! {
             prop_assert!(!kept(ratio * (1.0 + 1e-5)));
         }
     }
+}
+
+/// The angle of every two classes that have one.
+fn all_angles(gram: &Gram, classes: usize) -> Vec<Vec<Option<f64>>> {
+    (0..classes).map(|k| (0..classes).map(|l| gram.angle(k, l)).collect()).collect()
+}
+
+/// Classes by falling count, joined as long as any two of different clusters are within the limit.
+fn single_linkage(model: &Ufm, angles: &[Vec<Option<f64>>], limit: f64) -> Vec<Vec<usize>> {
+    let order: Vec<usize> = model.class_counts().unwrap().groups().flat_map(|group| group.classes.to_vec()).collect();
+    let place = |class: usize| order.iter().position(|&other| other == class);
+    let mut clusters: Vec<Vec<usize>> =
+        order.iter().filter(|&&class| angles[class][class].is_some()).map(|&class| vec![class]).collect();
+    let is_near = |a: &[usize], b: &[usize]| {
+        a.iter().any(|&k| b.iter().any(|&l| angles[k][l].is_some_and(|angle| angle <= limit)))
+    };
+    while let Some((i, j)) = (0..clusters.len())
+        .flat_map(|j| (0..j).map(move |i| (i, j)))
+        .find(|&(i, j)| is_near(&clusters[i], &clusters[j]))
+    {
+        let joined = clusters.remove(j);
+        clusters[i].extend(joined);
+    }
+    clusters.iter_mut().for_each(|cluster| cluster.sort_by_key(|&class| place(class)));
+    clusters.sort_by_key(|cluster| place(cluster[0]));
+    clusters
+}
+
+/// Where every class has a count of its own no group has classes that could come to share a classifier, and every class is
+/// `Single` at every decay; the angles tell what has become of them.
+#[test]
+fn distinct_counts_merge_by_angle() {
+    let classes = ClassCounts::long_tail_between(201, 5000, 87).unwrap();
+    assert_eq!(classes.groups().len(), 201);
+    let limit = 0.5_f64.to_radians();
+    let [mild, strong] = [1e-7, 1e-4].map(|decay| {
+        let ufm = Ufm::biased(classes.clone(), [Layer::new(512, decay)], decay).unwrap();
+        let minimizer = ufm.minimizer().unwrap();
+        assert!(minimizer.group_fates().unwrap().iter().all(|&fate| fate == GroupFate::Single));
+        minimizer.geometry().unwrap()
+    });
+    let clusters = |decay: &neural_collapse::theory::Geometry| decay.classifiers().clusters(limit).unwrap();
+    assert_eq!(clusters(&mild).unwrap().len(), 201);
+    assert_eq!((mild.fate(0, limit), mild.fate(200, limit)), (Ok(ClassFate::Apart), Ok(ClassFate::Apart)));
+    // The smallest classes have come together, the largest have not.
+    assert_eq!((strong.fate(0, limit), strong.fate(200, limit)), (Ok(ClassFate::Apart), Ok(ClassFate::Merged)));
+    let last = strong.nearest(200).unwrap();
+    assert!(last.angle < 1e-3 && last.class > 150, "{last:?}");
+    let tail = clusters(&strong).unwrap().pop().unwrap();
+    assert!(tail.len() > 50 && tail.is_sorted() && tail.contains(&200), "{tail:?}");
+}
+
+/// Angles far below the root of an epsilon, where every cosine rounds to 1. Counts of 10 n and of 10 n + 1, whose own
+/// direction has collapsed: the angle falls with 1/n.
+#[test]
+fn small_angles_keep_their_digits() {
+    let mut last = f64::INFINITY;
+    for exponent in 1..=9 {
+        let base = 10_u64.pow(exponent);
+        let classes = ClassCounts::new([100 * base, 90 * base, 10 * base + 1, 10 * base]).unwrap();
+        let decay = 0.4 * (20.0 * base as f64).sqrt() / classes.samples() as f64 * 2.0;
+        let geometry =
+            Ufm::biased(classes, [Layer::new(8, decay)], decay).unwrap().minimizer().unwrap().geometry().unwrap();
+        let nearest = geometry.nearest(3).unwrap();
+        assert_eq!(nearest.class, 2);
+        // A tenth each time, to a relative 1/base from the counts and some epsilons over the angle from rounding.
+        let allowed = 3.0 / (base as f64 / 10.0) + 64.0 * f64::EPSILON / nearest.angle;
+        assert!(
+            last.is_infinite() || (10.0 * nearest.angle / last - 1.0).abs() <= allowed,
+            "{exponent} {nearest:?} {last}"
+        );
+        last = nearest.angle;
+    }
+    assert!(last < 1e-9, "{last}");
+}
+
+#[test]
+fn one_direction_leaves_two_clusters() {
+    let classes = ClassCounts::new([900, 500, 400, 30, 20, 10]).unwrap();
+    let geometry = Ufm::biased(classes, [Layer::new(1, 1e-4)], 1e-4).unwrap().minimizer().unwrap().geometry().unwrap();
+    // With one direction left every classifier is its multiple, and what sums to zero has both signs.
+    let clusters = geometry.classifiers().clusters(0.0).unwrap().unwrap();
+    assert_eq!(clusters.len(), 2, "{clusters:?}");
+    let opposite = geometry.classifiers().angle(clusters[0][0], clusters[1][0]).unwrap();
+    assert!((opposite - std::f64::consts::PI).abs() <= 8.0 * f64::EPSILON);
+    assert_eq!(geometry.classifiers().clusters(std::f64::consts::PI).unwrap().unwrap(), [[0, 1, 2, 3, 4, 5]]);
+}
+
+#[test]
+fn neighbors_that_are_not_there_are_none() {
+    let geometry = |counts: &str, width: usize, decay: f64, bias: bool| {
+        let classes: ClassCounts = counts.parse().unwrap();
+        Ufm::new(classes, [Layer::new(width, decay)], decay, bias).unwrap().minimizer().unwrap().geometry().unwrap()
+    };
+    // One class; all zero; a tie.
+    for (counts, width, decay, bias) in [("9", 4, 1e-3, false), ("9,5", 4, 10.0, true), ("50x2,20", 1, 1e-3, false)] {
+        assert_eq!(geometry(counts, width, decay, bias).nearest(0), None, "{counts}");
+    }
+    assert_eq!(geometry("50x2,20", 1, 1e-3, false).fate(0, 0.1), Ok(ClassFate::Ambiguous));
+    assert_eq!(geometry("50x2,20", 1, 1e-3, false).classifiers().clusters(0.1), Ok(None));
+    assert_eq!(geometry("9,5", 4, 10.0, true).classifiers().clusters(0.1), Ok(Some(vec![])));
+    // Orthogonal classifiers: the first of the same count, else the first of all.
+    let orthogonal = geometry("50,20x2", 4, 1e-3, false);
+    let classes = [0, 1, 2].map(|class| orthogonal.nearest(class).unwrap().class);
+    assert_eq!(classes, [1, 2, 1]);
+    for angle in [-1.0, 4.0, f64::NAN] {
+        assert!(matches!(orthogonal.fate(0, angle), Err(Error::Domain { argument: "angle", .. })));
+        assert!(orthogonal.classifiers().clusters(angle).is_err());
+    }
+}
+
+/// Three thousand distinct counts: every nearest class in O(R²) operations, where pairs by themselves would take O(R³).
+#[test]
+fn thousands_of_groups_have_their_nearest() {
+    let counts: Vec<u64> = (1..=3000).rev().collect();
+    let ufm = Ufm::biased(ClassCounts::new(counts).unwrap(), [Layer::new(4096, 5e-6)], 5e-6).unwrap();
+    let geometry = ufm.minimizer().unwrap().geometry().unwrap();
+    let nearest: Vec<_> = (0..3000).map(|class| geometry.nearest(class).unwrap()).collect();
+    for class in [0, 700, 2400, 2600, 2999] {
+        let others = (0..3000).filter(|&other| other != class);
+        let cosines = others.map(|other| geometry.classifiers().cosine(class, other).unwrap());
+        // The largest of rounded numbers: each is off by some epsilons.
+        assert!((nearest[class].cosine - cosines.fold(-1.0, f64::max)).abs() <= 8.0 * f64::EPSILON, "{class}");
+    }
+    // The smallest, whose directions have collapsed, are near to their neighbors; the largest to none.
+    assert!(nearest[2999].angle < 0.01 && nearest[0].angle > 1.0);
+    assert!(geometry.classifiers().clusters(0.01).unwrap().unwrap().iter().any(|cluster| cluster.len() > 100));
 }
 
 #[test]

@@ -122,6 +122,26 @@ fn the_limit_of_two_norms_is_that_of_the_formula() {
     }
 }
 
+/// A thousand distinct counts: O(R²) operations at some twenty scales. At each of a scale's neighbors, or at every
+/// threshold where no decay reaches the ratio, the test would take minutes.
+#[test]
+fn ratios_of_a_thousand_distinct_counts_are_found_soon() {
+    let counts: Vec<u64> = (1..=1276).map(|i| 5 + i + i * i / 50).collect();
+    let ufm = model(counts, vec![2552], 1e-4, true);
+    let minimizer = ufm.minimizer().unwrap();
+    assert_eq!(minimizer.largest_scale(Goal::NormRatio(0.9)), Ok(None));
+    let ratio = 0.05;
+    let scale = minimizer.largest_scale(Goal::NormRatio(ratio)).unwrap().unwrap();
+    let ratio_at = |scale: f64| {
+        let geometry = scaled(&ufm, scale).minimizer().unwrap().geometry().unwrap();
+        let norms = (0..ufm.outputs()).map(|class| geometry.classifiers().norm(class).unwrap());
+        let (least, largest) = norms.fold((f64::INFINITY, 0.0_f64), |(a, b), norm| (a.min(norm), b.max(norm)));
+        least / largest
+    };
+    // The ratio falls about as fast as the scale grows, at a millionth of rounding; norms are off by some epsilons.
+    assert!(ratio_at(scale * (1.0 - 1e-9)) > ratio && ratio_at(scale * (1.0 + 1e-9)) < ratio);
+}
+
 /// Where a width leaves the norms open below a threshold, and where thresholds are many powers of ten apart.
 #[test]
 fn limits_are_found_between_thresholds() {
@@ -157,6 +177,8 @@ fn goals_that_cannot_be_are_refused() {
     assert!(matches!(minimizer.largest_scale(Goal::Rank(0)), Err(Error::Domain { argument: "rank", .. })));
     for ratio in [0.0, -1.0, 1.5, f64::NAN, f64::INFINITY] {
         assert!(matches!(minimizer.largest_scale(Goal::NormRatio(ratio)), Err(Error::Domain { .. })), "{ratio}");
+        let message = minimizer.largest_scale(Goal::NormRatio(ratio)).unwrap_err().to_string();
+        assert_eq!(message, format!("ratio of norms: {ratio:?} given, accepted: 0 < ratio <= 1"));
     }
     // A width of one keeps no second direction, and no second classifier, at any decay.
     assert_eq!(minimizer.largest_scale(Goal::AllDirections), Ok(None));

@@ -255,6 +255,39 @@ fn a_million_classes_have_a_minimizer_but_no_dense_parameters() {
     assert!(matches!(minimizer.parameters(), Err(Error::TooLarge { .. })));
 }
 
+/// Vectors for 3000 distinct counts take seconds, room that is not there is missed at once.
+#[test]
+fn parameters_that_do_not_fit_are_refused_before_any_work() {
+    let counts: Vec<u64> = (0..3000).map(|i| (1 << 40) + i).collect();
+    let model = Ufm::biased(ClassCounts::new(counts).unwrap(), [Layer::new(4096, 1e-9)], 1e-9).unwrap();
+    let clock = std::time::Instant::now();
+    let minimizer = model.minimizer().unwrap();
+    let work = clock.elapsed();
+    let clock = std::time::Instant::now();
+    let refused = [
+        minimizer.parameters().map(drop),
+        minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(0)).map(drop),
+    ];
+    // The minimizer itself takes O(R²) operations, and vectors a hundred times as many.
+    assert!(clock.elapsed() < work, "{:?} after {work:?}", clock.elapsed());
+    for refused in refused {
+        let message = refused.unwrap_err().to_string();
+        assert_eq!(message, "features H: 4096 x 3298534887826500 numbers do not fit in memory");
+    }
+}
+
+#[test]
+#[should_panic(expected = "there is no layer 2: there are 1, counted from 0")]
+fn a_layer_that_is_not_there_is_named() {
+    let _ = ufm("1500 600x5 50x20", &[6], &[1e-5], 1e-5, true).minimizer().unwrap().critical_layer_decay(0, 2);
+}
+
+#[test]
+#[should_panic(expected = "there is no layer 1: there are 1, counted from 0")]
+fn the_shape_of_a_layer_that_is_not_there_is_named() {
+    let _ = ufm("1500 600x5 50x20", &[6], &[1e-5], 1e-5, true).weight_shape(1);
+}
+
 #[test]
 fn critical_scales_grow_every_decay_to_the_threshold() {
     let model = ufm("5000 2997 1796 1077", &[16, 16], &[1e-3, 2e-3], 1e-4, true);

@@ -60,6 +60,26 @@ fn every_method_says_what_it_did() {
 }
 
 #[test]
+fn step_limits_name_what_needs_fewer_steps() {
+    let table = |flags: &str| {
+        let output = program("descend", &format!("{MODEL} {flags}")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (flags, advice) in [
+        ("--steps 3", Some("the step limit came first: --method lbfgs or --collapsed need fewer steps")),
+        ("--steps 3 --scale 100", Some("--method lbfgs or --collapsed or a smaller --scale need fewer steps")),
+        ("--steps 3 --collapsed", Some("--method lbfgs needs fewer steps")),
+        ("--steps 3 --collapsed --method lbfgs", Some("more --steps are needed")),
+        ("", None),
+    ] {
+        let table = table(flags);
+        assert_eq!(table.contains("the step limit came first"), advice.is_some(), "{flags}: {table}");
+        assert!(advice.is_none_or(|advice| table.contains(advice)), "{flags}: {table}");
+    }
+}
+
+#[test]
 fn one_seed_is_one_run_on_any_number_of_threads() {
     let (one, two) = (json("--seed 7 --threads 1"), json("--seed 7 --threads 3"));
     assert_eq!((&one["objective"], &one["trajectory"]), (&two["objective"], &two["trajectory"]));

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use neural_collapse::{ClassCounts, Layer, Ufm};
+use neural_collapse::{ClassCounts, Layer, Ufm, theory::Goal};
 use program::program;
 use serde_json::Value;
 
@@ -32,7 +32,8 @@ fn json_numbers_are_the_library_s_to_the_last_digit() {
     let minimizer =
         Ufm::biased(ClassCounts::new([500, 500, 400, 20]).unwrap(), layers, 1e-4).unwrap().minimizer().unwrap();
     let keys: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(keys, ["classes", "samples", "layers", "bias", "objective", "rank", "unique", "directions"]);
+    let model = ["classes", "samples", "layers", "bias", "objective", "rank", "unique", "directions"];
+    assert_eq!(keys, [&model[..], &["limits", "angle", "groups", "clusters"]].concat());
     assert_eq!((&object["classes"], &object["samples"], &object["layers"]), (&4.into(), &1420.into(), &2.into()));
     assert_eq!(
         (&object["bias"], &object["unique"], &object["rank"]),
@@ -57,6 +58,76 @@ fn json_numbers_are_the_library_s_to_the_last_digit() {
     }
     // The zero direction is listed, and is collapsed.
     assert_eq!((last, directions.last().unwrap()["shrinkage"].as_f64()), (0.0, Some(1.0)));
+}
+
+/// Fates, norms, angles and critical decays: those of the library, group by group.
+#[test]
+fn json_has_every_group_and_limit() {
+    let model = "--counts 500x2,400,21,20 --widths 64,32 --layer-decay 8e-3,6e-3 --feature-decay 1e-3 --angle 2";
+    let object = json(&format!("{model} --json"));
+    let classes = ClassCounts::new([500, 500, 400, 21, 20]).unwrap();
+    let layers = [Layer::new(64, 8e-3), Layer::new(32, 6e-3)];
+    let minimizer = Ufm::biased(classes.clone(), layers, 1e-3).unwrap().minimizer().unwrap();
+    let geometry = minimizer.geometry().unwrap();
+    let groups = object["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 4);
+    let mut fates = Vec::new();
+    for (r, (object, group)) in groups.iter().zip(classes.groups()).enumerate() {
+        let class = group.classes[0];
+        assert_eq!((&object["count"], &object["classes"]), (&group.count.into(), &group.multiplicity().into()));
+        assert_eq!(object["first_class"], class);
+        assert_eq!(object["norm"].as_f64(), geometry.classifiers().norm(class));
+        let nearest = geometry.nearest(class).unwrap();
+        assert_eq!(object["nearest"]["class"], nearest.class);
+        assert_eq!(object["nearest"]["count"], classes.counts()[nearest.class]);
+        assert_eq!(object["nearest"]["degrees"].as_f64(), Some(nearest.angle.to_degrees()));
+        assert_eq!(object["merged"], nearest.angle <= 2_f64.to_radians());
+        assert_eq!(object["coincidence_scale"].as_f64(), minimizer.coincidence_scale(r).unwrap());
+        assert_eq!(object["vanishing_scale"].as_f64(), minimizer.vanishing_scale(r).ok());
+        fates.push(object["fate"].as_str().unwrap());
+    }
+    assert_eq!(fates, ["distinct", "single", "single", "single"]);
+    assert_eq!(object["clusters"], serde_json::json!([{ "classes": 3, "counts": [400, 21, 20] }]));
+    let (limits, goal) = (&object["limits"], Goal::AllDirections);
+    assert_eq!((&limits["kept"], limits["scale"].as_f64()), (&"below".into(), minimizer.largest_scale(goal).unwrap()));
+    assert_eq!(limits["feature_decay"].as_f64(), minimizer.largest_feature_decay(goal).unwrap());
+    assert_eq!(limits["layer_decays"][1].as_f64(), minimizer.largest_layer_decay(goal, 1).unwrap());
+    // What is infinite, is not there or is open is null.
+    let rest = "--layer-decay 1e-3 --feature-decay 1e-3 --json";
+    let one = json(&format!("--counts 9 --widths 4 {rest}"));
+    assert_eq!((&one["limits"]["kept"], &one["limits"]["scale"]), (&"always".into(), &Value::Null));
+    assert_eq!((&one["groups"][0]["fate"], &one["groups"][0]["nearest"]), (&"vanished".into(), &Value::Null));
+    let cut = json(&format!("--counts 50x2,20 --widths 1 --no-bias {rest}"));
+    assert_eq!((&cut["limits"]["kept"], &cut["clusters"]), (&"never".into(), &Value::Null));
+    assert_eq!((&cut["groups"][0]["norm"], &cut["groups"][0]["merged"]), (&Value::Null, &Value::Null));
+}
+
+/// 201 distinct counts: the minority, at the end, is shown, and every angle is.
+#[test]
+fn long_tails_are_shown_from_both_ends() {
+    let counts: Vec<String> = (0..201).map(|k| (5000.0 * 0.98_f64.powi(k)).floor().to_string()).collect();
+    let model = format!("--counts {} --widths 512 --layer-decay 1e-4 --feature-decay 1e-4", counts.join(","));
+    let table = String::from_utf8(run(&model).stdout).unwrap();
+    let groups: Vec<_> = table.lines().skip_while(|line| !line.contains("nearest angle")).skip(1).collect();
+    assert_eq!(groups.len(), 61, "{table}");
+    assert!(groups[0].contains(" 5000 ") && groups[60].contains(" 87 "), "{table}");
+    assert_eq!(groups[30].trim(), "... 141 more between, all of them with --json");
+    assert!(groups.iter().enumerate().all(|(i, row)| i == 30 || row.contains('°')), "{table}");
+    assert!(groups[60].ends_with("one, with no other of its count, within 1° of another"), "{table}");
+    assert!(table.contains("... 141 more between") && table.contains("classifiers in chains of steps within 1°: "));
+    let object = json(&format!("{model} --json"));
+    let groups = object["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 201);
+    assert!(groups.iter().all(|group| group["nearest"]["degrees"].is_number() && group["fate"] == "single"));
+    assert_eq!((&groups[0]["merged"], &groups[200]["merged"]), (&false.into(), &true.into()));
+}
+
+#[test]
+fn decays_are_printed_as_they_were_meant() {
+    // 0.039/(2/10) is 1.9499999999999998e-1 in double precision.
+    let flags = "--counts 9x10 --widths 16 --layer-decay 0.039 --loss-convention mean --feature-decay 1e-3";
+    let table = String::from_utf8(run(flags).stdout).unwrap();
+    assert!(table.contains("layers 0.195, features 5e-3\n"), "{table}");
 }
 
 #[test]
@@ -126,6 +197,8 @@ fn mistakes_are_explained() {
         ("--counts 5,4 --widths 8 --layer-decay -1e-3 --feature-decay 1".into(), "--layer-decay: weight decay: -0.001"),
         ("--counts 5,4 --widths -8 --layer-decay 1e-3 --feature-decay 1".into(), "--widths"),
         (format!("--counts -5,4 {good}"), "-5"),
+        (format!("--counts 5,4 {good} --angle -1"), "--angle: -1.0 given, 0 to 180"),
+        (format!("--counts 5,4 {good} --angle nan"), "--angle: NaN given"),
         (format!("--counts 5,4 --layers 0 {good}"), "--layers: 0"),
         (format!("--counts 5,4 --layers 99999999999 {good}"), "--layers"),
         ("--counts 5,4 --widths 8,9,10 --layer-decay 1e-3,1e-3 --feature-decay 1e-4".into(), "--layer-decay: 2 values"),

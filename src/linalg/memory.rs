@@ -20,6 +20,18 @@ pub(crate) fn try_zeros(what: &'static str, rows: usize, cols: u64) -> Result<Ma
     Ok(matrix)
 }
 
+/// Whether matrices of these names, rows and columns fit in memory at the same time: asked before the work that fills
+/// them, of the allocator, which gives the memory back untouched. The error names the largest.
+pub(crate) fn check_room(matrices: &[(&'static str, usize, u64)]) -> Result<(), Error> {
+    let numbers = |&(_, rows, cols): &(&str, usize, u64)| rows as u128 * u128::from(cols);
+    let total = matrices.iter().map(numbers).sum::<u128>() * size_of::<f64>() as u128;
+    let is_room = usize::try_from(total).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
+    match matrices.iter().max_by_key(|matrix| numbers(matrix)) {
+        Some(&(what, rows, cols)) if !is_room => Err(Error::TooLarge { what, rows, cols }),
+        _ => Ok(()),
+    }
+}
+
 /// The entries of a column of an owned matrix.
 pub(crate) fn slice(column: ColRef<'_, f64>) -> &[f64] {
     match column.try_as_col_major() {

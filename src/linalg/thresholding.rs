@@ -1,5 +1,5 @@
-//! Singular-value thresholding of a matrix and the nuclear norm as a product of two factors: what the plain model (L =
-//! 1) does to any target.
+//! Singular-value thresholding of a matrix and the nuclear norm as a product of two factors: what the plain model, of
+//! one layer, does to any target.
 
 use faer::{Mat, MatRef};
 

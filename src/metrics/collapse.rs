@@ -96,11 +96,7 @@ pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{
-///     Layer, Ufm,
-///     faer::mat,
-///     metrics::{collapse::network_collapse, features::FeatureAccumulator},
-/// };
+/// use neural_collapse::{Layer, Ufm, faer::mat, metrics::{network_collapse, FeatureAccumulator}};
 ///
 /// // What a framework gives: features, a column a sample, their labels, and a layer.
 /// let features = mat![[1.0_f32, 1.1, -2.0], [0.0, 0.1, 0.1]];

@@ -31,7 +31,7 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{faer::{col, mat}, metrics::{features::FeatureAccumulator, nearest_center::NearestCenter}};
+/// use neural_collapse::{faer::{col, mat}, metrics::{FeatureAccumulator, NearestCenter}};
 ///
 /// let (features, labels) = (mat![[2.0_f32, 0.6, -2.0, -1.0]], [0, 0, 1, 1]);
 /// let mut accumulator = FeatureAccumulator::new(1, 2)?;

@@ -164,6 +164,8 @@ impl Ufm {
     /// Where there is no such layer.
     #[must_use]
     pub fn weight_shape(&self, l: usize) -> (usize, usize) {
+        let depth = self.depth();
+        assert!(l < depth, "there is no layer {l}: there are {depth}, counted from 0");
         let rows = self.layers.get(l + 1).map_or(self.outputs(), |layer| layer.width);
         (rows, self.layers[l].width)
     }

@@ -187,8 +187,8 @@ impl Point {
         self.parameters.features.ncols()
     }
 
-    /// The parameters, with the features of all samples and layers of full width. Cost: 4 N d_1² operations where N - K
-    /// > d_1 samples have been reduced, N d_1 elsewhere.
+    /// The parameters, with the features of all samples and layers of full width. Cost: 4 N d_1² operations where the
+    /// samples have been reduced and N - K exceeds d_1, N d_1 elsewhere.
     ///
     /// # Errors
     ///

@@ -258,7 +258,7 @@ fn critical_beta(layers: usize) -> f64 {
     }
     let l = layers as f64;
     // The exponent of exp(-(ln L - (L-1) ln(1-1/L))/L) is small, and the correction below is not small enough.
-    if layers > 1 << 40 {
+    if layers as u64 > 1 << 40 {
         return ((-l.ln() + (l - 1.0) * (-1.0 / l).ln_1p()) / l).exp();
     }
     let first = ((l - 1.0) / l * (l - 1.0).ln()).exp() / l;

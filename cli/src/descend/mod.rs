@@ -310,8 +310,7 @@ fn as_table(flags: &Flags, report: &Report) -> String {
         ("ending", ending.to_string()),
     ];
     // What would have helped, and what the numbers below mean.
-    let start = "the start is far away: a smaller --scale, --collapsed or --method lbfgs needs fewer steps";
-    let hint = (run.stop == Stop::StepLimit && run.gap.is_some_and(|gap| gap > 1.0)).then_some(("", start.into()));
+    let hint = (run.stop == Stop::StepLimit).then(|| ("", ways_out(flags)));
     let ties = "the minimizer is not unique (see `predict`): distance, NC2 and NC3 need not be zero";
     let ties = (!minimizer.is_unique()).then_some(("", ties.into()));
     let rows = rows.into_iter().chain(hint).chain(ties);
@@ -319,6 +318,21 @@ fn as_table(flags: &Flags, report: &Report) -> String {
     let measured = measured.lines().map(|(name, _, value)| (name, number(value)));
     let lines: Vec<_> = rows.chain(measured).map(|(key, value)| format!("{key:<22} {value}\n")).collect();
     lines.concat()
+}
+
+/// What needs fewer steps, where their limit came before the optimum.
+fn ways_out(flags: &Flags) -> String {
+    let ways = [
+        ("--method lbfgs", !matches!(flags.method, Name::Lbfgs)),
+        ("--collapsed", !flags.collapsed && !flags.full),
+        ("a smaller --scale", flags.scale > 1.0),
+    ];
+    let ways: Vec<_> = ways.into_iter().filter_map(|(way, is_left)| is_left.then_some(way)).collect();
+    match ways[..] {
+        [] => "the step limit came first: more --steps are needed".into(),
+        [way] => format!("the step limit came first: {way} needs fewer steps"),
+        _ => format!("the step limit came first: {} need fewer steps", ways.join(" or ")),
+    }
 }
 
 /// Everything that a run tells against steps, written to a temporary file and renamed.

@@ -4,7 +4,7 @@ use neural_collapse::{ClassCounts, metrics::FrameDistances, theory::GroupFate};
 use serde_json::{Value, json};
 
 use super::measurement::{Classes, Measurement};
-use crate::shared::numbers::short;
+use crate::shared::numbers::{digits, short};
 
 /// Rows of singular values beyond which people stop reading.
 const MOST_ROWS: usize = 40;
@@ -71,14 +71,14 @@ fn model(measurement: &Measurement) -> String {
     let ufm = measurement.minimizer.ufm();
     let counts = ufm.class_counts().map(ToString::to_string).unwrap_or_default();
     let counts = if counts.len() > 60 { String::new() } else { format!(" ({counts})") };
-    let mut decays: Vec<_> = ufm.layers().iter().map(|layer| format!("{:e}", layer.decay)).collect();
+    let mut decays: Vec<_> = ufm.layers().iter().map(|layer| digits(layer.decay)).collect();
     if decays.iter().all(|decay| *decay == decays[0]) {
         decays.truncate(1);
     }
     let decays = decays.join(", ");
     format!(
         "{}{counts}, {} samples, features of width {}, {} linear {}, {}\n\
-         decays as the theory has them: layers {decays}, features {:e}\n\
+         decays as the theory has them: layers {decays}, features {}\n\
          minimizer: rank {} of {}, {}\n{}\n",
         if ufm.outputs() == 1 { "1 class".into() } else { format!("{} classes", ufm.outputs()) },
         ufm.samples(),
@@ -86,7 +86,7 @@ fn model(measurement: &Measurement) -> String {
         ufm.depth(),
         if ufm.depth() == 1 { "layer" } else { "layers" },
         if ufm.has_bias() { "with bias" } else { "no bias" },
-        ufm.feature_decay(),
+        digits(ufm.feature_decay()),
         measurement.minimizer.rank(),
         ufm.outputs(),
         if measurement.minimizer.is_unique() { "unique" } else { "not unique: see `predict`" },

@@ -1,23 +1,24 @@
 //! Where must the last layers end? The closed form alone, as a table for people or as JSON for scripts.
 
+mod groups;
+
 use std::fmt::Write as _;
 
 use clap::Args;
 use neural_collapse::{
-    ClassCounts, Error,
-    theory::{Direction, Fate, Goal, GroupFate, Minimizer, Tie},
+    Error,
+    theory::{Direction, Fate, Goal, Minimizer, Tie},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::shared::{model_flags::ModelFlags, numbers::short};
+use self::groups::Groups;
+use crate::shared::{
+    model_flags::ModelFlags,
+    numbers::{digits, short},
+};
 
-/// Rows of the table beyond which people stop reading.
+/// Rows of a table beyond which people stop reading: half of them show the beginning, half the end.
 const MOST_ROWS: usize = 60;
-
-/// Groups beyond which the angles between all of them would take longer than the rest, and beyond which norms would, whose
-/// geometry has a number for every pair.
-const MOST_GROUPS: usize = 200;
-const MOST_GROUPS_WITH_NORMS: usize = 3000;
 
 /// Predicts where the last layers of a classifier trained with squared loss must end.
 ///
@@ -27,26 +28,47 @@ const MOST_GROUPS_WITH_NORMS: usize = 3000;
 #[derive(Args)]
 #[command(
     after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed at these decays:
-  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4"
+  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4
+
+--json gives all directions and, for every group of classes of one count, by falling count:
+  fate               distinct, single (no other class of its count), coincident (one classifier for all), vanished,
+                     or ambiguous (a tie)
+  merged             whether another classifier is within --angle
+  norm               of each of its classifiers
+  nearest            the class with the nearest classifier, its count, and the angle in degrees
+  coincidence_scale  the factor on all decays together at which its classes come to share one classifier
+  vanishing_scale    the factor at which their classifiers are zero
+`clusters` are the classes whose classifiers are within --angle of each other, by chains of such steps (single linkage);
+`limits` the largest decays that keep every direction. A number that does not exist, is infinite, or is left open by a
+tie is null."
 )]
 pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,
+    /// Angle in degrees, 0 to 180, within which two classifiers count as one
+    #[arg(long, value_name = "DEGREES", allow_hyphen_values = true, default_value_t = 1.0)]
+    angle: f64,
     /// One JSON object instead of the table
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(flags: &Flags) -> Result<String, String> {
-    let minimizer = flags.model.ufm()?.minimizer().map_err(|error| error.to_string())?;
-    if flags.json {
-        Ok(format!("{}\n", as_json(&minimizer)))
-    } else {
-        as_table(&minimizer).map_err(|error| error.to_string())
+    if !(0.0..=180.0).contains(&flags.angle) {
+        return Err(format!("--angle: {:?} given, 0 to 180 degrees are accepted", flags.angle));
     }
+    let minimizer = flags.model.ufm()?.minimizer().map_err(|error| error.to_string())?;
+    let text = Groups::new(&minimizer, flags.angle).and_then(|groups| {
+        if flags.json {
+            Ok(format!("{}\n", as_json(&minimizer, &groups, flags.angle)?))
+        } else {
+            as_table(&minimizer, &groups)
+        }
+    });
+    text.map_err(|error| error.to_string())
 }
 
-fn as_json(minimizer: &Minimizer) -> serde_json::Value {
+fn as_json(minimizer: &Minimizer, groups: &Groups<'_>, angle: f64) -> Result<Value, Error> {
     let ufm = minimizer.ufm();
     let directions = minimizer.directions().iter().map(|direction| {
         json!({
@@ -59,7 +81,7 @@ fn as_json(minimizer: &Minimizer) -> serde_json::Value {
             "layers": direction.layers,
         })
     });
-    json!({
+    Ok(json!({
         "classes": ufm.outputs(),
         "samples": ufm.samples(),
         "layers": ufm.depth(),
@@ -68,15 +90,38 @@ fn as_json(minimizer: &Minimizer) -> serde_json::Value {
         "rank": minimizer.rank(),
         "unique": minimizer.is_unique(),
         "directions": directions.collect::<Vec<_>>(),
-    })
+        "limits": limits(minimizer)?,
+        "angle": angle,
+        "groups": groups.as_json()?,
+        "clusters": groups.clusters_as_json(),
+    }))
 }
 
-fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
+/// The largest decays that keep every direction: numbers where `kept` is "below", null where no decay does or any does.
+fn limits(minimizer: &Minimizer) -> Result<Value, Error> {
+    let goal = Goal::AllDirections;
+    let scale = minimizer.largest_scale(goal)?;
+    let kept = scale.map_or("never", |scale| if scale.is_infinite() { "always" } else { "below" });
+    let layers = (0..minimizer.ufm().depth()).map(|l| minimizer.largest_layer_decay(goal, l));
+    Ok(json!({
+        "kept": kept,
+        "scale": scale,
+        "feature_decay": minimizer.largest_feature_decay(goal)?,
+        "layer_decays": layers.collect::<Result<Vec<_>, _>>()?,
+    }))
+}
+
+/// The first and the last of `all` rows, where there are too many, and how many lie between.
+fn ends(all: usize) -> (impl Iterator<Item = usize>, usize, impl Iterator<Item = usize>) {
+    let hidden = all.saturating_sub(MOST_ROWS);
+    let head = if hidden > 0 { MOST_ROWS / 2 } else { all };
+    (0..head, hidden, head + hidden..all)
+}
+
+fn as_table(minimizer: &Minimizer, groups: &Groups<'_>) -> Result<String, Error> {
     let ufm = minimizer.ufm();
-    let (classes, decays) = (
-        ufm.class_counts().ok_or(Error::NoClassCounts)?,
-        ufm.layers().iter().map(|layer| format!("{:e}", layer.decay)),
-    );
+    let (classes, decays) =
+        (ufm.class_counts().ok_or(Error::NoClassCounts)?, ufm.layers().iter().map(|layer| digits(layer.decay)));
     let mut text = String::new();
     // Writing to a String cannot fail.
     let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").unwrap_or_default();
@@ -90,9 +135,9 @@ fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
         if ufm.has_bias() { "with bias" } else { "no bias" },
     ));
     line(format_args!(
-        "decays as the theory has them: layers {}, features {:e}",
+        "decays as the theory has them: layers {}, features {}",
         decays.collect::<Vec<_>>().join(", "),
-        ufm.feature_decay()
+        digits(ufm.feature_decay())
     ));
     line(format_args!(""));
     line(format_args!("minimum    {:.15e}", minimizer.objective()));
@@ -103,87 +148,53 @@ fn as_table(minimizer: &Minimizer) -> Result<String, Error> {
     line(format_args!("The singular values of the target, and what becomes of the directions they belong to:"));
     let headings = ["target", "shrinkage", "prediction", "product", "feature", "first layer", "margin"];
     line(format_args!("{:>7}  {}  fate", "times", headings.map(|heading| format!("{heading:>12}")).join("")));
-    for direction in minimizer.directions().iter().take(MOST_ROWS) {
-        let numbers = [
-            direction.target,
-            direction.shrinkage,
-            direction.prediction,
-            direction.product,
-            direction.feature,
-            direction.layers[0],
-            direction.critical_scale,
-        ];
-        let fate = match direction.fate {
-            Fate::Kept => "kept",
-            Fate::Cut => "cut by the width",
-            _ if direction.target == 0.0 => "zero target",
-            _ => "collapsed",
-        };
-        line(format_args!(
-            "{:>7}  {}  {fate}",
-            direction.multiplicity,
-            numbers.map(|x| format!("{:>12}", if x == 0.0 { "-".into() } else { short(x) })).join("")
-        ));
-    }
-    let hidden = minimizer.directions().len().saturating_sub(MOST_ROWS);
+    let (head, hidden, tail) = ends(minimizer.directions().len());
+    head.for_each(|i| line(format_args!("{}", direction_row(&minimizer.directions()[i]))));
     if hidden > 0 {
-        line(format_args!("    ... {hidden} more, all of them with --json"));
+        line(format_args!("    ... {hidden} more between, all of them with --json"));
     }
+    tail.for_each(|i| line(format_args!("{}", direction_row(&minimizer.directions()[i]))));
     line(format_args!(""));
     for legend in [
         "target, prediction  singular values of what the labels ask for, and of what the network gives",
         "shrinkage           1 - prediction/target",
         "product, feature    singular values of W_L...W_1 and of the class means times root(n_k)",
         "margin              the factor on all decays together at which the direction collapses",
+        "-                   zero",
     ] {
         line(format_args!("{legend}"));
     }
     line(format_args!(""));
-    line(format_args!("{:>8}  {:>9}  {:>10}  {:>13}  classifiers", "classes", "samples", "norm", "nearest angle"));
-    if classes.groups().len() > MOST_GROUPS_WITH_NORMS {
-        line(format_args!("  not shown for more than {MOST_GROUPS_WITH_NORMS} distinct counts"));
-        return Ok(text);
+    line(format_args!("{}", groups.merged()));
+    line(format_args!(""));
+    line(format_args!("{}", groups::HEADING));
+    let (head, hidden, tail) = ends(groups.len());
+    groups.rows(head)?.iter().for_each(|row| line(format_args!("{row}")));
+    if hidden > 0 {
+        line(format_args!("     ... {hidden} more between, all of them with --json"));
     }
-    for row in group_rows(minimizer, classes)? {
-        line(format_args!("{row}"));
-    }
-    if classes.groups().len() > MOST_ROWS {
-        line(format_args!("     ... {} more", classes.groups().len() - MOST_ROWS));
-    }
+    groups.rows(tail)?.iter().for_each(|row| line(format_args!("{row}")));
     Ok(text)
 }
 
-/// For every group of classes of one count: the norm of their classifiers, the least angle to the classifier of any other
-/// class, where there are not too many, and what has become of them.
-fn group_rows(minimizer: &Minimizer, classes: &ClassCounts) -> Result<Vec<String>, Error> {
-    let (fates, geometry) = (minimizer.group_fates()?, minimizer.geometry()?);
-    let classifiers = geometry.classifiers();
-    let others = fates.iter().any(|fate| matches!(fate, GroupFate::Distinct | GroupFate::Single));
-    let most = if classes.groups().len() <= MOST_GROUPS { MOST_GROUPS } else { 0 };
-    let mut rows = Vec::new();
-    for (r, (group, fate)) in classes.groups().zip(fates).take(MOST_ROWS).enumerate() {
-        let own = group.classes[0];
-        // One class of every other group, and another of the own.
-        let representatives =
-            classes.groups().enumerate().filter_map(|(t, other)| other.classes.get(usize::from(t == r)));
-        let cosines = representatives.filter_map(|&class| classifiers.cosine(own, class));
-        let angle = cosines.take(most).reduce(f64::max).map(|cosine| cosine.acos().to_degrees());
-        // What has taken what tells the classes of the group apart: the width or the decay.
-        let is_cut = |direction: &Direction| direction.group == Some(r) && direction.fate == Fate::Cut;
-        let why = if minimizer.directions().iter().any(is_cut) { "cut by the width" } else { "minority collapse" };
-        let fate = match fate {
-            GroupFate::Single => "one, with no other of its count".into(),
-            GroupFate::Distinct => "each its own".into(),
-            GroupFate::Coincident => format!("one for all ({why})"),
-            GroupFate::Vanished if others => format!("zero ({why})"),
-            GroupFate::Vanished => "zero".into(),
-            _ => "a tie leaves open which have one of their own".into(),
-        };
-        let (norm, angle) =
-            (classifiers.norm(own).map_or("-".into(), short), angle.map_or("-".into(), |angle| format!("{angle:.2}°")));
-        rows.push(format!("{:>8}  {:>9}  {norm:>10}  {angle:>13}  {fate}", group.multiplicity(), group.count));
-    }
-    Ok(rows)
+fn direction_row(direction: &Direction) -> String {
+    let numbers = [
+        direction.target,
+        direction.shrinkage,
+        direction.prediction,
+        direction.product,
+        direction.feature,
+        direction.layers[0],
+        direction.critical_scale,
+    ];
+    let fate = match direction.fate {
+        Fate::Kept => "kept",
+        Fate::Cut => "cut by the width",
+        _ if direction.target == 0.0 => "zero target",
+        _ => "collapsed",
+    };
+    let numbers = numbers.map(|x| format!("{:>12}", if x == 0.0 { "-".into() } else { short(x) }));
+    format!("{:>7}  {}  {fate}", direction.multiplicity, numbers.join(""))
 }
 
 /// Up to which decays every direction is kept.

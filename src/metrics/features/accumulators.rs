@@ -32,7 +32,7 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{faer::mat, metrics::{features::FeatureAccumulator, variability::Nc1Convention}};
+/// use neural_collapse::{faer::mat, metrics::{FeatureAccumulator, Nc1Convention}};
 ///
 /// // Two classes of features in the plane; a column is a sample.
 /// let mut accumulator = FeatureAccumulator::with_scatter(2, 2)?;
@@ -153,10 +153,7 @@ impl FeatureAccumulator {
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{
-///     faer::mat,
-///     metrics::{features::{FeatureAccumulator, ScatterAccumulator}, variability::Nc1Convention},
-/// };
+/// use neural_collapse::{faer::mat, metrics::{FeatureAccumulator, ScatterAccumulator, Nc1Convention}};
 ///
 /// let (features, labels) = (mat![[2.0_f32, 1.0, -1.0, -2.0], [0.0, 0.0, 5.0, 5.0]], [0, 0, 1, 1]);
 /// let mut first = FeatureAccumulator::new(2, 2)?;

@@ -19,13 +19,17 @@ mod limits;
 use self::directions::{Directions, ScalarProblem};
 pub use self::{
     directions::{Direction, Fate, Tie},
-    geometry::{Geometry, Gram},
+    geometry::{ClassFate, Geometry, Gram, Nearest},
     limits::{Goal, critical_imbalance_ratio},
 };
 use crate::{
     classes::Group,
     error::Error,
-    linalg::{memory::try_zeros, orthonormal::random_orthonormal, wide::Wide},
+    linalg::{
+        memory::{check_room, try_zeros},
+        orthonormal::random_orthonormal,
+        wide::Wide,
+    },
     model::Ufm,
     parameters::Parameters,
     theory::{Spectrum, spectrum::LabelSpectrum},
@@ -38,8 +42,8 @@ pub enum GroupFate {
     /// Every class has a classifier and a class mean of its own, told apart by the directions of the group.
     Distinct,
     /// With a bias, a class that is the only one of its count: its classifier is not zero, but only directions between
-    /// groups reach it, and it can come as close as they leave it to those of other counts. [`Minimizer::geometry`] has
-    /// the angles.
+    /// groups reach it, and it can come as close as they leave it to those of other counts.
+    /// [`Geometry::fate`](super::geometry::Geometry::fate) tells whether it has.
     Single,
     /// All classes of the group share one classifier row and one class mean, which are not zero: minority collapse.
     Coincident,
@@ -211,6 +215,8 @@ impl Minimizer {
     /// Where there is no such direction or layer.
     #[must_use]
     pub fn critical_layer_decay(&self, direction: usize, layer: usize) -> f64 {
+        let depth = self.ufm.depth();
+        assert!(layer < depth, "there is no layer {layer}: there are {depth}, counted from 0");
         self.critical_decay(direction, self.ufm.layers()[layer].decay)
     }
 
@@ -281,8 +287,9 @@ impl Minimizer {
     ///
     /// [`Error::TooLarge`] where the matrix does not fit in memory.
     pub fn classifiers(&self) -> Result<Mat<f64>, Error> {
-        let values = self.kept(|direction| direction.product);
-        Ok(self.spectrum.left_vectors(self.rank)? * values.as_diagonal())
+        let mut classifiers = self.spectrum.left_vectors(self.rank)?;
+        scale_columns(&mut classifiers, &self.kept(|direction| direction.product));
+        Ok(classifiers)
     }
 
     /// The class means in the same space, H̄ = Q_1 M with M = diag(h) Vᵀ D⁻¹, rank × K.
@@ -306,8 +313,12 @@ impl Minimizer {
     /// ```
     pub fn class_means(&self) -> Result<Mat<f64>, Error> {
         let classes = self.ufm.class_counts().ok_or(Error::NoClassCounts)?;
-        let values = self.kept(|direction| direction.feature);
-        let mut means = values.as_diagonal() * self.spectrum.right_vectors(self.rank)?.transpose();
+        let two = ("class means", self.rank, 2 * classes.classes() as u64);
+        check_room(&[two])?;
+        let mut right = self.spectrum.right_vectors(self.rank)?;
+        scale_columns(&mut right, &self.kept(|direction| direction.feature));
+        let mut means = try_zeros("class means", self.rank, classes.classes() as u64)?;
+        means.copy_from(right.transpose());
         for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
             mean /= Scale((count as f64).sqrt());
         }
@@ -329,7 +340,7 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the matrices do not fit in memory.
+    /// [`Error::TooLarge`] where the matrices do not fit in memory, before any work is done for them.
     pub fn parameters(&self) -> Result<Parameters, Error> {
         self.assemble(|width, rank| {
             let mut frame = try_zeros("gauge", width, rank as u64)?;
@@ -347,7 +358,26 @@ impl Minimizer {
         self.assemble(|width, rank| random_orthonormal(width, rank, rng))
     }
 
+    /// Whether there is room for parameters and for what they are made of.
+    fn check_room(&self) -> Result<(), Error> {
+        let (ufm, rank) = (&self.ufm, self.rank as u64);
+        // The matrix of weighted means has a column a class, or a sample.
+        let columns = if ufm.class_counts().is_some() { ufm.outputs() as u64 } else { ufm.samples() };
+        let widest = ufm.layers().iter().map(|layer| layer.width).max().unwrap_or(0);
+        let mut matrices = vec![
+            ("features H", ufm.feature_width(), ufm.samples()),
+            ("weighted class means", ufm.feature_width(), columns),
+            ("left singular vectors", ufm.outputs(), rank),
+            ("right singular vectors", self.rank, columns),
+            // Those of two layers at a time.
+            ("gauges", widest, 2 * rank),
+        ];
+        matrices.extend((0..ufm.depth()).map(|l| ("weights", ufm.weight_shape(l).0, ufm.weight_shape(l).1 as u64)));
+        check_room(&matrices)
+    }
+
     fn assemble(&self, mut gauge: impl FnMut(usize, usize) -> Result<Mat<f64>, Error>) -> Result<Parameters, Error> {
+        self.check_room()?;
         let layers = self.ufm.layers();
         // U first, then Q_L .. Q_1: each layer needs the two frames at its sides.
         let mut above = self.spectrum.left_vectors(self.rank)?;
@@ -379,6 +409,13 @@ impl Minimizer {
             }
         };
         Parameters::new(&self.ufm, weights, features, self.bias())
+    }
+}
+
+/// A becomes A diag(values).
+fn scale_columns(matrix: &mut Mat<f64>, values: &Col<f64>) {
+    for (column, &value) in matrix.col_iter_mut().zip(values.iter()) {
+        column.iter_mut().for_each(|entry| *entry *= value);
     }
 }
 

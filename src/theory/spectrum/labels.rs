@@ -22,8 +22,9 @@ use crate::{
     error::Error,
     linalg::{
         cores::{for_each, join, map_range},
+        error_free::{rounding_of_product, rounding_of_sum},
         helmert,
-        memory::try_zeros,
+        memory::{check_room, try_zeros},
     },
 };
 
@@ -204,6 +205,7 @@ impl LabelSpectrum {
     ///
     /// Where `count` exceeds K.
     pub fn both_vectors(&self, count: usize) -> Result<(Mat<f64>, Mat<f64>), Error> {
+        check_room(&[("left and right singular vectors", self.classes.classes(), 2 * count as u64)])?;
         let (left, right) = join(|| self.left_vectors(count), || self.right_vectors(count));
         Ok((left?, right?))
     }
@@ -269,7 +271,8 @@ impl LabelSpectrum {
     }
 
     fn times(&self, matrix: MatRef<'_, f64>, side: Side) -> Mat<f64> {
-        assert!(matrix.nrows() == self.classes.classes(), "a matrix of K rows is needed");
+        let (rows, classes) = (matrix.nrows(), self.classes.classes());
+        assert!(rows == classes, "a matrix of {rows} rows given, one row a class is needed: {classes}");
         let mut product = Mat::zeros(matrix.nrows(), matrix.ncols());
         let columns: Vec<_> = product.col_iter_mut().zip(matrix.col_iter()).collect();
         for_each(columns, |(mut to, from)| {
@@ -302,7 +305,8 @@ impl LabelSpectrum {
     }
 
     fn transposed_times(&self, matrix: MatRef<'_, f64>, side: Side) -> Mat<f64> {
-        assert!(matrix.nrows() == self.classes.classes(), "a matrix of K rows is needed");
+        let (rows, classes) = (matrix.nrows(), self.classes.classes());
+        assert!(rows == classes, "a matrix of {rows} rows given, one row a class is needed: {classes}");
         let mut product = Mat::zeros(matrix.nrows(), matrix.ncols());
         let columns: Vec<_> = product.col_iter_mut().zip(matrix.col_iter()).collect();
         for_each(columns, |(mut to, from)| {
@@ -332,7 +336,8 @@ impl LabelSpectrum {
     }
 
     fn vector(&self, index: usize, side: Side) -> Col<f64> {
-        assert!(index < self.classes.classes(), "there are as many singular vectors as classes");
+        let classes = self.classes.classes();
+        assert!(index < classes, "there is no singular vector {index}: there are {classes}, counted from 0");
         let mut vector = Col::zeros(self.classes.classes());
         if let Some((solved, i)) = self.each_vector().nth(index) {
             self.write_vector(vector.as_mut(), solved, i, side);
@@ -346,7 +351,8 @@ impl LabelSpectrum {
     }
 
     fn vectors(&self, count: usize, side: Side) -> Result<Mat<f64>, Error> {
-        assert!(count <= self.classes.classes(), "more singular vectors asked for than there are classes");
+        let classes = self.classes.classes();
+        assert!(count <= classes, "there are no {count} singular vectors: there are {classes}");
         let mut matrix = try_zeros("singular vectors", self.classes.classes(), count as u64)?;
         let columns: Vec<_> = matrix.col_iter_mut().zip(self.each_vector()).collect();
         for_each(columns, |(column, (solved, i))| self.write_vector(column, solved, i, side));
@@ -396,14 +402,46 @@ impl LabelSpectrum {
         }
     }
 
-    /// The entries of the vectors of the levels at these indices, a row for every level and a column for every group;
-    /// zero for levels within groups.
-    pub(crate) fn entries_by_group(&self, levels: &[usize], side: Side) -> Result<Mat<f64>, Error> {
-        let mut entries = try_zeros("singular vectors by group", levels.len(), self.classes.groups().len() as u64)?;
-        for (row, &level) in entries.row_iter_mut().zip(levels) {
-            row.iter_mut().zip(self.entries(&self.levels[level], side)).for_each(|(entry, value)| *entry = value);
-        }
-        Ok(entries)
+    /// The vectors of the levels between groups that are not zero, by falling level.
+    pub(crate) fn between(&self) -> impl Iterator<Item = Between> {
+        self.levels.iter().filter_map(|solved| match solved.vectors {
+            Vectors::Secular { root, norm } => {
+                let origin = self.poles[root.origin];
+                // As in `entries`: the left norm is σ times the right one.
+                let left = (norm * (origin + root.offset).sqrt()).recip();
+                Some(Between { origin, offset: root.offset, left, right: norm.recip() })
+            }
+            _ => None,
+        })
+    }
+}
+
+/// The singular vectors of a level between groups, entry by entry: at a class of n samples the left one is n/(n - x)
+/// times `left`, and the right one √n/(n - x) times `right`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Between {
+    /// x = origin + offset, where origin is a whole number.
+    origin: f64,
+    offset: f64,
+    pub(crate) left: f64,
+    pub(crate) right: f64,
+}
+
+impl Between {
+    /// n - x, and what its rounding has lost.
+    pub(crate) fn distance(&self, count: f64) -> (f64, f64) {
+        let difference = count - self.origin;
+        let distance = difference - self.offset;
+        (distance, rounding_of_sum(difference, -self.offset, distance))
+    }
+
+    /// 1/(n - x) as a number and the small rest that makes it twice as precise.
+    pub(crate) fn inverse_distance(&self, count: f64) -> (f64, f64) {
+        let (distance, lost) = self.distance(count);
+        let inverse = 1.0 / distance;
+        let product = inverse * distance;
+        let residual = (1.0 - product) - rounding_of_product(inverse, distance, product) - inverse * lost;
+        (inverse, inverse * residual)
     }
 }
 

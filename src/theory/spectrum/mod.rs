@@ -9,7 +9,7 @@ mod labels;
 mod level;
 mod secular;
 
-pub(crate) use self::labels::Side;
+pub(crate) use self::labels::{Between, Side};
 pub use self::{
     labels::{LabelSpectrum, explicit_singular_values, interlacing_bounds},
     level::Level,
@@ -120,7 +120,7 @@ impl Spectrum {
     pub fn left_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         match self {
             Self::Labels(spectrum) => spectrum.left_vectors(count),
-            Self::Dense(svd) => Ok(svd.left.subcols(0, count).to_owned()),
+            Self::Dense(svd) => first_columns(&svd.left, count),
         }
     }
 
@@ -136,7 +136,7 @@ impl Spectrum {
     pub fn right_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         match self {
             Self::Labels(spectrum) => spectrum.right_vectors(count),
-            Self::Dense(svd) => Ok(svd.right.subcols(0, count).to_owned()),
+            Self::Dense(svd) => first_columns(&svd.right, count),
         }
     }
 }
@@ -157,6 +157,15 @@ impl Spectrum {
             Self::Dense(svd) => svd.right.transpose() * matrix,
         }
     }
+}
+
+/// The first singular vectors of a dense decomposition.
+fn first_columns(vectors: &Mat<f64>, count: usize) -> Result<Mat<f64>, Error> {
+    let (rows, all) = vectors.shape();
+    assert!(count <= all, "there are no {count} singular vectors: there are {all}");
+    let mut first = try_zeros("singular vectors", rows, count as u64)?;
+    first.copy_from(vectors.subcols(0, count));
+    Ok(first)
 }
 
 /// The centered label matrix (I - n 1ᵀ/N) D, K × K, for dense methods and tests.

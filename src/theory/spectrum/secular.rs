@@ -1,5 +1,7 @@
 //! The roots of the secular equation Σ_r w_r / (c_r - x) = 0, each as an offset from its nearer pole.
 
+use crate::linalg::error_free::{rounding_of_product, rounding_of_sum};
+
 /// A root x = `poles[origin]` + `offset` between two neighboring poles.
 ///
 /// The offset has full relative accuracy, and so has every distance `(poles[r] - poles[origin]) - offset` from a pole:
@@ -162,24 +164,4 @@ fn compensated_sum(poles: &[f64], weights: &[f64], origin: f64, offset: f64) -> 
         value = sum;
     }
     (value + error, slopes.iter().sum())
-}
-
-/// a + b - fl(a + b), exactly (Knuth's two-sum).
-fn rounding_of_sum(a: f64, b: f64, sum: f64) -> f64 {
-    let other = sum - a;
-    (a - (sum - other)) + (b - other)
-}
-
-/// a b - fl(a b), exactly (Dekker's product): in the vector registers of every processor, where a fused multiply-add is
-/// a call on most.
-fn rounding_of_product(a: f64, b: f64, product: f64) -> f64 {
-    let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
-    (((a_high * b_high - product) + a_high * b_low) + a_low * b_high) + a_low * b_low
-}
-
-/// A number as the sum of two with 26 bits each (Veltkamp's split).
-fn halves(a: f64) -> (f64, f64) {
-    let scaled = 134_217_729.0 * a; // 2^27 + 1
-    let high = scaled - (scaled - a);
-    (high, a - high)
 }

@@ -4,14 +4,13 @@
 use super::{Direction, Minimizer};
 use crate::{
     classes::ClassCounts,
-    error::{Error, check_positive},
+    error::Error,
     linalg::wide::Wide,
     model::{Layer, Ufm},
     theory::scalar::critical_q,
 };
 
-/// From a threshold to where it has been passed without doubt.
-const BEYOND: f64 = 1.0 + 1e-9;
+mod norm_ratio;
 
 /// What a minimizer is to keep.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,8 +31,8 @@ impl Minimizer {
     ///
     /// Below it the goal is reached, above it not. At it directions are at their threshold: for L = 1 they have just
     /// collapsed, for L ≥ 2 keeping them and giving them up cost the same. Goals of rank follow from the critical
-    /// values; the ratio of norms, which falls as decays grow, by bisection down to neighboring numbers, O(R²)
-    /// operations each.
+    /// values; the ratio of norms, which falls as decays grow, is followed to its limit by interpolation, some twenty
+    /// times O(R²) operations.
     ///
     /// A single decay may grow by the power L + 1 of it: [`Minimizer::largest_feature_decay`],
     /// [`Minimizer::largest_layer_decay`].
@@ -59,12 +58,14 @@ impl Minimizer {
             Goal::Rank(0) => Err(Error::Domain { argument: "rank", value: 0.0, accepted: "at least 1" }),
             Goal::Rank(rank) => Ok(self.scale_of_rank(rank)),
             Goal::NormRatio(ratio) => {
-                check_positive("ratio of norms", ratio)?;
-                if ratio > 1.0 {
+                if !(ratio > 0.0 && ratio <= 1.0) {
                     let accepted = "0 < ratio <= 1";
                     return Err(Error::Domain { argument: "ratio of norms", value: ratio, accepted });
                 }
-                self.scale_of_ratio(ratio)
+                if self.directions().iter().all(|direction| direction.target == 0.0) {
+                    return Ok(Some(f64::INFINITY));
+                }
+                norm_ratio::largest_scale(self, ratio)
             }
         }
     }
@@ -159,42 +160,6 @@ impl Minimizer {
         });
         last.map(|direction| direction.critical_scale).filter(|scale| *scale > 0.0)
     }
-
-    fn scale_of_ratio(&self, ratio: f64) -> Result<Option<f64>, Error> {
-        let reached = |scale: f64| -> Result<bool, Error> {
-            let scaled = self.scaled(scale)?;
-            // Norms that are equal may differ by their last digits.
-            Ok(norm_ratio(&scaled)?.is_some_and(|norms| norms >= ratio * (1.0 - 8.0 * f64::EPSILON)))
-        };
-        if self.directions().iter().all(|direction| direction.target == 0.0) {
-            return Ok(Some(f64::INFINITY));
-        }
-        // The thresholds, falling. Beyond the first everything is zero; far below the last all e are below an epsilon.
-        let thresholds: Vec<f64> =
-            self.directions().iter().map(|direction| direction.critical_scale).filter(|scale| *scale > 0.0).collect();
-        let (Some(&high), Some(&last)) = (thresholds.first(), thresholds.last()) else { return Ok(None) };
-        let high = high * BEYOND;
-        let decays = self.ufm().layers().iter().map(|layer| layer.decay).chain([self.ufm().feature_decay()]);
-        let least = decays.fold(f64::INFINITY, f64::min);
-        // A decay below the range of `f64` is none.
-        let small = [1e-4, 1e-8, 1e-12, 1e-16].map(|factor| last * factor).into_iter().filter(|low| low * least > 0.0);
-        // Where a width leaves the norms open below some threshold they can be there above it.
-        for low in small.chain(thresholds.iter().map(|threshold| threshold * BEYOND)) {
-            if low < high && reached(low)? {
-                return neighbors(low, high, reached).map(|(low, _)| Some(low));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The minimizer of all decays times a factor.
-    fn scaled(&self, factor: f64) -> Result<Minimizer, Error> {
-        let ufm = self.ufm();
-        let layers: Vec<Layer> =
-            ufm.layers().iter().map(|layer| Layer { decay: layer.decay * factor, ..*layer }).collect();
-        let scaled = Ufm::new(ufm.targets().clone(), layers, ufm.feature_decay() * factor, ufm.has_bias())?;
-        Ok(Self::new(scaled, self.spectrum().clone()))
-    }
 }
 
 /// The imbalance ratio from which on the classifiers of minority classes collapse, in step profiles of `majority`
@@ -272,15 +237,4 @@ fn neighbors(low: f64, high: f64, holds: impl Fn(f64) -> Result<bool, Error>) ->
         if holds(middle)? { low = middle } else { high = middle }
     }
     Ok((low, high))
-}
-
-/// The smallest norm of a classifier over the largest; none where all are zero, or a tie leaves one open.
-fn norm_ratio(minimizer: &Minimizer) -> Result<Option<f64>, Error> {
-    let geometry = minimizer.geometry()?;
-    let (mut least, mut largest) = (f64::INFINITY, 0.0_f64);
-    for group in minimizer.label_spectrum()?.class_counts().groups() {
-        let Some(norm) = geometry.classifiers().norm(group.classes[0]) else { return Ok(None) };
-        (least, largest) = (least.min(norm), largest.max(norm));
-    }
-    Ok((largest > 0.0).then(|| least / largest))
 }

@@ -15,22 +15,31 @@
 //! second form of the logits is what T = U diag(σ) V' leaves of the first: the one with the smaller terms is the
 //! accurate one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use faer::Mat;
 use qd::Quad;
 
-use super::{Direction, Minimizer, Tie};
-use crate::{classes::ClassCounts, error::Error, linalg::wide::power_of_two, theory::spectrum::Side};
+use super::{Direction, Minimizer};
+use crate::{error::Error, linalg::wide::power_of_two, theory::spectrum::Side};
+
+mod clusters;
+mod frame;
+mod neighbors;
+
+pub use clusters::ClassFate;
+pub(super) use frame::{Frame, Open, Values};
+pub use neighbors::Nearest;
+use neighbors::Neighbors;
 
 /// The geometry of the minimizer: norms, angles and logits of any two classes, whatever their number.
 ///
 /// Classes of one group have the same numbers: for those of group r and t ask for one class of each, say
 /// [`Group::classes`](crate::Group)`[0]`.
 ///
-/// Cost: O(R²) operations and 2 R² + K numbers, for R distinct counts, and O(R) operations for every question. A norm
-/// has a relative error of some epsilons; an inner product, a cosine or a logit has that error relative to the largest
-/// term of its sum above, which is small beside it where vectors are nearly orthogonal.
+/// Cost: O(R) operations and O(R) + K numbers, for R distinct counts, and O(R) operations for every question about one
+/// or two classes. The first question for a nearest class takes O(R²). A norm has a relative error of some epsilons; an
+/// inner product, a cosine or a logit has that error relative to the largest term of its sum above, which is small
+/// compared with it where vectors are nearly orthogonal; an angle, however small, has an error of some epsilons.
 ///
 /// # Example
 ///
@@ -48,11 +57,14 @@ use crate::{classes::ClassCounts, error::Error, linalg::wide::power_of_two, theo
 #[derive(Clone, Debug)]
 pub struct Geometry {
     frame: Arc<Frame>,
+    open: Arc<Open>,
     classifiers: Gram,
     class_means: Gram,
     /// z_j and σ_j e_j of the directions between groups, 1 - e_r and e_r of those within, for one-hot labels.
     prediction: Values,
     residual: Values,
+    /// One less the smoothing of the labels: the scale of the target.
+    scale: f64,
 }
 
 /// Inner products between classes.
@@ -62,139 +74,28 @@ pub struct Geometry {
 #[derive(Clone, Debug)]
 pub struct Gram {
     frame: Arc<Frame>,
+    open: Arc<Open>,
     side: Side,
     /// The squares of singular values, in units of the square of a power of two near the largest: they leave the range
     /// of `f64` where the singular values do not.
     values: Values,
     unit: f64,
-}
-
-/// The vectors of the directions between groups, and what tells the classes of a group apart.
-#[derive(Debug)]
-struct Frame {
-    classes: ClassCounts,
-    /// The group of every class.
-    group_of: Vec<usize>,
-    /// A column for every group: u_j at one of its classes.
-    left: Mat<f64>,
-    /// A column for every group: v_j/√c at one of its classes.
-    right: Mat<f64>,
-    has_bias: bool,
-    /// One less the smoothing of the labels: the scale of the target.
-    scale: f64,
-    /// Whether no entry at all is the same for all minimizers.
-    ambiguous: bool,
-    /// Whether what the directions within a group give is not the same for all minimizers.
-    ambiguous_within: Vec<bool>,
-}
-
-/// What every direction between groups contributes, and those within each group.
-#[derive(Clone, Debug)]
-struct Values {
-    between: Vec<f64>,
-    within: Vec<f64>,
-}
-
-impl Frame {
-    fn new(minimizer: &Minimizer) -> Result<Self, Error> {
-        let spectrum = minimizer.label_spectrum()?;
-        let classes = spectrum.class_counts().clone();
-        let mut group_of = vec![0; classes.classes()];
-        for (r, group) in classes.groups().enumerate() {
-            group.classes.iter().for_each(|&class| group_of[class] = r);
-        }
-        let levels: Vec<usize> = between(minimizer).map(|(index, _)| minimizer.levels()[index]).collect();
-        let left = spectrum.entries_by_group(&levels, Side::Left)?;
-        let mut right = spectrum.entries_by_group(&levels, Side::Right)?;
-        for (column, group) in right.col_iter_mut().zip(classes.groups()) {
-            let root = (group.count as f64).sqrt();
-            column.iter_mut().for_each(|entry| *entry /= root);
-        }
-        let mut ambiguous = false;
-        let mut ambiguous_within = vec![false; classes.groups().len()];
-        for &(Tie::Threshold { direction } | Tie::Width { direction }) in minimizer.ties() {
-            match minimizer.directions()[direction].group {
-                Some(r) => ambiguous_within[r] = true,
-                None => ambiguous = true,
-            }
-        }
-        let targets = minimizer.ufm().targets();
-        let (has_bias, scale) = (minimizer.ufm().has_bias(), 1.0 - targets.smoothing());
-        Ok(Self { classes, group_of, left, right, has_bias, scale, ambiguous, ambiguous_within })
-    }
-
-    fn vectors(&self, side: Side) -> &Mat<f64> {
-        match side {
-            Side::Left => &self.left,
-            Side::Right => &self.right,
-        }
-    }
-
-    /// δ_kl - 1/m_r, the inner product of classes of group `r` along its own directions: δ_kl without a bias.
-    fn contrast(&self, r: usize, same: bool) -> f64 {
-        let m = self.classes.group(r).multiplicity() as f64;
-        match (self.has_bias, same) {
-            (true, true) => (m - 1.0) / m,
-            (true, false) => -1.0 / m,
-            (false, same) => f64::from(u8::from(same)),
-        }
-    }
-
-    /// The entry of classes k and l with these values of the directions, and the sum of the sizes of its terms.
-    fn entry(&self, (k, l): (usize, usize), sides: (Side, Side), values: &Values) -> Option<(Quad, f64)> {
-        let classes = self.group_of.len();
-        assert!(k.max(l) < classes, "there is no class {}: there are {classes}, counted from 0", k.max(l));
-        let (r, t) = (self.group_of[k], self.group_of[l]);
-        if self.ambiguous || (r == t && self.ambiguous_within[r]) {
-            return None;
-        }
-        let (left, right) = (self.vectors(sides.0).col(r), self.vectors(sides.1).col(t));
-        let (mut sum, mut size) = (Quad::ZERO, 0.0);
-        let mut add = |term: Quad| {
-            sum += term;
-            size += term.0.abs();
-        };
-        for ((value, a), b) in values.between.iter().zip(left.iter()).zip(right.iter()) {
-            add(Quad::from(value * a) * Quad::from(*b));
-        }
-        if r == t {
-            add(Quad::from(values.within[r] * self.contrast(r, k == l)));
-        }
-        Some((sum, size))
-    }
-}
-
-/// The directions between groups, with their indices.
-fn between(minimizer: &Minimizer) -> impl Iterator<Item = (usize, &Direction)> {
-    let nonzero = |(_, direction): &(usize, &Direction)| direction.group.is_none() && direction.target > 0.0;
-    minimizer.directions().iter().enumerate().filter(nonzero)
-}
-
-impl Values {
-    /// `of` every direction, and of the count of its group for those within one.
-    fn new(minimizer: &Minimizer, classes: &ClassCounts, of: impl Fn(&Direction, f64) -> f64) -> Self {
-        let mut within = vec![0.0; classes.groups().len()];
-        for direction in minimizer.directions() {
-            if let Some(r) = direction.group {
-                // Where a width cuts through a group there are two directions, and the entries are ambiguous.
-                within[r] = of(direction, classes.group(r).count as f64);
-            }
-        }
-        Self { between: between(minimizer).map(|(_, direction)| of(direction, 1.0)).collect(), within }
-    }
+    /// What the angles between all groups follow from, made when they are asked for.
+    neighbors: OnceLock<Neighbors>,
 }
 
 impl Gram {
     fn new(
         minimizer: &Minimizer,
-        frame: &Arc<Frame>,
+        (frame, open): (&Arc<Frame>, &Arc<Open>),
         side: Side,
         singular_value: impl Fn(&Direction) -> f64,
         share: impl Fn(f64) -> f64,
     ) -> Self {
         let unit = power_of_two(minimizer.directions().iter().map(&singular_value).fold(0.0, f64::max));
         let square = |direction: &Direction, count: f64| (singular_value(direction) / unit).powi(2) * share(count);
-        Self { frame: frame.clone(), side, values: Values::new(minimizer, &frame.classes, square), unit }
+        let values = Values::new(minimizer.directions(), &frame.classes, square);
+        Self { frame: frame.clone(), open: open.clone(), side, values, unit, neighbors: OnceLock::new() }
     }
 
     /// The inner product of classes `k` and `l`.
@@ -227,8 +128,33 @@ impl Gram {
         cosine(self.in_units(k, l)?, self.in_units(k, k)?.sqrt(), self.in_units(l, l)?.sqrt())
     }
 
+    /// The angle between classes `k` and `l` in radians, to some epsilons however small it is: `None` also where one of
+    /// them is zero.
+    ///
+    /// ```text
+    /// 2 atan2(‖a - b‖, ‖a + b‖)      of the two unit vectors
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such class.
+    #[must_use]
+    pub fn angle(&self, k: usize, l: usize) -> Option<f64> {
+        let (first, second) = (self.in_units(k, k)?.sqrt(), self.in_units(l, l)?.sqrt());
+        let (r, t) = (self.frame.group_of[k], self.frame.group_of[l]);
+        if self.open.between(r, t) || !(first > 0.0 && second > 0.0) {
+            return None;
+        }
+        Some(if k == l { 0.0 } else { self.frame.angle((r, t), (first, second), self.side, &self.values) })
+    }
+
     fn in_units(&self, k: usize, l: usize) -> Option<f64> {
-        self.frame.entry((k, l), (self.side, self.side), &self.values).map(|(sum, _)| sum.0)
+        let groups = self.frame.groups(k, l);
+        if self.open.between(groups.0, groups.1) {
+            return None;
+        }
+        let (sum, _) = self.frame.entry(groups, k == l, (self.side, self.side), &self.values);
+        Some(sum.0)
     }
 }
 
@@ -259,8 +185,12 @@ impl Geometry {
     #[must_use]
     pub fn logit(&self, k: usize, l: usize) -> Option<f64> {
         let frame = &self.frame;
-        let entry = |values| frame.entry((k, l), (Side::Left, Side::Right), values);
-        let ((prediction, size), (residual, residual_size)) = (entry(&self.prediction)?, entry(&self.residual)?);
+        let groups = frame.groups(k, l);
+        if self.open.between(groups.0, groups.1) {
+            return None;
+        }
+        let entry = |values| frame.entry(groups, k == l, (Side::Left, Side::Right), values);
+        let ((prediction, size), (residual, residual_size)) = (entry(&self.prediction), entry(&self.residual));
         if size <= residual_size {
             return Some(prediction.0);
         }
@@ -268,7 +198,7 @@ impl Geometry {
         let samples = frame.classes.samples();
         let others = if frame.has_bias { frame.classes.counts()[k] } else { 0 };
         let share = if k == l { (samples - others) as f64 } else { -(others as f64) };
-        let target = Quad::from(frame.scale) * Quad::from(share) / Quad::from(samples as f64);
+        let target = Quad::from(self.scale) * Quad::from(share) / Quad::from(samples as f64);
         Some((target - residual).0)
     }
 
@@ -286,7 +216,7 @@ impl Geometry {
         }
         let (own_count, other_count) = (frame.classes.counts()[k], frame.classes.counts()[l]);
         let difference = own_count.abs_diff(other_count) as f64 * if own_count < other_count { -1.0 } else { 1.0 };
-        let bias = if frame.has_bias { frame.scale * (difference / frame.classes.samples() as f64) } else { 0.0 };
+        let bias = if frame.has_bias { self.scale * (difference / frame.classes.samples() as f64) } else { 0.0 };
         Some(own - self.logit(l, k)? + bias)
     }
 
@@ -307,17 +237,21 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias;
-    /// [`Error::TooLarge`] where R × R numbers do not fit in memory.
+    /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias.
     pub fn geometry(&self) -> Result<Geometry, Error> {
-        let frame = Arc::new(Frame::new(self)?);
-        let values = |of: &dyn Fn(&Direction, f64) -> f64| Values::new(self, &frame.classes, of);
+        let spectrum = self.label_spectrum()?;
+        let frame = Arc::new(Frame::new(spectrum, self.ufm().has_bias()));
+        let open = Arc::new(Open::new(self.directions(), self.ties(), frame.counts.len()));
+        let values = |of: &dyn Fn(&Direction, f64) -> f64| Values::new(self.directions(), &frame.classes, of);
+        let shared = (&frame, &open);
         Ok(Geometry {
-            classifiers: Gram::new(self, &frame, Side::Left, |direction| direction.product, |_| 1.0),
-            class_means: Gram::new(self, &frame, Side::Right, |direction| direction.feature, |count| 1.0 / count),
+            classifiers: Gram::new(self, shared, Side::Left, |direction| direction.product, |_| 1.0),
+            class_means: Gram::new(self, shared, Side::Right, |direction| direction.feature, |count| 1.0 / count),
             prediction: values(&|direction, count| direction.prediction / count.sqrt()),
             residual: values(&|direction, count| direction.target * direction.shrinkage / count.sqrt()),
+            scale: 1.0 - self.ufm().targets().smoothing(),
             frame,
+            open,
         })
     }
 }

@@ -1,0 +1,156 @@
+//! What becomes of the classes of one count: a row of the table, an object of the JSON.
+
+use neural_collapse::{
+    ClassCounts, Error, Group,
+    theory::{ClassFate, Direction, Fate, Geometry, GroupFate, Minimizer},
+};
+use serde_json::{Value, json};
+
+use crate::shared::numbers::short;
+
+pub(crate) const HEADING: &str = " classes    samples        norm  nearest angle  classifiers";
+
+/// The groups of a minimizer, and the angle in degrees within which classifiers count as one.
+pub(crate) struct Groups<'a> {
+    minimizer: &'a Minimizer,
+    classes: &'a ClassCounts,
+    geometry: Geometry,
+    fates: Vec<GroupFate>,
+    angle: f64,
+    /// Clusters of two classes and more, where no tie leaves them open.
+    clusters: Option<Vec<Vec<usize>>>,
+}
+
+impl<'a> Groups<'a> {
+    pub(crate) fn new(minimizer: &'a Minimizer, angle: f64) -> Result<Self, Error> {
+        let classes = minimizer.ufm().class_counts().ok_or(Error::NoClassCounts)?;
+        let (geometry, fates) = (minimizer.geometry()?, minimizer.group_fates()?);
+        let mut clusters = geometry.classifiers().clusters(angle.to_radians())?;
+        if let Some(clusters) = &mut clusters {
+            clusters.retain(|cluster| cluster.len() > 1);
+        }
+        Ok(Self { minimizer, classes, geometry, fates, angle, clusters })
+    }
+
+    fn fate(&self, group: Group<'_>) -> Result<ClassFate, Error> {
+        self.geometry.fate(group.classes[0], self.angle.to_radians())
+    }
+
+    /// The rows of the table, one a group, of those groups that are asked for.
+    pub(crate) fn rows(&self, groups: impl Iterator<Item = usize>) -> Result<Vec<String>, Error> {
+        groups.map(|r| self.row(r)).collect()
+    }
+
+    fn row(&self, r: usize) -> Result<String, Error> {
+        let group = self.classes.group(r);
+        let class = group.classes[0];
+        let norm = self.geometry.classifiers().norm(class).map_or("open".into(), short);
+        let angle = match self.geometry.nearest(class) {
+            Some(nearest) => degrees(nearest.angle.to_degrees()),
+            None if self.minimizer.is_unique() => "none".into(),
+            None => "open".into(),
+        };
+        let mut fate = self.words(r);
+        let own = matches!(self.fates[r], GroupFate::Distinct | GroupFate::Single);
+        if own && self.fate(group)? == ClassFate::Merged {
+            fate += &format!(", within {}° of another", self.angle);
+        }
+        Ok(format!("{:>8}  {:>9}  {norm:>10}  {angle:>13}  {fate}", group.multiplicity(), group.count))
+    }
+
+    fn words(&self, r: usize) -> String {
+        // What has taken what tells the classes of the group apart: the width or the decay.
+        let is_cut = |direction: &Direction| direction.group == Some(r) && direction.fate == Fate::Cut;
+        let why = if self.minimizer.directions().iter().any(is_cut) { "cut by the width" } else { "minority collapse" };
+        let others = self.fates.iter().any(|fate| matches!(fate, GroupFate::Distinct | GroupFate::Single));
+        match self.fates[r] {
+            GroupFate::Single => "one, with no other of its count".into(),
+            GroupFate::Distinct => "each its own".into(),
+            GroupFate::Coincident => format!("one for all ({why})"),
+            GroupFate::Vanished if others => format!("zero ({why})"),
+            GroupFate::Vanished => "zero".into(),
+            _ => "a tie leaves open which have one of their own".into(),
+        }
+    }
+
+    /// Which classifiers are within the angle of each other, in a line.
+    pub(crate) fn merged(&self) -> String {
+        let angle = self.angle;
+        let Some(clusters) = &self.clusters else {
+            return format!("a tie leaves open which classifiers are within {angle}° of each other");
+        };
+        if clusters.is_empty() {
+            return format!("no two classifiers are within {angle}° of each other");
+        }
+        let text = |cluster: &Vec<usize>| {
+            let counts = self.counts(cluster);
+            match counts[..] {
+                [count] => format!("{} classes of {count} samples", cluster.len()),
+                _ => format!("{} classes of {} to {} samples", cluster.len(), counts[0], counts[counts.len() - 1]),
+            }
+        };
+        let shown: Vec<_> = clusters.iter().take(3).map(text).collect();
+        let more = clusters.len().saturating_sub(3);
+        let more = if more > 0 { format!("; {more} more, with --json") } else { String::new() };
+        format!("classifiers in chains of steps within {angle}°: {}{more}", shown.join("; "))
+    }
+
+    /// The distinct counts of a cluster, falling.
+    fn counts(&self, cluster: &[usize]) -> Vec<u64> {
+        let mut counts: Vec<u64> = cluster.iter().map(|&class| self.classes.counts()[class]).collect();
+        counts.dedup();
+        counts
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.fates.len()
+    }
+
+    /// One object a group.
+    pub(crate) fn as_json(&self) -> Result<Vec<Value>, Error> {
+        let object = |(r, group): (usize, Group<'_>)| {
+            let class = group.classes[0];
+            let nearest = self.geometry.nearest(class).map(|nearest| {
+                let count = self.classes.counts()[nearest.class];
+                json!({ "class": nearest.class, "count": count, "degrees": nearest.angle.to_degrees() })
+            });
+            Ok(json!({
+                "count": group.count,
+                "classes": group.multiplicity(),
+                "first_class": class,
+                "fate": name(self.fates[r]),
+                "merged": match self.fate(group)? {
+                    ClassFate::Merged => Some(true),
+                    ClassFate::Ambiguous => None,
+                    _ => Some(false),
+                },
+                "norm": self.geometry.classifiers().norm(class),
+                "nearest": nearest,
+                "coincidence_scale": self.minimizer.coincidence_scale(r)?,
+                "vanishing_scale": self.minimizer.vanishing_scale(r)?,
+            }))
+        };
+        self.classes.groups().enumerate().map(object).collect()
+    }
+
+    /// One object a cluster of two classes and more.
+    pub(crate) fn clusters_as_json(&self) -> Option<Vec<Value>> {
+        let object = |cluster: &Vec<usize>| json!({ "classes": cluster.len(), "counts": self.counts(cluster) });
+        Some(self.clusters.as_ref()?.iter().map(object).collect())
+    }
+}
+
+/// Two decimals, or, where these are zero and the angle is not, its power of ten; 1e-12 is rounding.
+fn degrees(angle: f64) -> String {
+    if angle > 1e-12 && angle < 0.005 { format!("{angle:.1e}°") } else { format!("{angle:.2}°") }
+}
+
+fn name(fate: GroupFate) -> &'static str {
+    match fate {
+        GroupFate::Distinct => "distinct",
+        GroupFate::Single => "single",
+        GroupFate::Coincident => "coincident",
+        GroupFate::Vanished => "vanished",
+        _ => "ambiguous",
+    }
+}
