@@ -170,6 +170,7 @@ impl<'a> Kernel<'a> {
             weights: (0..ufm.depth()).map(|l| Mat::zeros(ufm.weight_shape(l).0, ufm.weight_shape(l).1)).collect(),
             features: Mat::new(),
             bias: ufm.has_bias().then(|| Col::zeros(outputs)),
+            classes: None,
         };
         Self {
             ufm,

@@ -5,8 +5,9 @@ use rand::{Rng, RngExt};
 use rand_distr::{ChiSquared, Distribution, StandardNormal};
 
 use super::{
-    kernel::{Kernel, sample_columns},
+    kernel::{Column, Kernel, sample_columns},
     reduction::{Reduction, reduced_columns},
+    variables::{Scales, Variables},
 };
 use crate::{
     classes::ClassCounts,
@@ -144,15 +145,11 @@ impl Point {
     ///
     /// # Errors
     ///
-    /// As [`Parameters::new`], where the point belongs to another model.
+    /// As [`Ufm::objective`], where the point belongs to another model.
     pub fn objective(&self, ufm: &Ufm) -> Result<f64, Error> {
-        self.check(ufm)?;
-        let model = self.model(ufm);
-        let columns = match &self.reduction {
-            Some(reduction) => reduced_columns(reduction.classes(), self.columns()),
-            None => sample_columns(ufm),
-        };
-        Ok(Kernel::new(&model, &columns).objective(&self.parameters))
+        let point = PointRef::from(self);
+        point.check(ufm)?;
+        Ok(Kernel::new(&self.model(ufm), &point.label_columns(ufm)).objective(&self.parameters))
     }
 
     /// Of features that are reduced already, G = [H̄ D, T].
@@ -163,7 +160,7 @@ impl Point {
         bias: Option<Col<f64>>,
     ) -> Result<Self, Error> {
         let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
-        let parameters = Parameters { weights, features, bias };
+        let parameters = Parameters { weights, features, bias, classes: Some(classes.clone()) };
         parameters.check_blocks(ufm, parameters.features.ncols())?;
         parameters.check_finite()?;
         Ok(Self { parameters, reduction: Some(Reduction::contrasts(classes)), frames: None })
@@ -204,7 +201,7 @@ impl Point {
     ///
     /// # Errors
     ///
-    /// [`Error::Domain`] unless `scale` is positive and finite; as [`Parameters::new`], where the point belongs to
+    /// [`Error::Domain`] unless `scale` is positive and finite; as [`Ufm::objective`], where the point belongs to
     /// another model.
     ///
     /// # Example
@@ -319,8 +316,7 @@ impl Point {
 
     /// The model with layers of the widths that this point has.
     pub(crate) fn model(&self, ufm: &Ufm) -> Ufm {
-        let mut widths = self.parameters.weights.iter().map(Mat::ncols);
-        ufm.with_widths(|width| widths.next().unwrap_or(width))
+        PointRef::from(self).model(ufm)
     }
 
     pub(crate) fn reduction(&self) -> Option<&Reduction> {
@@ -409,6 +405,29 @@ impl<'a> PointRef<'a> {
             reduction: self.reduction.cloned(),
             frames: self.frames.map(<[_]>::to_vec),
         }
+    }
+
+    /// The model with layers of the widths that this point has.
+    fn model(self, ufm: &Ufm) -> Ufm {
+        let mut widths = self.parameters.weights.iter().map(Mat::ncols);
+        ufm.with_widths(|width| widths.next().unwrap_or(width))
+    }
+
+    /// What the columns of the features are compared with.
+    fn label_columns(self, ufm: &Ufm) -> Vec<Column> {
+        match self.reduction {
+            Some(reduction) => reduced_columns(reduction.classes(), self.features().ncols()),
+            None => sample_columns(ufm),
+        }
+    }
+
+    /// The norm of the gradient in balanced variables.
+    pub(crate) fn gradient_norm(self, ufm: &Ufm) -> Result<f64, Error> {
+        self.check(ufm)?;
+        let model = self.model(ufm);
+        let mut gradient = Parameters::with_columns(&model, self.features().ncols() as u64)?;
+        Kernel::new(&model, &self.label_columns(ufm)).gradient(self.parameters, &mut gradient);
+        Ok(Scales::new(Variables::Balanced, ufm).gradient_square(&gradient).sqrt())
     }
 
     /// Whether the point belongs to this model.

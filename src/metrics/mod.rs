@@ -1,6 +1,7 @@
 //! Measurements of a point against the theory.
 
 pub mod collapse;
+mod difference;
 pub mod distance;
 pub mod escape;
 pub mod features;
