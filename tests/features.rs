@@ -306,9 +306,8 @@ fn close_pairs(width: usize) -> (FeatureStatistics, Mat<f64>) {
         means[(pair % width, 2 * pair)] += 2_f64.powi(if pair % 2 == 0 { -20 } else { -30 });
     }
     // Two samples a class, 1/8 from its mean.
-    let features = Mat::from_fn(width, 1200, |i, j| {
-        means[(i, j / 2)] + if i == 0 { [0.125, -0.125][j % 2] } else { 0.0 }
-    });
+    let features =
+        Mat::from_fn(width, 1200, |i, j| means[(i, j / 2)] + if i == 0 { [0.125, -0.125][j % 2] } else { 0.0 });
     let labels: Vec<usize> = (0..1200).map(|j| j / 2).collect();
     let mut accumulator = FeatureAccumulator::new(width, 600).unwrap();
     accumulator.add(features.as_ref(), &labels).unwrap();

@@ -168,7 +168,9 @@ fn truth(minimizer: &Minimizer, choice: &[Root]) -> Difference {
         let taken = &taken[..taken.len().min(room)];
         room -= taken.len();
         start += multiplicity;
-        let large = taken.iter().filter(|root| **root == Root::Larger).count();
+        // One layer has one root.
+        let one = minimizer.ufm().depth() == 1;
+        let large = taken.iter().filter(|root| one || **root == Root::Larger).count();
         if directions[first].fate != Fate::Kept {
             truth.excess.extend((!taken.is_empty()).then_some(first));
         } else if large < directions[first].multiplicity {
@@ -348,28 +350,35 @@ fn endings_count_no_direction_that_does_not_exist() {
             let counts: Vec<u64> = (0..rng.random_range(2..7)).map(|_| rng.random_range(1..40)).collect();
             let ufm = model(counts, &vec![9; depth], rng.random_range(0.01..0.3), true);
             let minimizer = ufm.minimizer().unwrap();
+            if minimizer.rank() == 0 {
+                continue;
+            }
             // Directions that the minimizer keeps, at least one of them left out.
             let out = rng.random_range(0..minimizer.rank());
             let choice: Vec<Root> = (0..minimizer.rank())
                 .map(|k| if k == out || rng.random_bool(0.3) { Root::Zero } else { Root::Larger })
                 .collect();
-            let (start, choice) = if depth > 1 && seed % 3 == 0 {
+            let critical = critical_point(&ufm, &choice).unwrap();
+            let (start, choice, critical) = if depth > 1 && seed % 3 == 0 {
                 // From near zero, a local minimizer, to which the noise goes back.
-                (Parameters::gaussian(&ufm, 1e-3, &mut rng).unwrap(), Vec::new())
+                let start = Parameters::gaussian(&ufm, 1e-3, &mut rng).unwrap();
+                (start, Vec::new(), critical_point(&ufm, &[]).unwrap())
             } else {
                 let factor = rng.random_range(0.9..1.1);
-                (turned(&ufm, critical_point(&ufm, &choice).unwrap(), factor, &mut rng), choice)
+                (turned(&ufm, critical.clone(), factor, &mut rng), choice, critical)
             };
+            let objective = ufm.objective(&critical).unwrap();
             let method = [Method::default(), Method::LBFGS][usize::from(seed % 2 == 0)];
             let run = Descent::new(method).minimize(&ufm, start).unwrap();
             let truth = truth(&minimizer, &choice);
             match ending(&minimizer, &run).unwrap() {
                 Ending::StrictSaddle(difference) | Ending::LocalMinimizer(difference) => {
                     assert!(difference.excess.is_empty(), "L = {depth}, {seed}: {difference:?}");
-                    // Noise can take a descent from a saddle to a lower one, never to a higher one.
-                    let missing = |difference: &Difference| difference.missing.iter().map(|&(_, n)| n).sum::<usize>();
-                    assert!(missing(&difference) > 0 && missing(&difference) <= missing(&truth), "{difference:?}");
-                    endings += 1;
+                    // Noise can take a descent from a saddle to one that is lower by a direction, many epsilons.
+                    if run.objective >= objective * (1.0 - 1e-8) {
+                        assert_eq!(difference, truth, "L = {depth}, {seed}");
+                        endings += 1;
+                    }
                 }
                 Ending::GlobalMinimum | Ending::Unfinished(Stop::Stalled) => {}
                 other => panic!("L = {depth}, {seed}: {other:?}"),
@@ -386,9 +395,8 @@ fn tiny_targets_are_not_in_excess() {
     for (depth, bias) in [(1, true), (1, false), (2, true), (3, false)] {
         for seed in 0..10 {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-            let mut frame = |side| {
-                Mat::<f64>::from_fn(side, side, |_, _| StandardNormal.sample(&mut rng)).qr().compute_thin_Q()
-            };
+            let mut frame =
+                |side| Mat::<f64>::from_fn(side, side, |_, _| StandardNormal.sample(&mut rng)).qr().compute_thin_Q();
             let (left, right) = (frame(6), frame(9));
             let values: Col<f64> = [1.0, 0.6, 1e-3, 1e-9, 1e-13, 1e-15].into_iter().collect();
             let targets = left * values.as_diagonal() * right.subcols(0, 6).transpose();
@@ -416,10 +424,11 @@ fn equal_targets_of_a_dense_decomposition_share_their_vectors() {
     for i in 0..20 {
         let (sin, cos) = (0.3 * f64::from(i)).sin_cos();
         let ones = Col::<f64>::ones(3) / 3_f64.sqrt();
-        let plane = [[0.5_f64.sqrt(), 6_f64.sqrt().recip()], [-0.5_f64.sqrt(), 6_f64.sqrt().recip()], [
-            0.0,
-            -2.0 / 6_f64.sqrt(),
-        ]];
+        let plane = [
+            [0.5_f64.sqrt(), 6_f64.sqrt().recip()],
+            [-0.5_f64.sqrt(), 6_f64.sqrt().recip()],
+            [0.0, -2.0 / 6_f64.sqrt()],
+        ];
         let along = Col::from_fn(3, |k| cos * plane[k][0] + sin * plane[k][1]);
         let weights = Mat::from_fn(3, 4, |k, j| match j {
             0 => first.product * ones[k],
@@ -545,8 +554,13 @@ fn runs_on_the_model_itself_are_accepted() {
     for (depth, scale, q) in [(1, 1.0, 0.1), (2, 1.0, 1e-6), (3, 30.0, 0.3), (2, 1e-3, 0.1)] {
         let ufm = model(vec![30, 12, 5, 1], &vec![9; depth], q, depth != 2);
         let minimizer = ufm.minimizer().unwrap();
-        let methods =
-            [Method::GradientDescent, Method::HeavyBall { momentum: 0.5 }, Method::Nesterov, Method::LBFGS, Method::ADAM];
+        let methods = [
+            Method::GradientDescent,
+            Method::HeavyBall { momentum: 0.5 },
+            Method::Nesterov,
+            Method::LBFGS,
+            Method::ADAM,
+        ];
         for method in methods {
             for reduced in [true, false] {
                 for steps in [0, 1, 40] {

@@ -22,23 +22,19 @@ pub(super) struct Pairs<'a> {
     centered: Mat<f64>,
     /// ‖h̄_k - c‖².
     squares: Vec<f64>,
-    /// How far each mean may be from the true one.
-    errors: &'a [f64],
+    /// How far each mean may be from the true one, squared.
+    errors: Vec<f64>,
 }
 
 impl<'a> Pairs<'a> {
     /// About the center `center`, from which means that are far from the origin lose nothing.
-    pub(super) fn new(
-        means: MatRef<'a, f64>,
-        center: faer::ColRef<'_, f64>,
-        errors: &'a [f64],
-    ) -> Result<Self, Error> {
+    pub(super) fn new(means: MatRef<'a, f64>, center: faer::ColRef<'_, f64>, errors: &[f64]) -> Result<Self, Error> {
         let mut centered = try_zeros("centered class means", means.nrows(), means.ncols() as u64)?;
         for (mut to, mean) in centered.col_iter_mut().zip(means.col_iter()) {
             to.copy_from(mean - center);
         }
         let squares = centered.col_iter().map(|mean| mean.squared_norm_l2()).collect();
-        Ok(Self { means, centered, squares, errors })
+        Ok(Self { means, centered, squares, errors: errors.iter().map(|error| error * error).collect() })
     }
 
     /// The mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²) over pairs of classes; none where two means are equal up to their
@@ -66,7 +62,7 @@ impl<'a> Pairs<'a> {
         for (l, column) in (second..).zip(gram.col_iter()) {
             for (k, &product) in (first..).zip(slice(column)).filter(|(k, _)| *k > l) {
                 let distance = self.square_of_distance(k, l, product);
-                if !(distance.sqrt() > self.errors[k].hypot(self.errors[l])) {
+                if !(distance > self.errors[k] + self.errors[l]) {
                     return None;
                 }
                 sum += (variances[k] + variances[l]) / (2.0 * distance);
