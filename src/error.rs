@@ -73,14 +73,31 @@ pub enum Error {
     /// Something that only class counts have was asked of a model whose targets are a matrix, or are labels that are
     /// smoothed without a bias.
     NoClassCounts,
-    /// The samples of a network have other class counts than the model they are measured against.
+    /// Parameters, a point or the samples of a network have other class counts than the model they are given to, if only
+    /// in another order.
     ClassCounts {
         /// The first class that differs, from 0: one that only one of the two has counts 0 in the other.
         class: usize,
         /// Its samples in the model.
         expected: u64,
-        /// Its samples in the network.
+        /// Its samples in what was given.
         found: u64,
+    },
+    /// The objective of a run is not that of its point under the model that it is judged by: the run was on a model of
+    /// other decays or other targets.
+    OtherObjective {
+        /// The objective of the point under the model.
+        expected: f64,
+        /// The objective of the run.
+        found: f64,
+    },
+    /// An objective is below the global minimum of its model by more than rounding, which the theory rules out: squares
+    /// have left the range of `f64`, or this crate is wrong.
+    BelowMinimum {
+        /// The objective.
+        objective: f64,
+        /// The global minimum.
+        minimum: f64,
     },
     /// The list of layers is empty; the plain unconstrained features model has one.
     NoLayers,
@@ -225,6 +242,16 @@ impl fmt::Display for Error {
             Self::ClassCounts { class, expected, found } => {
                 write!(f, "class counts: class {class} (counted from 0) has {found} samples, the model has {expected}")
             }
+            Self::OtherObjective { expected, found } => write!(
+                f,
+                "run: its objective is {found:?}, but {expected:?} at its point under the model of the minimizer; accepted \
+                 are runs on this model, with the same decays and targets"
+            ),
+            Self::BelowMinimum { objective, minimum } => write!(
+                f,
+                "objective: {objective:?} is below the global minimum {minimum:?} by more than rounding, which cannot be \
+                 unless squares leave the range of f64"
+            ),
             Self::NoLayers => write!(f, "layers: the list is empty, at least one linear layer is needed"),
             Self::ZeroWidth { layer } => {
                 write!(f, "layers: the width d_{} is 0, at least 1 is needed", layer + 1)

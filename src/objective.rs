@@ -15,7 +15,8 @@ impl Ufm {
     ///
     /// # Errors
     ///
-    /// Where the parameters belong to another model: [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`].
+    /// Where the parameters belong to another model: [`Error::LayerCount`], [`Error::BiasPresence`],
+    /// [`Error::ClassCounts`], [`Error::Shape`].
     pub fn objective(&self, parameters: &Parameters) -> Result<f64, Error> {
         parameters.check_shapes(self)?;
         let mut signal = parameters.features.clone();
@@ -60,7 +61,7 @@ impl Ufm {
             residual = parameters.weights[l].transpose() * residual;
         }
         let features = residual + self.feature_decay() * &parameters.features;
-        Ok((objective, Parameters { weights, features, bias }))
+        Ok((objective, Parameters { weights, features, bias, classes: self.class_counts().cloned() }))
     }
 
     /// W_L ··· W_1 H + b 1ᵀ - Y, made of the product in place.

@@ -17,7 +17,9 @@ use crate::{
 /// The variables of a [`Ufm`] or its gradient: W_1 .. W_L, H and b.
 ///
 /// The columns of H are the samples: those of the target matrix, or sorted by class, first the n_0 samples of class 0,
-/// then the n_1 of class 1, and so on. Shapes and finiteness are checked once, when the parameters are made.
+/// then the n_1 of class 1, and so on. Shapes and finiteness are checked once, when the parameters are made. Parameters
+/// remember the class counts that their columns are sorted by: a model of other counts refuses them with
+/// [`Error::ClassCounts`], even where all shapes are the same.
 ///
 /// # Example
 ///
@@ -39,17 +41,20 @@ pub struct Parameters {
     pub(crate) weights: Vec<Mat<f64>>,
     pub(crate) features: Mat<f64>,
     pub(crate) bias: Option<Col<f64>>,
+    /// What the columns of H are sorted by; a shared handle, of which clones cost nothing.
+    pub(crate) classes: Option<ClassCounts>,
 }
 
 impl Parameters {
     /// Parameters for `ufm`: `weights` are W_1 .. W_L in that order, W_l of d_{l+1} × d_l; `features` is H, d_1 × N;
-    /// `bias` is b, of length K, present exactly where the model has one.
+    /// `bias` is b, of length K, present exactly where the model has one. Where the targets are labels, columns of H
+    /// are taken to be sorted by the class counts of `ufm`.
     ///
     /// # Errors
     ///
     /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::NotFinite`].
     pub fn new(ufm: &Ufm, weights: Vec<Mat<f64>>, features: Mat<f64>, bias: Option<Col<f64>>) -> Result<Self, Error> {
-        let parameters = Self { weights, features, bias };
+        let parameters = Self { weights, features, bias, classes: ufm.class_counts().cloned() };
         parameters.check_shapes(ufm)?;
         parameters.check_finite()?;
         Ok(parameters)
@@ -144,6 +149,12 @@ impl Parameters {
         self.bias.as_ref().map(Col::as_ref)
     }
 
+    /// The class counts that the columns of H are sorted by; `None` if the parameters were made for a matrix of targets.
+    #[must_use]
+    pub fn class_counts(&self) -> Option<&ClassCounts> {
+        self.classes.as_ref()
+    }
+
     /// The weights, the features and the bias, to be changed and given to [`Parameters::new`] again.
     #[must_use]
     pub fn into_parts(self) -> (Vec<Mat<f64>>, Mat<f64>, Option<Col<f64>>) {
@@ -164,7 +175,7 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// [`Error::NoClassCounts`] where the targets are no labels; as [`Parameters::new`], where the parameters belong to
+    /// [`Error::NoClassCounts`] where the targets are no labels; as [`Ufm::objective`], where the parameters belong to
     /// another model.
     pub fn class_means(&self, ufm: &Ufm) -> Result<Mat<f64>, Error> {
         self.check_shapes(ufm)?;
@@ -186,7 +197,7 @@ impl Parameters {
 
     /// No parameters of any model: what stays behind where parameters are moved out.
     pub(crate) fn empty() -> Self {
-        Self { weights: Vec::new(), features: Mat::new(), bias: None }
+        Self { weights: Vec::new(), features: Mat::new(), bias: None, classes: None }
     }
 
     /// The blocks but for H.
@@ -206,6 +217,7 @@ impl Parameters {
             weights: (0..ufm.depth()).map(weights).collect::<Result<_, _>>()?,
             features: try_zeros("features H", ufm.feature_width(), columns)?,
             bias: ufm.has_bias().then(|| Col::zeros(ufm.outputs())),
+            classes: ufm.class_counts().cloned(),
         })
     }
 
@@ -231,6 +243,11 @@ impl Parameters {
         }
         if self.bias.is_some() != ufm.has_bias() {
             return Err(Error::BiasPresence { expected: ufm.has_bias() });
+        }
+        // Before the shapes: other counts are often the reason why these differ, and the better explanation. Where one
+        // side has a matrix of targets, nothing is known of classes, and shapes are all that can be compared.
+        if let (Some(expected), Some(found)) = (ufm.class_counts(), &self.classes) {
+            expected.check_same(found.counts())?;
         }
         for (l, weights) in self.weights.iter().enumerate() {
             check_shape(Block::Weights(l), ufm.weight_shape(l), weights.shape())?;

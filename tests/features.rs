@@ -290,6 +290,58 @@ fn the_pairwise_variance_is_its_definition() {
     assert!(close(variances[1], direct, 1e-13));
 }
 
+/// Means of 600 classes in pairs as close as 2^-20 and 2^-30, more classes than a block of the Gram matrix has.
+fn close_pairs(width: usize) -> (FeatureStatistics, Mat<f64>) {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
+    let mut means = Mat::<f64>::zeros(width, 600);
+    for pair in 0..300 {
+        // Few enough digits that sums of two are exact.
+        let center = Col::<f64>::from_fn(width, |_| f64::from(rng.random_range(-1000_i32..1000)) / 256.0);
+        means.col_mut(2 * pair).copy_from(&center);
+        means.col_mut(2 * pair + 1).copy_from(&center);
+        means[(pair % width, 2 * pair)] += 2_f64.powi(if pair % 2 == 0 { -20 } else { -30 });
+    }
+    // Two samples a class, 1/8 from its mean.
+    let features =
+        Mat::from_fn(width, 1200, |i, j| means[(i, j / 2)] + if i == 0 { [0.125, -0.125][j % 2] } else { 0.0 });
+    let labels: Vec<usize> = (0..1200).map(|j| j / 2).collect();
+    let mut accumulator = FeatureAccumulator::new(width, 600).unwrap();
+    accumulator.add(features.as_ref(), &labels).unwrap();
+    (accumulator.finish(), means)
+}
+
+/// Of ‖a‖² + ‖b‖² - 2 aᵀb nothing would be left of such pairs, which make up nearly all of the sum.
+#[test]
+fn close_pairs_of_many_classes_keep_their_digits() {
+    let (statistics, means) = close_pairs(19);
+    let mut sum = 0.0;
+    for k in 0..600 {
+        let of_class: f64 = (0..k)
+            .map(|l| {
+                let square: f64 = (0..19).map(|i| (means[(i, k)] - means[(i, l)]).powi(2)).sum();
+                2.0 * 0.125 * 0.125 / (2.0 * square)
+            })
+            .sum();
+        sum += of_class;
+    }
+    let ours = statistics.class_distance_normalized_variance().unwrap().unwrap();
+    // A block sums 256² positive terms one after the other; a pair loses four bits of a product of 19 terms.
+    let rounding = (256.0 * 256.0 + 16.0 * 23.0) * f64::EPSILON;
+    assert!(close(ours, sum / (600.0 * 599.0 / 2.0), rounding), "{ours:e}");
+}
+
+#[test]
+fn pairs_of_many_classes_do_not_depend_on_the_number_of_threads() {
+    let statistics = close_pairs(19).0;
+    let of = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| statistics.class_distance_normalized_variance().unwrap().map(f64::to_bits))
+    };
+    assert!(of(1).is_some());
+    assert_eq!(of(1), of(2));
+    assert_eq!(of(1), of(3));
+}
+
 /// In parts, and in one where more would need too much memory; in one pass, and in a second.
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {

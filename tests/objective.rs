@@ -1,7 +1,12 @@
 //! The hand-derived gradient against finite differences of the objective, and what is refused at the door.
 
 use faer::{Col, Mat};
-use neural_collapse::{Block, ClassCounts, Error, Layer, Parameters, Ufm};
+use neural_collapse::{
+    Block, ClassCounts, Error, Layer, Parameters, Point, Targets, Ufm,
+    critical::{difference, escape},
+    descent::Descent,
+    metrics::{collapse, distance, singular_value_error, singular_values},
+};
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
@@ -114,6 +119,55 @@ fn parameters_that_do_not_fit_are_refused() {
     assert_eq!(other.objective(&parameters), Err(Error::BiasPresence { expected: false }));
     assert!(other.objective_and_gradient(&parameters).is_err());
     assert!(parameters.class_means(&model(&[3, 3], &[4, 3], true)).is_err());
+}
+
+/// All shapes are the same, but the samples are those of other classes.
+#[test]
+fn parameters_of_permuted_counts_are_refused() {
+    let (ufm, other) = (model(&[5, 10, 5], &[4], true), model(&[10, 5, 5], &[4], true));
+    let minimizer = ufm.minimizer().unwrap();
+    let refused = Error::ClassCounts { class: 0, expected: 5, found: 10 };
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
+    let drawn = Parameters::gaussian(&other, 1.0, &mut rng).unwrap();
+    let (weights, features, bias) = drawn.clone().into_parts();
+    let by_hand = Parameters::new(&other, weights, features, bias).unwrap();
+    let gradient = other.objective_and_gradient(&drawn).unwrap().1;
+    let reduced = Point::gaussian(&other, 1.0, &mut rng).unwrap();
+    let expanded = reduced.clone().into_parameters().unwrap();
+    let theirs = other.minimizer().unwrap().parameters().unwrap();
+    for parameters in [&drawn, &by_hand, &gradient, &expanded, &theirs] {
+        assert_eq!(parameters.class_counts().unwrap().counts(), [10, 5, 5]);
+        assert!(other.objective(parameters).is_ok());
+        assert_eq!(ufm.objective(parameters).unwrap_err(), refused);
+        assert_eq!(ufm.objective_and_gradient(parameters).unwrap_err(), refused);
+        assert_eq!(parameters.class_means(&ufm).unwrap_err(), refused);
+    }
+    for point in [drawn.into(), reduced] {
+        assert_eq!(Descent::default().minimize(&ufm, point.clone()).unwrap_err(), refused);
+        assert_eq!(point.objective(&ufm).unwrap_err(), refused);
+        assert_eq!(point.clone().perturbed(&ufm, 1.0, &mut rng).unwrap_err(), refused);
+        assert_eq!(distance(&minimizer, &point).unwrap_err(), refused);
+        assert_eq!(collapse(&minimizer, &point).unwrap_err(), refused);
+        assert_eq!(difference(&minimizer, &point).unwrap_err(), refused);
+        assert_eq!(escape(&ufm, &point).unwrap_err(), refused);
+        assert_eq!(singular_values(&ufm, &point).unwrap_err(), refused);
+        assert_eq!(singular_value_error(&minimizer, &point).unwrap_err(), refused);
+    }
+}
+
+/// Equal counts from elsewhere are the same counts, and a matrix of targets has none to compare.
+#[test]
+fn parameters_of_equal_counts_are_shared() {
+    let (ufm, same) = (model(&[3, 2], &[4], true), model(&[3, 2], &[4], true));
+    let parameters = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0)).unwrap();
+    assert_eq!(same.objective(&parameters), ufm.objective(&parameters));
+    // The labels of these counts as a matrix.
+    let labels = Mat::from_fn(2, 5, |i, j| f64::from(u8::from(i == usize::from(j >= 3))));
+    let matrix = Ufm::biased(Targets::matrix(labels).unwrap(), [Layer::new(4, 0.1)], 0.3).unwrap();
+    assert_eq!(matrix.objective(&parameters), ufm.objective(&parameters));
+    let gaussian = Parameters::gaussian(&matrix, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0)).unwrap();
+    assert!(gaussian.class_counts().is_none());
+    assert_eq!(ufm.objective(&gaussian), matrix.objective(&gaussian));
 }
 
 #[test]

@@ -2,32 +2,18 @@
 
 use std::fmt;
 
+use faer::Mat;
+
+use super::{
+    difference::{Difference, difference},
+    escape::escape,
+};
 use crate::{
-    critical::escape,
     descent::{Run, Stop},
     error::Error,
     point::PointRef,
-    theory::{Fate, Minimizer},
+    theory::{Direction, Minimizer},
 };
-
-/// How the directions of a point differ from those of the minimizer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Difference {
-    /// Directions that the minimizer keeps and the point does not have, by falling target: the index in
-    /// [`Minimizer::directions`], and how many of its equal directions are missing.
-    pub missing: Vec<(usize, usize)>,
-    /// Directions that the minimizer gives up and the point has, by falling target: the index in
-    /// [`Minimizer::directions`].
-    pub excess: Vec<usize>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let missing: usize = self.missing.iter().map(|&(_, count)| count).sum();
-        write!(f, "directions missing {missing}, in excess {}", self.excess.len())
-    }
-}
 
 /// How a descent has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +54,14 @@ const MINIMUM: f64 = 1e-8;
 /// Tells how a run on the model of `minimizer` has ended: by the objective, not by what the run was told of the
 /// optimum.
 ///
+/// That the run was on this model is checked first: its point has to fit the model, and its objective has to be that of
+/// its point under the model. Cost: an evaluation of the objective, and above the minimum those of [`difference`] and
+/// [`escape`].
+///
 /// # Errors
 ///
-/// As [`difference`] and [`escape`].
+/// For a run on another model as [`Ufm::objective`](crate::Ufm::objective), or [`Error::OtherObjective`] where only
+/// decays, targets or a loss of the run differ; [`Error::BelowMinimum`]; as [`difference`] and [`escape`].
 ///
 /// # Example
 ///
@@ -97,6 +88,7 @@ const MINIMUM: f64 = 1e-8;
 /// ```
 pub fn ending(minimizer: &Minimizer, run: &Run) -> Result<Ending, Error> {
     let optimum = minimizer.objective();
+    check_belongs(minimizer, run)?;
     // Where f* = 0, relative to the objective at zero.
     let scale = if optimum > 0.0 { optimum } else { 0.5 * minimizer.ufm().targets().mean_square() };
     if run.objective - optimum <= MINIMUM * scale {
@@ -112,49 +104,64 @@ pub fn ending(minimizer: &Minimizer, run: &Run) -> Result<Ending, Error> {
     }
 }
 
-/// A direction counts as there where the prediction has this much of its singular value, and as not there where it has
-/// less than the rest: at a critical point it has all of it, or that of the smaller root of the scalar problem, or
-/// nothing.
-const THERE: f64 = 0.999;
+/// Whether the run was on the model of the minimizer, and its objective is possible there.
+fn check_belongs(minimizer: &Minimizer, run: &Run) -> Result<(), Error> {
+    let ufm = minimizer.ufm();
+    // What has left the range of `f64` is infinite in a run.
+    let objective = Some(run.point.objective(ufm)?).filter(|value| !value.is_nan()).unwrap_or(f64::INFINITY);
+    let rounding = rounding(minimizer, &run.point, objective);
+    if !(run.objective == objective || (run.objective - objective).abs() <= rounding) {
+        return Err(Error::OtherObjective { expected: objective, found: run.objective });
+    }
+    check_not_below(run.objective, minimizer.objective(), rounding + minimum_rounding(minimizer))
+}
 
-/// How the directions of a point near a critical point differ from those of the minimizer.
+fn check_not_below(objective: f64, minimum: f64, rounding: f64) -> Result<(), Error> {
+    if objective < minimum - rounding { Err(Error::BelowMinimum { objective, minimum }) } else { Ok(()) }
+}
+
+/// How far two evaluations of the objective at a point may differ.
 ///
-/// The prediction Z = W_{L:1} H̄ D is measured along the singular vectors of the target: Σ u_kᵀ Z v_k over the vectors
-/// of one singular value, which does not depend on the choice of vectors among them. It is compared with z times their
-/// number, or with zero.
-///
-/// Cost: O((K + R²) d_1) operations for class labels; no K × K matrix is formed.
-///
-/// # Errors
-///
-/// As [`Parameters::new`](crate::Parameters::new), where the parameters belong to another model; [`Error::TooLarge`].
-pub fn difference<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<Difference, Error> {
-    let point = point.into();
-    let features = point.weighted_features(minimizer.ufm())?;
-    let left = minimizer.spectrum().left_transposed_times(point.product().as_ref());
-    let right = minimizer.spectrum().right_transposed_times(features.transpose());
-    let (directions, levels) = (minimizer.directions(), minimizer.levels());
-    let mut difference = Difference::default();
-    let mut start = 0;
-    // A width can cut a level in two directions, which share its vectors.
-    for group in levels.chunk_by(|a, b| a == b).scan(0, |first, level| {
-        let range = *first..*first + level.len();
-        *first = range.end;
-        Some(range)
-    }) {
-        let end = start + directions[group.clone()].iter().map(|direction| direction.multiplicity).sum::<usize>();
-        let trace: f64 = (start..end).map(|k| left.row(k) * right.row(k).transpose()).sum();
-        start = end;
-        let (first, direction) = (group.start, &directions[group.start]);
-        if direction.fate == Fate::Kept {
-            let is_there = |count: &usize| trace >= direction.prediction * (*count as f64 - 1.0 + THERE);
-            let count = direction.multiplicity - (1..=direction.multiplicity).take_while(is_there).count();
-            if count > 0 {
-                difference.missing.push((first, count));
-            }
-        } else if trace > (1.0 - THERE) * direction.target {
-            difference.excess.push(first);
+/// An entry of W_{L:1} H + b 1ᵀ - Y is rounded once a term, half an epsilon of ‖W_L‖ ··· ‖W_1‖ ‖H‖ + √N ‖b‖ + ‖Y‖ each
+/// time, in both evaluations; with δ as the sum over √N, the fit changes by √(2f) δ + δ²/2 at most. All other terms are
+/// sums of squares: half an epsilon a term, in both, of what they are, and the least number there is where a square is
+/// below the normal numbers.
+fn rounding<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>, objective: f64) -> f64 {
+    let (ufm, point) = (minimizer.ufm(), point.into());
+    let (features, samples) = (point.features(), ufm.samples() as f64);
+    let weights = point.weights().iter();
+    let product: f64 = weights.clone().map(Mat::norm_l2).product::<f64>() * features.norm_l2();
+    let bias = point.bias().map_or(0.0, |bias| bias.norm_l2());
+    let size = product / samples.sqrt() + bias + ufm.targets().mean_square().sqrt();
+    let terms = weights.clone().map(Mat::ncols).sum::<usize>() + 4;
+    let entry = f64::EPSILON * terms as f64 * size;
+    let entries = (ufm.outputs() + features.nrows()) as f64 * features.ncols() as f64
+        + weights.map(|weights| weights.nrows() as f64 * weights.ncols() as f64).sum::<f64>();
+    let squares = entries * (f64::EPSILON * objective + f64::from_bits(1));
+    (2.0 * objective).sqrt() * entry + entry * entry / 2.0 + squares
+}
+
+/// How far f* may be from the minimum: 4 epsilons of it, and what the errors of a dense decomposition do to it, whose
+/// derivative by a singular value is (σ - z)/N.
+fn minimum_rounding(minimizer: &Minimizer) -> f64 {
+    let lost = |direction: &Direction| direction.multiplicity as f64 * (direction.target - direction.prediction);
+    let lost: f64 = minimizer.directions().iter().map(lost).sum();
+    4.0 * f64::EPSILON * minimizer.objective()
+        + minimizer.spectrum().rounding() * lost / minimizer.ufm().samples() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_not_below;
+    use crate::error::Error;
+
+    /// The theory rules it out, so that no run can show it.
+    #[test]
+    fn an_objective_below_the_minimum_is_an_error() {
+        let below = Error::BelowMinimum { objective: 0.25, minimum: 0.5 };
+        assert_eq!(check_not_below(0.25, 0.5, 1e-16), Err(below));
+        for objective in [0.5 - 1e-16, 0.5, 0.75, f64::INFINITY, f64::NAN] {
+            assert_eq!(check_not_below(objective, 0.5, 1e-16), Ok(()));
         }
     }
-    Ok(difference)
 }

@@ -51,7 +51,7 @@ const NEGATIVE: f64 = -1e-6;
 ///
 /// # Errors
 ///
-/// As [`Parameters::new`](crate::Parameters::new), where the point belongs to another model; [`Error::TooLarge`],
+/// As [`Ufm::objective`](crate::Ufm::objective), where the point belongs to another model; [`Error::TooLarge`],
 /// [`Error::MatrixNotFinite`] where products of the blocks leave the range of `f64`; [`Error::SvdDidNotConverge`].
 ///
 /// # Example
@@ -139,8 +139,10 @@ impl<'a> Core<'a> {
         // σ_j - z_j, and N τ_j.
         let scalars =
             |j: usize| ((left.col(j).transpose() * &self.rest) * right.col(j), samples * self.level(values[j]));
-        // z (σ - z) = N τ at every critical point, and z (σ - z)/τ goes to zero with z.
-        let is_there = |&j: &usize| values[j] > 0.0 && values[j] * scalars(j).0 > 0.5 * scalars(j).1;
+        // z (σ - z) = N τ at every critical point, and z (σ - z)/τ goes to zero with z; at tiny decays so slowly that
+        // singular values of rounding have to be kept out.
+        let rounding = self.rounding();
+        let is_there = |&j: &usize| values[j] > rounding && values[j] * scalars(j).0 > 0.5 * scalars(j).1;
         let there: Vec<usize> = (0..values.nrows()).filter(is_there).collect();
         let missing = self.missing(&there, left.as_ref(), right.as_ref())?;
         let (mut best, mut least) = (None, 0.0);
@@ -173,6 +175,15 @@ impl<'a> Core<'a> {
             blocks[last] = Some((missing.left.col(0), chain[last - 1].as_ref()));
         }
         self.along(&blocks, values[j]).map(Some)
+    }
+
+    /// The absolute error that singular values of the prediction may have: an epsilon of ‖W_L‖ ··· ‖W_1‖ ‖M‖ for every
+    /// term of a product, and for twice the side of the matrix that is decomposed.
+    fn rounding(&self) -> f64 {
+        let size = self.weights.iter().map(Mat::norm_l2).product::<f64>() * self.features.norm_l2();
+        let terms = self.weights.iter().map(Mat::ncols).sum::<usize>();
+        let side = self.prediction.nrows().max(self.prediction.ncols());
+        f64::EPSILON * (terms + 2 * side) as f64 * size
     }
 
     /// τ = (z² λ_H λ_1 ··· λ_L)^{1/(L+1)}, the level of a direction of prediction z.

@@ -14,9 +14,15 @@ use super::{
     layers::Layers,
     pass::{Constants, Part, Task},
     plan::Plan,
-    variables::Scales,
+    variables::{Scales, Variables},
 };
-use crate::{linalg::cores::for_each, model::Ufm, parameters::Parameters, point::columns::Column};
+use crate::{
+    error::Error,
+    linalg::cores::for_each,
+    model::Ufm,
+    parameters::Parameters,
+    point::{PointRef, columns::Column},
+};
 
 /// Objective, gradient and steps of one model over one set of columns, with all the memory that they need.
 #[derive(Debug)]
@@ -50,6 +56,7 @@ impl<'a> Kernel<'a> {
             weights: (0..ufm.depth()).map(|l| Mat::zeros(ufm.weight_shape(l).0, ufm.weight_shape(l).1)).collect(),
             features: Mat::new(),
             bias: ufm.has_bias().then(|| Col::zeros(ufm.outputs())),
+            classes: None,
         };
         Self {
             ufm,
@@ -188,6 +195,19 @@ impl<'a> Kernel<'a> {
     fn feature_sums(&self) -> Sums {
         self.parts.iter().fold(Sums::default(), |sums, part| sums.plus(part.sums))
     }
+}
+
+/// The norm of the gradient, in balanced variables, at a point of any form.
+///
+/// # Errors
+///
+/// As [`Ufm::objective`], if the point belongs to another model; [`Error::TooLarge`].
+pub(crate) fn gradient_norm(ufm: &Ufm, point: PointRef<'_>) -> Result<f64, Error> {
+    point.check(ufm)?;
+    let model = point.model(ufm);
+    let mut gradient = Parameters::with_columns(&model, point.features().ncols() as u64)?;
+    Kernel::new(&model, &point.compared_with(ufm)).gradient(point.parameters(), &mut gradient);
+    Ok(Scales::new(Variables::Balanced, ufm).gradient_square(&gradient).sqrt())
 }
 
 /// `to` = `scale` times the transposed sum of the matrices, which is left in the first of them.

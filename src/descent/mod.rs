@@ -6,7 +6,7 @@
 
 mod adam;
 mod entrywise;
-mod kernel;
+pub(crate) mod kernel;
 mod layers;
 mod lbfgs;
 mod method;
@@ -32,7 +32,7 @@ use self::{
 use crate::{
     error::{Error, check_not_negative},
     model::Ufm,
-    point::Point,
+    point::{Point, PointRef},
 };
 
 /// A descent: a method and its options. A small value, to be kept and used for any number of models.
@@ -163,7 +163,7 @@ impl Descent {
             start.into_parameters()?.into()
         };
         let model = start.model(ufm);
-        let kernel = Kernel::new(&model, &start.compared_with(ufm));
+        let kernel = Kernel::new(&model, &PointRef::from(&start).compared_with(ufm));
         // The same scales whatever the widths: those of the model itself.
         let scales = Scales::new(self.variables, ufm);
         let longest = longest_step(self.variables, ufm);

@@ -80,7 +80,8 @@ pub struct Run {
     pub point: Point,
     /// The objective there.
     pub objective: f64,
-    /// The relative gap there, where the optimum was given.
+    /// The relative gap there, where the optimum was given: no less than zero but for rounding, about 1e-15 of f*, which
+    /// can make it negative.
     pub gap: Option<f64>,
     /// The norm of the gradient there, in the variables of the descent.
     pub gradient_norm: f64,

@@ -72,7 +72,7 @@ pub struct Collapse {
 ///
 /// # Errors
 ///
-/// [`Error::NoClassCounts`] where the targets are no labels; as [`Parameters::new`](crate::Parameters::new) where the
+/// [`Error::NoClassCounts`] where the targets are no labels; as [`Ufm::objective`](crate::Ufm::objective) where the
 /// point belongs to another model; [`Error::MatrixNotFinite`], [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
 pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<Collapse, Error> {
     let (point, ufm) = (point.into(), minimizer.ufm());

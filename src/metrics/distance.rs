@@ -30,7 +30,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// As [`Parameters::new`](crate::Parameters::new), where the point belongs to another model; [`Error::TooLarge`],
+/// As [`Ufm::objective`](crate::Ufm::objective), where the point belongs to another model; [`Error::TooLarge`],
 /// [`Error::MatrixNotFinite`], [`Error::SvdDidNotConverge`].
 ///
 /// # Example

@@ -26,7 +26,7 @@ pub struct SingularValues {
 ///
 /// # Errors
 ///
-/// As [`Parameters::new`](crate::Parameters::new), where the parameters belong to another model;
+/// As [`Ufm::objective`](crate::Ufm::objective), where the parameters belong to another model;
 /// [`Error::MatrixNotFinite`] where a product of the blocks leaves the range of `f64`; [`Error::SvdDidNotConverge`].
 pub fn singular_values<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<SingularValues, Error> {
     let point = point.into();

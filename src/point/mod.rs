@@ -152,19 +152,11 @@ impl Point {
     ///
     /// # Errors
     ///
-    /// As [`Parameters::new`], where the point belongs to another model.
+    /// As [`Ufm::objective`], where the point belongs to another model.
     pub fn objective(&self, ufm: &Ufm) -> Result<f64, Error> {
         self.check(ufm)?;
         let model = self.model(ufm);
-        Ok(objective::objective(&model, &self.compared_with(ufm), &self.parameters))
-    }
-
-    /// What every column of features is compared with.
-    pub(crate) fn compared_with(&self, ufm: &Ufm) -> Vec<Column> {
-        match &self.reduction {
-            Some(reduction) => reduced_columns(reduction.classes(), self.columns()),
-            None => sample_columns(ufm),
-        }
+        Ok(objective::objective(&model, &PointRef::from(self).compared_with(ufm), &self.parameters))
     }
 
     /// Of features that are reduced already, G = [H̄ D, T].
@@ -175,7 +167,7 @@ impl Point {
         bias: Option<Col<f64>>,
     ) -> Result<Self, Error> {
         let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
-        let parameters = Parameters { weights, features, bias };
+        let parameters = Parameters { weights, features, bias, classes: Some(classes.clone()) };
         parameters.check_blocks(ufm, parameters.features.ncols())?;
         parameters.check_finite()?;
         Ok(Self { parameters, reduction: Some(Reduction::contrasts(classes)), frames: None })
@@ -216,7 +208,7 @@ impl Point {
     ///
     /// # Errors
     ///
-    /// [`Error::Domain`] unless `scale` is positive and finite; as [`Parameters::new`], where the point belongs to
+    /// [`Error::Domain`] unless `scale` is positive and finite; as [`Ufm::objective`], where the point belongs to
     /// another model.
     ///
     /// # Example
@@ -331,8 +323,7 @@ impl Point {
 
     /// The model with layers of the widths that this point has.
     pub(crate) fn model(&self, ufm: &Ufm) -> Ufm {
-        let mut widths = self.parameters.weights.iter().map(Mat::ncols);
-        ufm.with_widths(|width| widths.next().unwrap_or(width))
+        PointRef::from(self).model(ufm)
     }
 
     pub(crate) fn check(&self, ufm: &Ufm) -> Result<(), Error> {
@@ -341,6 +332,19 @@ impl Point {
 }
 
 impl<'a> PointRef<'a> {
+    /// Weights, features and bias in the frames of a narrow start, samples reduced or not: as a descent works on them.
+    pub(crate) fn parameters(self) -> &'a Parameters {
+        self.parameters
+    }
+
+    /// What every column of features is compared with.
+    pub(crate) fn compared_with(self, ufm: &Ufm) -> Vec<Column> {
+        match self.reduction {
+            Some(reduction) => reduced_columns(reduction.classes(), self.parameters.features.ncols()),
+            None => sample_columns(ufm),
+        }
+    }
+
     /// The product W_{L:1} = W_L ··· W_1 beside the features of [`PointRef::weighted_features`]: in the frame of a
     /// narrow start where there is one.
     pub(crate) fn product(self) -> Mat<f64> {
@@ -417,6 +421,12 @@ impl<'a> PointRef<'a> {
             reduction: self.reduction.cloned(),
             frames: self.frames.map(<[_]>::to_vec),
         }
+    }
+
+    /// The model with layers of the widths that this point has.
+    pub(crate) fn model(self, ufm: &Ufm) -> Ufm {
+        let mut widths = self.parameters.weights.iter().map(Mat::ncols);
+        ufm.with_widths(|width| widths.next().unwrap_or(width))
     }
 
     /// Whether the point belongs to this model.

@@ -1,0 +1,97 @@
+//! Sums over all pairs of classes, a block of one Gram matrix at a time.
+
+use faer::{Accum, Mat, MatRef, Par, linalg::matmul::matmul};
+
+use crate::{
+    error::Error,
+    linalg::{
+        cores::map_range,
+        memory::{slice, try_zeros},
+    },
+};
+
+/// Classes on each side of a block: its Gram matrix, half a megabyte, stays in the cache while it is used.
+const BLOCK: usize = 256;
+/// ‖a - b‖² is taken from ‖a‖² + ‖b‖² - 2 aᵀb where that is no smaller than this part of ‖a‖² + ‖b‖²: no more than four
+/// bits cancel. Closer pairs are subtracted entry by entry.
+const CANCELED: f64 = 1.0 / 16.0;
+/// Numbers that are summed up beside each other.
+const LANES: usize = 8;
+
+/// Class means, d × K, about a center, with what the pairs need to know of each.
+pub(super) struct Pairs<'a> {
+    means: MatRef<'a, f64>,
+    centered: Mat<f64>,
+    /// ‖h̄_k - c‖².
+    squares: Vec<f64>,
+    /// How far each mean may be from the true one, squared.
+    errors: Vec<f64>,
+}
+
+impl<'a> Pairs<'a> {
+    /// About the center `center`, from which means that are far from the origin lose nothing.
+    pub(super) fn new(means: MatRef<'a, f64>, center: faer::ColRef<'_, f64>, errors: &[f64]) -> Result<Self, Error> {
+        let mut centered = try_zeros("centered class means", means.nrows(), means.ncols() as u64)?;
+        for (mut to, mean) in centered.col_iter_mut().zip(means.col_iter()) {
+            to.copy_from(mean - center);
+        }
+        let squares = centered.col_iter().map(|mean| mean.squared_norm_l2()).collect();
+        Ok(Self { means, centered, squares, errors: errors.iter().map(|error| error * error).collect() })
+    }
+
+    /// The mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²) over pairs of classes; none where two means are equal up to their
+    /// errors, or there is no pair. On all cores, in a fixed number of blocks that are added up in order.
+    pub(super) fn mean(&self, variances: &[f64]) -> Option<f64> {
+        let classes = self.squares.len();
+        let blocks: Vec<(usize, usize)> =
+            (0..classes.div_ceil(BLOCK)).flat_map(|i| (0..=i).map(move |j| (i * BLOCK, j * BLOCK))).collect();
+        let sums = map_range(blocks.len(), 1, |block| self.sum(variances, blocks[block]));
+        let mut sum = 0.0;
+        for block in sums {
+            sum += block?;
+        }
+        let pairs = classes as f64 * (classes as f64 - 1.0) / 2.0;
+        (pairs > 0.0).then(|| sum / pairs)
+    }
+
+    /// The sum over the pairs k > l of a block that begins at these two classes.
+    fn sum(&self, variances: &[f64], (first, second): (usize, usize)) -> Option<f64> {
+        let size = |start: usize| BLOCK.min(self.squares.len() - start);
+        let side = |start| self.centered.subcols(start, size(start));
+        let mut gram = Mat::<f64>::zeros(size(first), size(second));
+        matmul(gram.as_mut(), Accum::Replace, side(first).transpose(), side(second), 1.0, Par::Seq);
+        let mut sum = 0.0;
+        for (l, column) in (second..).zip(gram.col_iter()) {
+            for (k, &product) in (first..).zip(slice(column)).filter(|(k, _)| *k > l) {
+                let distance = self.square_of_distance(k, l, product);
+                if !(distance > self.errors[k] + self.errors[l]) {
+                    return None;
+                }
+                sum += (variances[k] + variances[l]) / (2.0 * distance);
+            }
+        }
+        Some(sum)
+    }
+
+    /// ‖h̄_k - h̄_l‖², of which the inner product of the centered means is known.
+    fn square_of_distance(&self, k: usize, l: usize, product: f64) -> f64 {
+        let squares = self.squares[k] + self.squares[l];
+        let distance = squares - 2.0 * product;
+        if distance >= CANCELED * squares {
+            return distance;
+        }
+        // Of the means themselves: centered ones have rounded away what tells close pairs apart.
+        subtracted(self.means.col(k), self.means.col(l))
+    }
+}
+
+/// ‖a - b‖², entry by entry.
+fn subtracted(a: faer::ColRef<'_, f64>, b: faer::ColRef<'_, f64>) -> f64 {
+    let ((a, a_rest), (b, b_rest)) = (slice(a).as_chunks::<LANES>(), slice(b).as_chunks::<LANES>());
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        sums = std::array::from_fn(|lane| sums[lane] + (a[lane] - b[lane]) * (a[lane] - b[lane]));
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| (a - b) * (a - b)).sum();
+    sums.iter().sum::<f64>() + rest
+}
