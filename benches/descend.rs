@@ -16,7 +16,7 @@ fn descend(c: &mut Criterion) {
     for (name, classes) in
         [("cifar10", ClassCounts::paper_cifar10()), ("emnist-letters", ClassCounts::paper_emnist_letters())]
     {
-        let ufm = Ufm::biased(classes, [Layer::new(512, 5e-4)], 1e-5).expect("a valid model");
+        let ufm = Ufm::new(classes, [Layer::new(512, 5e-4)], 1e-5).expect("a valid model");
         let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0)).expect("a start");
         for (kind, reduced) in [("reduced", true), ("all samples", false)] {
             let descent = Descent::new(Method::GradientDescent)

@@ -22,7 +22,7 @@ fn minimizer(c: &mut Criterion) {
         ("a million classes, 1000 distinct counts", million()),
     ];
     for (name, classes) in profiles {
-        let ufm = Ufm::biased(classes, [Layer::new(512, 5e-4), Layer::new(512, 5e-4)], 1e-5).expect("a valid model");
+        let ufm = Ufm::new(classes, [Layer::new(512, 5e-4), Layer::new(512, 5e-4)], 1e-5).expect("a valid model");
         group.bench_function(name, |b| b.iter(|| black_box(&ufm).minimizer()));
     }
     group.finish();
@@ -34,7 +34,7 @@ fn million_classes(c: &mut Criterion) {
     c.bench_function("a million classes, from counts to an angle", |b| {
         b.iter(|| {
             let classes = ClassCounts::new(black_box(counts.clone()))?;
-            let minimizer = Ufm::biased(classes, [Layer::new(2_000_000, 1e-9)], 1e-9)?.minimizer()?;
+            let minimizer = Ufm::new(classes, [Layer::new(2_000_000, 1e-9)], 1e-9)?.minimizer()?;
             minimizer.geometry().map(|geometry| geometry.classifiers().cosine(0, 1))
         });
     });

@@ -77,8 +77,9 @@ fn compare(flags: &Flags) -> Result<bool, String> {
         for depth in 1..=3 {
             for bias in [true, false] {
                 let layers = vec![Layer::new(flags.width, flags.layer_decay); depth];
-                let ufm =
-                    Ufm::new(classes.clone(), layers, flags.feature_decay, bias).map_err(|error| error.to_string())?;
+                let ufm = Ufm::new(classes.clone(), layers, flags.feature_decay)
+                    .map(|ufm| ufm.with_bias(bias))
+                    .map_err(|error| error.to_string())?;
                 let title = format!("{name:<15} {depth:>2} {:<5}", if bias { "yes" } else { "no" });
                 kept &= meet(&title, &ufm, flags)?;
             }

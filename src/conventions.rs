@@ -48,7 +48,7 @@ pub enum FeatureConvention {
 /// let feature_decay = training.feature_decay(1e-3, classes.classes(), classes.samples())?;
 /// assert_eq!(layer_decay, 5e-4 * 10.0 / 2.0);
 ///
-/// let ufm = Ufm::biased(classes, [Layer::new(512, layer_decay)], feature_decay)?;
+/// let ufm = Ufm::new(classes, [Layer::new(512, layer_decay)], feature_decay)?;
 /// let least_loss = training.loss(ufm.minimizer()?.objective(), ufm.outputs()); // what training can reach
 /// assert!(least_loss < 0.1);
 /// # Ok::<(), neural_collapse::Error>(())

@@ -20,7 +20,7 @@
 //! use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 //!
 //! // One class of 150 samples, 5 of 60 and 20 of 5; 64 features, one linear layer and a bias.
-//! let ufm = Ufm::biased("150,60x5,5x20".parse::<ClassCounts>()?, [Layer::new(64, 5e-3)], 5e-3)?;
+//! let ufm = Ufm::new("150,60x5,5x20".parse::<ClassCounts>()?, [Layer::new(64, 5e-3)], 5e-3)?;
 //!
 //! let minimizer = ufm.minimizer()?;
 //! assert_eq!(minimizer.rank(), 6); // 19 of the 25 directions are gone:

@@ -27,7 +27,7 @@ use crate::{
 /// use neural_collapse::{ClassCounts, Error, Layer, Parameters, Ufm, faer::mat};
 ///
 /// // Two samples of class 0 and one of class 1, features in the plane.
-/// let ufm = Ufm::bias_free(ClassCounts::new([2, 1])?, [Layer::new(2, 0.1)], 0.1)?;
+/// let ufm = Ufm::new(ClassCounts::new([2, 1])?, [Layer::new(2, 0.1)], 0.1)?.without_bias();
 /// let (weights, features) = (mat![[1.0, 0.0], [0.0, 1.0]], mat![[1.0, 1.0, 0.0], [0.0, 0.0, 0.5]]);
 /// let parameters = Parameters::new(&ufm, vec![weights], features, None)?;
 /// // 0.5² over 2N, and half a tenth of ‖W‖² = 2 and of ‖H‖² = 2.25.

@@ -12,7 +12,7 @@ use crate::{
 
 /// The targets Y, K outputs by N samples.
 ///
-/// [`ClassCounts`] turn into one-hot labels by themselves: `Ufm::biased(classes, ..)`. A clone shares the data and
+/// [`ClassCounts`] turn into one-hot labels by themselves: `Ufm::new(classes, ..)`. A clone shares the data and
 /// costs nothing.
 ///
 /// # Example
@@ -23,7 +23,7 @@ use crate::{
 /// use neural_collapse::{Layer, Targets, Ufm, faer::mat};
 ///
 /// let targets = Targets::matrix(mat![[2.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.1, -0.1]])?;
-/// let minimizer = Ufm::biased(targets, [Layer::new(8, 0.1)], 0.1)?.minimizer()?;
+/// let minimizer = Ufm::new(targets, [Layer::new(8, 0.1)], 0.1)?.minimizer()?;
 /// assert_eq!(minimizer.rank(), 1);
 /// // σ² are 8 and 0.02, and a direction shrinks by N √(λ_1 λ_H) = 0.4.
 /// assert!((minimizer.directions()[0].prediction - (8.0_f64.sqrt() - 0.4)).abs() < 1e-15);

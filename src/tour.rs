@@ -16,12 +16,12 @@
 //! let feature_decay = training.feature_decay(1e-3, classes.classes(), classes.samples())?;
 //! assert!((layer_decay - 0.025).abs() < 1e-15); // K/2 times as large: MSELoss averages over the ten outputs too
 //!
-//! let ufm = Ufm::biased(classes, [Layer::new(64, layer_decay)], feature_decay)?;
+//! let ufm = Ufm::new(classes, [Layer::new(64, layer_decay)], feature_decay)?;
 //! # Ok::<(), neural_collapse::Error>(())
 //! ```
 //!
 //! More linear layers are more [`Layer`]s, from the features to the outputs, each with its width and decay;
-//! [`Ufm::bias_free`] is the model without a bias. `measure` and `predict` among the examples take the same numbers from
+//! [`Ufm::without_bias`] is the model without a bias. `measure` and `predict` among the examples take the same numbers from
 //! the command line.
 //!
 //! # Where must it end?
@@ -32,7 +32,7 @@
 //! ```
 //! # use neural_collapse::{ClassCounts, FeatureConvention, Layer, LossConvention, TrainingConvention, Ufm};
 //! # let training = TrainingConvention::new(LossConvention::Mean, FeatureConvention::Mean);
-//! # let ufm = Ufm::biased("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
+//! # let ufm = Ufm::new("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
 //! use neural_collapse::theory::GroupFate;
 //!
 //! let minimizer = ufm.minimizer()?;
@@ -57,7 +57,7 @@
 //! ```
 //! # use neural_collapse::{ClassCounts, FeatureConvention, Layer, LossConvention, TrainingConvention, Ufm};
 //! # let training = TrainingConvention::new(LossConvention::Mean, FeatureConvention::Mean);
-//! # let ufm = Ufm::biased("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
+//! # let ufm = Ufm::new("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
 //! # let minimizer = ufm.minimizer()?;
 //! use neural_collapse::theory::Goal;
 //!
@@ -79,7 +79,7 @@
 //!
 //! ```
 //! # use neural_collapse::{ClassCounts, Layer, Ufm};
-//! # let ufm = Ufm::biased("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
+//! # let ufm = Ufm::new("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
 //! # let minimizer = ufm.minimizer()?;
 //! use neural_collapse::{
 //!     Point,
@@ -103,7 +103,7 @@
 //! ```
 //! # use neural_collapse::{ClassCounts, Layer, Ufm};
 //! # use neural_collapse::{Point, descent::Descent, rand::{SeedableRng, rngs::Xoshiro256PlusPlus}};
-//! # let ufm = Ufm::biased("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
+//! # let ufm = Ufm::new("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
 //! # let minimizer = ufm.minimizer()?;
 //! # let start = Point::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
 //! # let descent = Descent::default().with_optimum(minimizer.objective()).with_gap_tolerance(1e-3);
@@ -146,5 +146,5 @@
 //!
 //! [`TrainingConvention`]: crate::TrainingConvention
 //! [`Layer`]: crate::Layer
-//! [`Ufm::bias_free`]: crate::Ufm::bias_free
+//! [`Ufm::without_bias`]: crate::Ufm::without_bias
 //! [`Ufm::minimizer`]: crate::Ufm::minimizer

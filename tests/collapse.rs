@@ -17,7 +17,7 @@ fn rng(seed: u64) -> Xoshiro256PlusPlus {
 
 fn model(counts: Vec<u64>, widths: &[usize], decay: f64, bias: bool) -> Ufm {
     let layers = widths.iter().enumerate().map(|(l, &width)| Layer::new(width, decay * (1.0 + l as f64)));
-    Ufm::new(ClassCounts::new(counts).unwrap(), layers.collect::<Vec<_>>(), decay / 3.0, bias).unwrap()
+    Ufm::new(ClassCounts::new(counts).unwrap(), layers.collect::<Vec<_>>(), decay / 3.0).unwrap().with_bias(bias)
 }
 
 fn mean(matrix: &Mat<f64>, columns: impl ExactSizeIterator<Item = usize>) -> Col<f64> {
@@ -169,7 +169,8 @@ fn what_divides_by_zero_is_none() {
     let all = of(&ufm, &Parameters::new(&ufm, weights, features, None).unwrap());
     assert_eq!(all.nc1, None);
     // No labels, no classes.
-    let ufm = Ufm::bias_free(Targets::matrix(Mat::identity(3, 3)).unwrap(), [Layer::new(4, 1e-3)], 1e-3).unwrap();
+    let ufm =
+        Ufm::new(Targets::matrix(Mat::identity(3, 3)).unwrap(), [Layer::new(4, 1e-3)], 1e-3).unwrap().without_bias();
     let minimizer = ufm.minimizer().unwrap();
     assert_eq!(collapse(&minimizer, &minimizer.parameters().unwrap()), Err(Error::NoClassCounts));
     // A point of another model.
@@ -181,7 +182,7 @@ fn what_divides_by_zero_is_none() {
 #[test]
 fn squares_may_leave_the_range_of_floats() {
     let counts: ClassCounts = "2,1x2".parse().unwrap();
-    let minimizer = Ufm::biased(counts, [Layer::new(3, 8.4e298)], 3.2e-322).unwrap().minimizer().unwrap();
+    let minimizer = Ufm::new(counts, [Layer::new(3, 8.4e298)], 3.2e-322).unwrap().minimizer().unwrap();
     let feature = minimizer.directions()[0].feature;
     assert!(minimizer.rank() == 2 && feature.is_finite() && feature.powi(2).is_infinite());
     // The metrics do not depend on sizes.

@@ -22,7 +22,7 @@ proptest! {
                 let training = TrainingConvention::new(loss, features);
                 let layer_decay = training.layer_decay(decay, k).unwrap();
                 let feature_decay = training.feature_decay(penalty, k, n).unwrap();
-                let ufm = Ufm::biased(classes.clone(), [Layer::new(3, layer_decay)], feature_decay).unwrap();
+                let ufm = Ufm::new(classes.clone(), [Layer::new(3, layer_decay)], feature_decay).unwrap();
                 let point = Parameters::gaussian_with_deviations(&ufm, 0.5, 0.5, &mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
                 let output = &point.weights()[0] * point.features();
                 let mut error = 0.0;

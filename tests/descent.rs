@@ -27,7 +27,7 @@ fn model(counts: Vec<u64>, depth: usize, width: usize, q: f64, bias: bool) -> Uf
     let c = q * (classes.group(0).count as f64).powf(l / (l + 1.0)) / classes.samples() as f64;
     let layers: Vec<Layer> = (0..depth).map(|l| Layer::new(width, c * 3_f64.powf(l as f64))).collect();
     let feature_decay = c.powf(l + 1.0) / layers.iter().map(|layer| layer.decay).product::<f64>();
-    Ufm::new(classes, layers, feature_decay, bias).unwrap()
+    Ufm::new(classes, layers, feature_decay).unwrap().with_bias(bias)
 }
 
 /// Gradients at which trajectories are compared no longer: nearer to the minimum rounding decides whether Nesterov's method
@@ -339,7 +339,7 @@ fn schedules_are_followed() {
 
 #[test]
 fn few_steps_of_lbfgs_do_what_many_of_others_do() {
-    let model = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(32, 5e-3)], 1e-4).unwrap();
+    let model = Ufm::new(ClassCounts::paper_cifar10(), [Layer::new(32, 5e-3)], 1e-4).unwrap();
     let optimum = model.minimizer().unwrap().objective();
     let start = Point::gaussian(&model, 1.0, &mut rng(0)).unwrap();
     let steps = |method| Descent::new(method).with_optimum(optimum).minimize(&model, start.clone()).unwrap().steps;
@@ -349,7 +349,7 @@ fn few_steps_of_lbfgs_do_what_many_of_others_do() {
 #[test]
 fn a_billion_samples_are_as_many_as_few() {
     let classes = ClassCounts::balanced(20, 50_000_000).unwrap();
-    let model = Ufm::biased(classes, [Layer::new(48, 1e-3)], 5e-12).unwrap();
+    let model = Ufm::new(classes, [Layer::new(48, 1e-3)], 5e-12).unwrap();
     let minimizer = model.minimizer().unwrap();
     let start = Point::gaussian(&model, 1.0, &mut rng(0)).unwrap();
     let run = Descent::default().with_optimum(minimizer.objective()).minimize(&model, start).unwrap();
@@ -359,7 +359,7 @@ fn a_billion_samples_are_as_many_as_few() {
 
 #[test]
 fn every_method_reaches_the_minimum_of_the_paper_profile() {
-    let model = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(32, 5e-3)], 1e-4).unwrap();
+    let model = Ufm::new(ClassCounts::paper_cifar10(), [Layer::new(32, 5e-3)], 1e-4).unwrap();
     let minimizer = model.minimizer().unwrap();
     for method in METHODS {
         for variables in [Variables::Balanced, Variables::Plain] {
@@ -428,7 +428,9 @@ fn a_local_minimum_beyond_the_threshold_is_no_global_one() {
     // L = 2, q = 1.02 q_2: the minimizer is zero, but a warm start from smaller decays stays at the positive critical
     // point.
     let at = |scale: f64| {
-        Ufm::bias_free(ClassCounts::new([10; 4]).unwrap(), [Layer::new(6, 0.01 * scale); 2], 0.01 * scale).unwrap()
+        Ufm::new(ClassCounts::new([10; 4]).unwrap(), [Layer::new(6, 0.01 * scale); 2], 0.01 * scale)
+            .unwrap()
+            .without_bias()
     };
     let critical = at(1.0).minimizer().unwrap().directions()[0].critical_scale;
     let (below, beyond) = (at(0.99 * critical), at(1.02 * critical));
@@ -455,7 +457,8 @@ fn endings_do_not_trust_the_optimum_they_are_told() {
     assert_eq!(ending(&minimizer, &run).unwrap(), Ending::Unfinished(Stop::Gap));
     // At a minimizer nothing is missing and nothing in excess, whatever the width cuts.
     for width in 1..4 {
-        let narrow = Ufm::bias_free(ClassCounts::new([9, 9, 4]).unwrap(), [Layer::new(width, 0.01)], 0.01).unwrap();
+        let narrow =
+            Ufm::new(ClassCounts::new([9, 9, 4]).unwrap(), [Layer::new(width, 0.01)], 0.01).unwrap().without_bias();
         let minimizer = narrow.minimizer().unwrap();
         assert_eq!(difference(&minimizer, &minimizer.parameters().unwrap()).unwrap(), Difference::default());
     }
@@ -479,12 +482,9 @@ fn the_gradient_that_stops_a_run_is_that_of_its_last_point() {
 fn a_saddle_between_the_minima_is_told_by_what_it_misses() {
     // The minimizer of the same model of width 1, in a corner of the wide one: critical, with one direction of three.
     let wide = model(vec![20, 10, 10, 10], 1, 8, 0.05, true);
-    let narrow = Ufm::biased(
-        wide.class_counts().unwrap().clone(),
-        [Layer::new(1, wide.layers()[0].decay)],
-        wide.feature_decay(),
-    )
-    .unwrap();
+    let narrow =
+        Ufm::new(wide.class_counts().unwrap().clone(), [Layer::new(1, wide.layers()[0].decay)], wide.feature_decay())
+            .unwrap();
     let corner = narrow.minimizer().unwrap().parameters().unwrap();
     let (mut weights, mut features, bias) = Parameters::zeros(&wide).unwrap().into_parts();
     weights[0].col_mut(0).copy_from(corner.weights()[0].col(0));
@@ -546,7 +546,7 @@ fn observers_see_every_step_and_can_stop() {
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let model =
-        Ufm::biased(ClassCounts::paper_emnist_letters(), [Layer::new(48, 5e-4), Layer::new(40, 5e-4)], 1e-5).unwrap();
+        Ufm::new(ClassCounts::paper_emnist_letters(), [Layer::new(48, 5e-4), Layer::new(40, 5e-4)], 1e-5).unwrap();
     let start = Parameters::gaussian(&model, 1.0, &mut rng(0)).unwrap();
     for reduced in [true, false] {
         let with = |threads| {

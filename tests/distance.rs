@@ -17,7 +17,7 @@ fn rng(seed: u64) -> Xoshiro256PlusPlus {
 
 fn model(counts: Vec<u64>, widths: &[usize], decay: f64, bias: bool) -> Ufm {
     let layers = widths.iter().enumerate().map(|(l, &width)| Layer::new(width, decay * (1.0 + l as f64)));
-    Ufm::new(ClassCounts::new(counts).unwrap(), layers.collect::<Vec<_>>(), decay / 3.0, bias).unwrap()
+    Ufm::new(ClassCounts::new(counts).unwrap(), layers.collect::<Vec<_>>(), decay / 3.0).unwrap().with_bias(bias)
 }
 
 /// The distance between two points in balanced variables.
@@ -153,7 +153,7 @@ fn collapsed_and_tied_minimizers_are_no_failure() {
     // Targets that are a matrix, with more outputs than samples and with fewer.
     for (outputs, samples) in [(5, 3), (3, 7)] {
         let targets = Mat::from_fn(outputs, samples, |i, j| ((i * i + 3 * j) as f64).sin());
-        let ufm = Ufm::biased(Targets::matrix(targets).unwrap(), [Layer::new(6, 1e-3); 2], 1e-3).unwrap();
+        let ufm = Ufm::new(Targets::matrix(targets).unwrap(), [Layer::new(6, 1e-3); 2], 1e-3).unwrap();
         let minimizer = ufm.minimizer().unwrap();
         let any = minimizer.random_parameters(&mut rng(1)).unwrap();
         assert!(distance(&minimizer, &any).unwrap().unwrap() < 1e-13);

@@ -440,7 +440,7 @@ fn scatter_is_about_the_means_themselves() {
         // Σ_W = (ulp/2)², Σ_B = at²(1 + 2^-53)².
         assert!(close(nc1, (ulp / 2.0 / at).powi(2) / 2.0, 8.0 * f64::EPSILON), "{nc1:e}");
     }
-    let ufm = Ufm::biased(ClassCounts::new([2, 2]).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
+    let ufm = Ufm::new(ClassCounts::new([2, 2]).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
     let point = Parameters::new(&ufm, vec![Mat::zeros(2, 2)], features, Some(Col::zeros(2))).unwrap();
     let nc1 = collapse(&ufm.minimizer().unwrap(), &point).unwrap().nc1.unwrap();
     assert!(close(nc1, (ulp / 2.0 / at).powi(2) / 2.0, 8.0 * f64::EPSILON), "{nc1:e}");

@@ -61,7 +61,7 @@ proptest! {
     #[test]
     fn balanced_minimizers_are_frames(classes in 2_usize..12, count in 1_u64..50, depth in 1_usize..4, bias: bool, seed: u64) {
         let counts = ClassCounts::balanced(classes, count).unwrap();
-        let ufm = Ufm::new(counts, vec![Layer::new(classes + 3, 1e-4); depth], 1e-4, bias).unwrap();
+        let ufm = Ufm::new(counts, vec![Layer::new(classes + 3, 1e-4); depth], 1e-4).unwrap().with_bias(bias);
         let minimizer = ufm.minimizer().unwrap();
         let point = minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(seed)).unwrap();
         let means = point.class_means(&ufm).unwrap();

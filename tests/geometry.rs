@@ -13,7 +13,7 @@ fn models() -> impl Strategy<Value = Ufm> {
         let classes = ClassCounts::new(counts).unwrap();
         let l = depth as f64;
         let c = 10_f64.powf(log_q) * (classes.group(0).count as f64).powf(l / (l + 1.0)) / classes.samples() as f64;
-        Ufm::new(classes, vec![Layer::new(width, c); depth], c, bias).unwrap()
+        Ufm::new(classes, vec![Layer::new(width, c); depth], c).unwrap().with_bias(bias)
     })
 }
 
@@ -33,8 +33,9 @@ fn every_number_agrees_with_the_reference() {
         let classes: ClassCounts = fields[0].parse().unwrap();
         let layers: Vec<Layer> =
             fields[1].split(' ').map(|decay| Layer::new(2_000_000, decay.parse().unwrap())).collect();
-        let minimizer = Ufm::new(classes.clone(), layers, fields[2].parse().unwrap(), fields[3] == "true")
+        let minimizer = Ufm::new(classes.clone(), layers, fields[2].parse().unwrap())
             .unwrap()
+            .with_bias(fields[3] == "true")
             .minimizer()
             .unwrap();
         let scales = fields[4].split_whitespace().map(|scale| scale.parse().unwrap());
@@ -248,7 +249,7 @@ proptest! {
         let ratio = critical_imbalance_ratio(majority, minority, count, &layers, c).unwrap();
         let kept = |ratio: f64| {
             let classes = ClassCounts::step(majority, minority, count, ratio).unwrap();
-            let model = Ufm::new(classes, layers.as_slice(), c, bias).unwrap();
+            let model = Ufm::new(classes, layers.as_slice(), c).unwrap().with_bias(bias);
             let fates = model.minimizer().unwrap().group_fates().unwrap();
             fates[fates.len() - 1] == GroupFate::Distinct
         };
@@ -294,7 +295,7 @@ fn distinct_counts_merge_by_angle() {
     assert_eq!(classes.groups().len(), 201);
     let limit = 0.5_f64.to_radians();
     let [mild, strong] = [1e-7, 1e-4].map(|decay| {
-        let ufm = Ufm::biased(classes.clone(), [Layer::new(512, decay)], decay).unwrap();
+        let ufm = Ufm::new(classes.clone(), [Layer::new(512, decay)], decay).unwrap();
         let minimizer = ufm.minimizer().unwrap();
         assert!(minimizer.group_fates().unwrap().iter().all(|&fate| fate == GroupFate::Single));
         minimizer.geometry().unwrap()
@@ -320,7 +321,7 @@ fn small_angles_keep_their_digits() {
         let classes = ClassCounts::new([100 * base, 90 * base, 10 * base + 1, 10 * base]).unwrap();
         let decay = 0.4 * (20.0 * base as f64).sqrt() / classes.samples() as f64 * 2.0;
         let geometry =
-            Ufm::biased(classes, [Layer::new(8, decay)], decay).unwrap().minimizer().unwrap().geometry().unwrap();
+            Ufm::new(classes, [Layer::new(8, decay)], decay).unwrap().minimizer().unwrap().geometry().unwrap();
         let nearest = geometry.nearest(3).unwrap();
         assert_eq!(nearest.class, 2);
         // A tenth each time, to a relative 1/base from the counts and some epsilons over the angle from rounding.
@@ -337,7 +338,7 @@ fn small_angles_keep_their_digits() {
 #[test]
 fn one_direction_leaves_two_clusters() {
     let classes = ClassCounts::new([900, 500, 400, 30, 20, 10]).unwrap();
-    let geometry = Ufm::biased(classes, [Layer::new(1, 1e-4)], 1e-4).unwrap().minimizer().unwrap().geometry().unwrap();
+    let geometry = Ufm::new(classes, [Layer::new(1, 1e-4)], 1e-4).unwrap().minimizer().unwrap().geometry().unwrap();
     // With one direction left every classifier is its multiple, and what sums to zero has both signs.
     let clusters = geometry.classifiers().clusters(0.0).unwrap().unwrap();
     assert_eq!(clusters.len(), 2, "{clusters:?}");
@@ -350,7 +351,13 @@ fn one_direction_leaves_two_clusters() {
 fn neighbors_that_are_not_there_are_none() {
     let geometry = |counts: &str, width: usize, decay: f64, bias: bool| {
         let classes: ClassCounts = counts.parse().unwrap();
-        Ufm::new(classes, [Layer::new(width, decay)], decay, bias).unwrap().minimizer().unwrap().geometry().unwrap()
+        Ufm::new(classes, [Layer::new(width, decay)], decay)
+            .unwrap()
+            .with_bias(bias)
+            .minimizer()
+            .unwrap()
+            .geometry()
+            .unwrap()
     };
     // One class; all zero; a tie.
     for (counts, width, decay, bias) in [("9", 4, 1e-3, false), ("9,5", 4, 10.0, true), ("50x2,20", 1, 1e-3, false)] {
@@ -373,7 +380,7 @@ fn neighbors_that_are_not_there_are_none() {
 #[test]
 fn thousands_of_groups_have_their_nearest() {
     let counts: Vec<u64> = (1..=3000).rev().collect();
-    let ufm = Ufm::biased(ClassCounts::new(counts).unwrap(), [Layer::new(4096, 5e-6)], 5e-6).unwrap();
+    let ufm = Ufm::new(ClassCounts::new(counts).unwrap(), [Layer::new(4096, 5e-6)], 5e-6).unwrap();
     let geometry = ufm.minimizer().unwrap().geometry().unwrap();
     let nearest: Vec<_> = (0..3000).map(|class| geometry.nearest(class).unwrap()).collect();
     for class in [0, 700, 2400, 2600, 2999] {
@@ -391,8 +398,9 @@ fn thousands_of_groups_have_their_nearest() {
 fn ambiguous_numbers_are_not_invented() {
     // The width cuts through the two classes of 50: their norms are a matter of choice, their product with others is
     // not.
-    let cut = Ufm::bias_free("50x2,20".parse::<ClassCounts>().unwrap(), [Layer::new(1, 1e-3)], 1e-3)
+    let cut = Ufm::new("50x2,20".parse::<ClassCounts>().unwrap(), [Layer::new(1, 1e-3)], 1e-3)
         .unwrap()
+        .without_bias()
         .minimizer()
         .unwrap();
     let geometry = cut.geometry().unwrap();
@@ -400,12 +408,12 @@ fn ambiguous_numbers_are_not_invented() {
     assert_eq!(geometry.classifiers().inner_product(0, 2), Some(0.0));
     assert_eq!((geometry.classifiers().norm(2), geometry.classifiers().cosine(2, 2)), (Some(0.0), None));
     // A direction between groups at its threshold leaves everything open.
-    let before = Ufm::biased("50,20".parse::<ClassCounts>().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], 1e-3)
+    let before = Ufm::new("50,20".parse::<ClassCounts>().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], 1e-3)
         .unwrap()
         .minimizer()
         .unwrap();
     let decay = before.critical_feature_decay(0);
-    let tied = Ufm::biased("50,20".parse::<ClassCounts>().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], decay)
+    let tied = Ufm::new("50,20".parse::<ClassCounts>().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], decay)
         .unwrap()
         .minimizer()
         .unwrap();
@@ -417,7 +425,7 @@ fn ambiguous_numbers_are_not_invented() {
 fn a_million_classes_have_a_geometry() {
     let classes = ClassCounts::long_tail(1_000_000, 1_000, 1000.0).unwrap();
     let last = classes.classes() - 1;
-    let minimizer = Ufm::biased(classes, [Layer::new(2_000_000, 1e-9)], 1e-9).unwrap().minimizer().unwrap();
+    let minimizer = Ufm::new(classes, [Layer::new(2_000_000, 1e-9)], 1e-9).unwrap().minimizer().unwrap();
     let geometry = minimizer.geometry().unwrap();
     assert!(geometry.classifiers().norm(0) > geometry.classifiers().norm(last));
     // The largest class is told from the smallest by its own score; bias included, the smallest is told less well.
@@ -448,7 +456,7 @@ fn questions_without_an_answer_are_refused() {
 fn angles_do_not_depend_on_how_decay_is_shared() {
     let of = |layer_decay: f64, feature_decay: f64| {
         let classes = ClassCounts::new([3, 2, 2]).unwrap();
-        let ufm = Ufm::biased(classes, [Layer::new(4, layer_decay)], feature_decay).unwrap();
+        let ufm = Ufm::new(classes, [Layer::new(4, layer_decay)], feature_decay).unwrap();
         ufm.minimizer().unwrap().geometry().unwrap()
     };
     // Powers of two, whose products are exact: 2^-60 each time.

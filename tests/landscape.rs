@@ -143,7 +143,7 @@ fn model(counts: Vec<u64>, widths: &[usize], q: f64, bias: bool) -> Ufm {
     let layers: Vec<Layer> =
         widths.iter().enumerate().map(|(l, &width)| Layer::new(width, c * 2_f64.powf(l as f64))).collect();
     let feature_decay = c.powf(l + 1.0) / layers.iter().map(|layer| layer.decay).product::<f64>();
-    Ufm::new(classes, layers, feature_decay, bias).unwrap()
+    Ufm::new(classes, layers, feature_decay).unwrap().with_bias(bias)
 }
 
 /// What [`difference`] has to say of the critical point that has these roots: by construction, not by measurement.
@@ -398,7 +398,7 @@ fn tiny_targets_are_not_in_excess() {
             let values: Col<f64> = [1.0, 0.6, 1e-3, 1e-9, 1e-13, 1e-15].into_iter().collect();
             let targets = left * values.as_diagonal() * right.subcols(0, 6).transpose();
             let layers = vec![Layer::new(8, 0.03); depth];
-            let ufm = Ufm::new(Targets::matrix(targets).unwrap(), layers, 0.02, bias).unwrap();
+            let ufm = Ufm::new(Targets::matrix(targets).unwrap(), layers, 0.02).unwrap().with_bias(bias);
             let minimizer = ufm.minimizer().unwrap();
             let any = minimizer.random_parameters(&mut rng).unwrap();
             assert_eq!(difference(&minimizer, &any).unwrap(), Difference::default());
@@ -414,7 +414,7 @@ fn tiny_targets_are_not_in_excess() {
 #[test]
 fn equal_targets_of_a_dense_decomposition_share_their_vectors() {
     let targets = Targets::smoothed(ClassCounts::balanced(3, 10).unwrap(), 0.1).unwrap();
-    let ufm = Ufm::bias_free(targets, [Layer::new(4, 1e-2)], 1e-2).unwrap();
+    let ufm = Ufm::new(targets, [Layer::new(4, 1e-2)], 1e-2).unwrap().without_bias();
     let minimizer = ufm.minimizer().unwrap();
     let (first, second) = (&minimizer.directions()[0], &minimizer.directions()[1]);
     assert_eq!(minimizer.rank(), 3);
@@ -481,7 +481,7 @@ fn a_direction_at_a_tie_is_neither_missing_nor_in_excess() {
     for depth in 2..=4 {
         let scaled = |scale: f64| {
             let layers = vec![Layer::new(6, 1e-2 * scale); depth];
-            Ufm::biased(ClassCounts::new([20, 10, 5]).unwrap(), layers, 1e-2 * scale).unwrap()
+            Ufm::new(ClassCounts::new([20, 10, 5]).unwrap(), layers, 1e-2 * scale).unwrap()
         };
         let margin = scaled(1.0).minimizer().unwrap().directions()[1].critical_scale;
         let ufm = scaled(margin);
@@ -519,7 +519,7 @@ fn run_of(ufm: &Ufm) -> Run {
 fn runs_on_other_models_are_refused() {
     let of = |counts: &[u64], widths: &[usize], decay: f64, bias: bool| {
         let layers: Vec<Layer> = widths.iter().map(|&width| Layer::new(width, decay)).collect();
-        Ufm::new(ClassCounts::new(counts).unwrap(), layers, decay, bias).unwrap()
+        Ufm::new(ClassCounts::new(counts).unwrap(), layers, decay).unwrap().with_bias(bias)
     };
     let ufm = of(&[10, 5, 5], &[8], 1e-3, true);
     let run = run_of(&ufm);
@@ -541,7 +541,7 @@ fn runs_on_other_models_are_refused() {
     assert_eq!(judged(of(&[10, 5, 5], &[8], 1e-3, false)), Err(Error::BiasPresence { expected: false }));
     assert!(matches!(judged(of(&[10, 5, 5], &[9], 1e-3, true)), Err(Error::Shape { .. })));
     let smoothed = Targets::smoothed(ClassCounts::new([10, 5, 5]).unwrap(), 0.1).unwrap();
-    let smoothed = Ufm::biased(smoothed, [Layer::new(8, 1e-3)], 1e-3).unwrap();
+    let smoothed = Ufm::new(smoothed, [Layer::new(8, 1e-3)], 1e-3).unwrap();
     assert!(matches!(judged(smoothed), Err(Error::OtherObjective { .. })));
 }
 

@@ -6,13 +6,13 @@ use proptest::prelude::*;
 /// The model with all its decays times a factor.
 fn scaled(ufm: &Ufm, factor: f64) -> Ufm {
     let layers: Vec<Layer> = ufm.layers().iter().map(|layer| Layer::new(layer.width, layer.decay * factor)).collect();
-    Ufm::new(ufm.targets().clone(), layers, ufm.feature_decay() * factor, ufm.has_bias()).unwrap()
+    Ufm::new(ufm.targets().clone(), layers, ufm.feature_decay() * factor).unwrap().with_bias(ufm.has_bias())
 }
 
 fn model(counts: Vec<u64>, widths: Vec<usize>, decay: f64, bias: bool) -> Ufm {
     let layers: Vec<Layer> =
         widths.into_iter().enumerate().map(|(l, width)| Layer::new(width, decay * (1.0 + l as f64))).collect();
-    Ufm::new(ClassCounts::new(counts).unwrap(), layers, decay / 2.0, bias).unwrap()
+    Ufm::new(ClassCounts::new(counts).unwrap(), layers, decay / 2.0).unwrap().with_bias(bias)
 }
 
 /// The norms of the rows of W_{L:1} of a minimizer in full, least over largest.
@@ -48,7 +48,7 @@ proptest! {
                     // The same limit as a single decay.
                     let decay = minimizer.largest_feature_decay(goal).unwrap().unwrap();
                     let at = |decay: f64| {
-                        Ufm::new(ufm.targets().clone(), ufm.layers(), decay, bias).unwrap().minimizer().unwrap().rank()
+                        Ufm::new(ufm.targets().clone(), ufm.layers(), decay).unwrap().with_bias(bias).minimizer().unwrap().rank()
                     };
                     prop_assert!(at(decay * (1.0 - 1e-11)) >= rank && at(decay * (1.0 + 1e-11)) < rank);
                 }
@@ -108,7 +108,7 @@ fn equal_norms_are_equal_up_to_the_last_threshold() {
 /// e_k = N √(λ_1 λ_H)/√n_k, here 0.125 scale/√n_k.
 #[test]
 fn the_limit_of_two_norms_is_that_of_the_formula() {
-    let ufm = Ufm::new(ClassCounts::new([100, 25]).unwrap(), [Layer::new(2, 1e-3)], 1e-3, false).unwrap();
+    let ufm = Ufm::new(ClassCounts::new([100, 25]).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap().without_bias();
     let minimizer = ufm.minimizer().unwrap();
     for distance in [0.5, 1e-1, 1e-3, 1e-6, 1e-9] {
         // The limit at small decays is 1/√2.
@@ -146,12 +146,13 @@ fn ratios_of_a_thousand_distinct_counts_are_found_soon() {
 #[test]
 fn limits_are_found_between_thresholds() {
     // Three small classes of which a width of 2 can tell none apart, but the two groups.
-    let narrow = Ufm::biased(ClassCounts::new([100, 10, 10, 10]).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
+    let narrow = Ufm::new(ClassCounts::new([100, 10, 10, 10]).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
     let minimizer = narrow.minimizer().unwrap();
     let scale = minimizer.largest_scale(Goal::NormRatio(0.3)).unwrap().unwrap();
     assert!(norm_ratio(&scaled(&narrow, scale * (1.0 - 1e-9))) >= 0.3 * (1.0 - 1e-12));
     assert!(norm_ratio(&scaled(&narrow, scale * (1.0 + 1e-9))) < 0.3 * (1.0 + 1e-12));
-    let deep = Ufm::new(ClassCounts::new([1_000_000_000_000, 1]).unwrap(), [Layer::new(2, 1e-3); 10], 1e-3, false);
+    let deep = Ufm::new(ClassCounts::new([1_000_000_000_000, 1]).unwrap(), [Layer::new(2, 1e-3); 10], 1e-3)
+        .map(Ufm::without_bias);
     let deep = deep.unwrap();
     let small = scaled(&deep, 1e-27).minimizer().unwrap();
     let norms = small.singular_values(|direction| direction.product);
@@ -163,7 +164,7 @@ fn limits_are_found_between_thresholds() {
 #[test]
 fn what_a_width_cuts_has_no_threshold() {
     for decay in [1e-3, 1e-2, 10.0] {
-        let ufm = Ufm::biased(ClassCounts::new([100, 100, 10, 10]).unwrap(), [Layer::new(1, decay)], decay).unwrap();
+        let ufm = Ufm::new(ClassCounts::new([100, 100, 10, 10]).unwrap(), [Layer::new(1, decay)], decay).unwrap();
         let minimizer = ufm.minimizer().unwrap();
         assert!(minimizer.critical_feature_decay(0) > 0.0);
         assert_eq!((minimizer.critical_feature_decay(1), minimizer.critical_feature_decay(2)), (0.0, 0.0), "{decay}");

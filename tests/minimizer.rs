@@ -12,7 +12,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 fn ufm(counts: &str, widths: &[usize], layer_decays: &[f64], feature_decay: f64, bias: bool) -> Ufm {
     let layers: Vec<Layer> = widths.iter().zip(layer_decays).map(|(&width, &decay)| Layer::new(width, decay)).collect();
-    Ufm::new(counts.parse::<ClassCounts>().unwrap(), layers, feature_decay, bias).unwrap()
+    Ufm::new(counts.parse::<ClassCounts>().unwrap(), layers, feature_decay).unwrap().with_bias(bias)
 }
 
 fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str, separator: char) -> Vec<T> {
@@ -31,7 +31,7 @@ fn models() -> impl Strategy<Value = Ufm> {
         let product: f64 = layers.iter().map(|layer| layer.decay).product();
         let largest = classes.group(0).count as f64;
         let c = 10_f64.powf(log_q) * largest.powf(depth / (depth + 1.0)) / classes.samples() as f64;
-        Ufm::new(classes, layers, c.powf(depth + 1.0) / product, bias).unwrap()
+        Ufm::new(classes, layers, c.powf(depth + 1.0) / product).unwrap().with_bias(bias)
     })
 }
 
@@ -243,7 +243,7 @@ fn balanced_classes_give_the_simplex_and_the_orthogonal_frame() {
 #[test]
 fn a_million_classes_have_a_minimizer_but_no_dense_parameters() {
     let classes = ClassCounts::long_tail(1_000_000, 1_000, 1000.0).unwrap();
-    let model = Ufm::biased(classes, [Layer::new(2_000_000, 1e-9)], 1e-9).unwrap();
+    let model = Ufm::new(classes, [Layer::new(2_000_000, 1e-9)], 1e-9).unwrap();
     let minimizer = model.minimizer().unwrap();
     assert_eq!(minimizer.singular_values(|direction| direction.target).len(), 1_000_000);
     // L = 1 and nothing collapses: σ² e (2-e)/(2N) = c (2 σ - c)/(2N) with c = N √(λ_1 λ_H). A million roundings at most.
@@ -259,7 +259,7 @@ fn a_million_classes_have_a_minimizer_but_no_dense_parameters() {
 #[test]
 fn parameters_that_do_not_fit_are_refused_before_any_work() {
     let counts: Vec<u64> = (0..3000).map(|i| (1 << 40) + i).collect();
-    let model = Ufm::biased(ClassCounts::new(counts).unwrap(), [Layer::new(4096, 1e-9)], 1e-9).unwrap();
+    let model = Ufm::new(ClassCounts::new(counts).unwrap(), [Layer::new(4096, 1e-9)], 1e-9).unwrap();
     let clock = std::time::Instant::now();
     let minimizer = model.minimizer().unwrap();
     let work = clock.elapsed();
@@ -408,7 +408,7 @@ proptest! {
         let mut counts = model.class_counts().unwrap().counts().to_vec();
         let shift = shift % counts.len();
         counts.rotate_left(shift);
-        let rotated = Ufm::new(ClassCounts::new(counts).unwrap(), model.layers(), model.feature_decay(), model.has_bias()).unwrap();
+        let rotated = Ufm::new(ClassCounts::new(counts).unwrap(), model.layers(), model.feature_decay()).unwrap().with_bias(model.has_bias());
         let (ours, theirs) = (model.minimizer().unwrap(), rotated.minimizer().unwrap());
         prop_assert_eq!(ours.directions(), theirs.directions());
         prop_assert_eq!(ours.objective(), theirs.objective());
@@ -434,7 +434,7 @@ proptest! {
     fn the_prediction_is_the_thresholded_target(counts in prop::collection::vec(1_u64..60, 1..12), log_q in -2.0..0.3_f64) {
         let classes = ClassCounts::new(counts).unwrap();
         let decay = 10_f64.powf(log_q) * (classes.group(0).count as f64).sqrt() / classes.samples() as f64;
-        let model = Ufm::biased(classes, [Layer::new(12, 0.1 * decay)], 10.0 * decay).unwrap();
+        let model = Ufm::new(classes, [Layer::new(12, 0.1 * decay)], 10.0 * decay).unwrap();
         let minimizer = model.minimizer().unwrap();
         let target = centered_label_matrix(model.class_counts().unwrap()).unwrap();
         let threshold = model.class_counts().unwrap().samples() as f64 * (model.layers()[0].decay * model.feature_decay()).sqrt();

@@ -27,7 +27,7 @@ impl Network {
     fn new(counts: &[u64], widths: &[usize], bias: bool, seed: u64) -> Self {
         let rng = &mut Xoshiro256PlusPlus::seed_from_u64(seed);
         let layers: Vec<_> = widths.iter().map(|&width| Layer::new(width, 1e-3)).collect();
-        let ufm = Ufm::new(Targets::from(ClassCounts::new(counts).unwrap()), layers, 2e-3, bias).unwrap();
+        let ufm = Ufm::new(Targets::from(ClassCounts::new(counts).unwrap()), layers, 2e-3).unwrap().with_bias(bias);
         let (weights, features, bias) = Parameters::gaussian(&ufm, 1.0, rng).unwrap().into_parts();
         let bias = bias.map(|bias| Col::from_fn(bias.nrows(), |_| rng.random_range(-1.0..1.0)));
         let parameters = Parameters::new(&ufm, weights, features, bias).unwrap();
@@ -193,7 +193,7 @@ proptest! {
     ) {
         let counts: Vec<u64> = counts.into_iter().flat_map(|count| vec![count; repeated]).collect();
         let layers = [Layer::new(counts.len() + 2, decay)];
-        let ufm = Ufm::new(Targets::from(ClassCounts::new(counts.clone()).unwrap()), layers.to_vec(), decay, bias).unwrap();
+        let ufm = Ufm::new(Targets::from(ClassCounts::new(counts.clone()).unwrap()), layers.to_vec(), decay).unwrap().with_bias(bias);
         let minimizer = ufm.minimizer().unwrap();
         let rng = &mut Xoshiro256PlusPlus::seed_from_u64(seed);
         let parameters = minimizer.random_parameters(rng).unwrap();
@@ -255,7 +255,7 @@ fn ties_are_seen_where_shifts_cancel() {
 #[test]
 fn a_second_pass_without_directions_keeps_what_varies() {
     let features = mat![[1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 0.0, -1.0]];
-    let ufm = Ufm::bias_free(ClassCounts::new([4]).unwrap(), [Layer::new(2, 0.1)], 0.1).unwrap();
+    let ufm = Ufm::new(ClassCounts::new([4]).unwrap(), [Layer::new(2, 0.1)], 0.1).unwrap().without_bias();
     let mut first = FeatureAccumulator::new(2, 1).unwrap();
     first.add(features.as_ref(), &[0; 4]).unwrap();
     let mut second = ScatterAccumulator::new(first.finish()).unwrap();
@@ -268,7 +268,7 @@ fn a_second_pass_without_directions_keeps_what_varies() {
 /// Singular values that the theory does not promise are errors too.
 #[test]
 fn singular_values_beyond_the_classes_count() {
-    let ufm = Ufm::bias_free(ClassCounts::new([5, 4, 3]).unwrap(), [Layer::new(8, 1e-3); 2], 1e-3).unwrap();
+    let ufm = Ufm::new(ClassCounts::new([5, 4, 3]).unwrap(), [Layer::new(8, 1e-3); 2], 1e-3).unwrap().without_bias();
     let minimizer = ufm.minimizer().unwrap();
     let (mut weights, features, bias) = minimizer.parameters().unwrap().into_parts();
     (3..8).for_each(|i| weights[0][(i, i)] = 1.0);
@@ -301,15 +301,15 @@ fn networks_that_do_not_belong_are_refused() {
     let network = Network::new(&[5, 4, 3], &[6], true, 0);
     let (statistics, minimizer) = (network.one_pass(), network.ufm.minimizer().unwrap());
     let product = network.parameters.product();
-    let other = Ufm::biased(ClassCounts::new([5, 5, 2]).unwrap(), [Layer::new(6, 1e-3)], 1e-3).unwrap();
+    let other = Ufm::new(ClassCounts::new([5, 5, 2]).unwrap(), [Layer::new(6, 1e-3)], 1e-3).unwrap();
     let refused = network_collapse(&other.minimizer().unwrap(), product.as_ref(), &statistics);
     let error = Error::ClassCounts { class: 1, expected: 5, found: 4 };
     assert_eq!(refused, Err(error.clone()));
     assert_eq!(error.to_string(), "class counts: class 1 (counted from 0) has 4 samples, the model has 5");
-    let more = Ufm::biased(ClassCounts::new([5, 4, 3, 2]).unwrap(), [Layer::new(6, 1e-3)], 1e-3).unwrap();
+    let more = Ufm::new(ClassCounts::new([5, 4, 3, 2]).unwrap(), [Layer::new(6, 1e-3)], 1e-3).unwrap();
     let error = Error::ClassCounts { class: 3, expected: 2, found: 0 };
     assert_eq!(statistics.point(&more, vec![product.clone()], None), Err(error));
-    let wide = Ufm::biased(ClassCounts::new([5, 4, 3]).unwrap(), [Layer::new(7, 1e-3)], 1e-3).unwrap();
+    let wide = Ufm::new(ClassCounts::new([5, 4, 3]).unwrap(), [Layer::new(7, 1e-3)], 1e-3).unwrap();
     let refused = network_collapse(&wide.minimizer().unwrap(), product.as_ref(), &statistics);
     assert!(matches!(refused, Err(Error::Shape { expected: (7, 3), found: (6, 3), .. })), "{refused:?}");
     let short = product.subrows(0, 2);

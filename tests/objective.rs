@@ -12,7 +12,7 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
 fn model(counts: &[u64], widths: &[usize], bias: bool) -> Ufm {
     let layers: Vec<Layer> = widths.iter().enumerate().map(|(l, &width)| Layer::new(width, 0.1 + l as f64)).collect();
-    Ufm::new(ClassCounts::new(counts).unwrap(), layers, 0.3, bias).unwrap()
+    Ufm::new(ClassCounts::new(counts).unwrap(), layers, 0.3).unwrap().with_bias(bias)
 }
 
 /// x + t d.
@@ -72,16 +72,13 @@ proptest! {
 #[test]
 fn models_that_cannot_be_are_refused() {
     let counts = || ClassCounts::new([3, 2]).unwrap();
-    assert_eq!(Ufm::biased(counts(), [], 0.1), Err(Error::NoLayers));
-    assert_eq!(
-        Ufm::biased(counts(), [Layer::new(2, 0.1), Layer::new(0, 0.1)], 0.1),
-        Err(Error::ZeroWidth { layer: 1 })
-    );
+    assert_eq!(Ufm::new(counts(), [], 0.1), Err(Error::NoLayers));
+    assert_eq!(Ufm::new(counts(), [Layer::new(2, 0.1), Layer::new(0, 0.1)], 0.1), Err(Error::ZeroWidth { layer: 1 }));
     for value in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        let layer = Ufm::biased(counts(), [Layer::new(2, 0.1), Layer::new(2, value)], 0.1).unwrap_err();
+        let layer = Ufm::new(counts(), [Layer::new(2, 0.1), Layer::new(2, value)], 0.1).unwrap_err();
         assert!(matches!(layer, Error::Decay { block: Block::Weights(1), .. }));
         assert!(layer.to_string().contains("W_2") && layer.to_string().contains(&format!("{value:?}")), "{layer}");
-        let features = Ufm::bias_free(counts(), [Layer::new(2, 0.1)], value).unwrap_err();
+        let features = Ufm::new(counts(), [Layer::new(2, 0.1)], value).map(Ufm::without_bias).unwrap_err();
         assert!(matches!(features, Error::Decay { block: Block::Features, .. }));
     }
 }
@@ -163,7 +160,7 @@ fn parameters_of_equal_counts_are_shared() {
     assert_eq!(same.objective(&parameters), ufm.objective(&parameters));
     // The labels of these counts as a matrix.
     let labels = Mat::from_fn(2, 5, |i, j| f64::from(u8::from(i == usize::from(j >= 3))));
-    let matrix = Ufm::biased(Targets::matrix(labels).unwrap(), [Layer::new(4, 0.1)], 0.3).unwrap();
+    let matrix = Ufm::new(Targets::matrix(labels).unwrap(), [Layer::new(4, 0.1)], 0.3).unwrap();
     assert_eq!(matrix.objective(&parameters), ufm.objective(&parameters));
     let gaussian = Parameters::gaussian(&matrix, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0)).unwrap();
     assert!(gaussian.class_counts().is_none());
@@ -180,7 +177,7 @@ fn starts_without_a_scale_are_refused() {
     }
     assert!(Parameters::gaussian_with_deviations(&ufm, -1.0, 1.0, &mut rng).is_err());
     assert!(Parameters::gaussian_with_deviations(&ufm, 1.0, f64::NAN, &mut rng).is_err());
-    let huge = Ufm::biased(ClassCounts::balanced(2, 1 << 50).unwrap(), [Layer::new(512, 0.1)], 0.1).unwrap();
+    let huge = Ufm::new(ClassCounts::balanced(2, 1 << 50).unwrap(), [Layer::new(512, 0.1)], 0.1).unwrap();
     assert!(matches!(Parameters::zeros(&huge), Err(Error::TooLarge { .. })));
 }
 
@@ -194,7 +191,7 @@ fn at_zero_the_objective_is_that_of_the_labels() {
 #[test]
 fn subnormal_decays_keep_their_digits() {
     let counts = ClassCounts::new([31]).unwrap();
-    let ufm = Ufm::bias_free(counts, [Layer::new(3, 4.02e-87)], 1.657_8e-316).unwrap();
+    let ufm = Ufm::new(counts, [Layer::new(3, 4.02e-87)], 1.657_8e-316).unwrap().without_bias();
     let minimizer = ufm.minimizer().unwrap();
     let reached = ufm.objective(&minimizer.parameters().unwrap()).unwrap();
     // 31 columns of 3 numbers, each after a few operations.

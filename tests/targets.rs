@@ -24,7 +24,7 @@ fn gaussian(rows: usize, cols: usize, seed: u64) -> Mat<f64> {
 fn model(targets: Targets, size: f64, depth: usize, width: usize, q: f64, bias: bool) -> Ufm {
     let l = depth as f64;
     let c = q * size.powf(2.0 * l / (l + 1.0)) / targets.samples() as f64;
-    Ufm::new(targets, vec![Layer::new(width, c); depth], c, bias).unwrap()
+    Ufm::new(targets, vec![Layer::new(width, c); depth], c).unwrap().with_bias(bias)
 }
 
 /// Smoothed labels of every sample, in an order mixed up by `stride`.
@@ -58,7 +58,7 @@ proptest! {
         let largest = classes.group(0).count as f64;
         let labels = Targets::smoothed(classes, smoothing).unwrap();
         let by_counts = model(labels, largest.sqrt(), depth, width, 10_f64.powf(log_q), bias);
-        let by_matrix = Ufm::new(Targets::matrix(matrix).unwrap(), by_counts.layers(), by_counts.feature_decay(), bias).unwrap();
+        let by_matrix = Ufm::new(Targets::matrix(matrix).unwrap(), by_counts.layers(), by_counts.feature_decay()).unwrap().with_bias(bias);
         let (ours, theirs) = (by_counts.minimizer().unwrap(), by_matrix.minimizer().unwrap());
         // Dense decompositions of matrices of up to 8 rows and 240 columns, of labels whose squares sum to N.
         let rounding = 300.0 * f64::EPSILON;
@@ -132,7 +132,7 @@ proptest! {
         let quarter = (feature_decay / weight_decay).sqrt().sqrt();
         let weights = faer::Scale(quarter) * of_covariance(&|s| (s.sqrt() - c.sqrt()).sqrt());
         let features = faer::Scale(1.0 / quarter) * of_covariance(&|s| ((s.sqrt() - c.sqrt()) / s).sqrt()) * &centered;
-        let model = Ufm::biased(Targets::matrix(targets).unwrap(), [Layer::new(outputs, weight_decay)], feature_decay / n).unwrap();
+        let model = Ufm::new(Targets::matrix(targets).unwrap(), [Layer::new(outputs, weight_decay)], feature_decay / n).unwrap();
         let published = Parameters::new(&model, vec![weights.clone()], features, Some(mean)).unwrap();
         let minimizer = model.minimizer().unwrap();
         let ours = minimizer.parameters().unwrap();
@@ -179,7 +179,7 @@ fn targets_without_variation_collapse() {
     // All targets equal, and a constant row among others: the bias takes them, and what is left is right, not a
     // failure.
     let equal = Targets::matrix(Mat::from_fn(3, 10, |i, _| 0.1 * (i + 1) as f64)).unwrap();
-    let model = Ufm::biased(equal.clone(), [Layer::new(5, 1e-3)], 1e-3).unwrap();
+    let model = Ufm::new(equal.clone(), [Layer::new(5, 1e-3)], 1e-3).unwrap();
     let minimizer = model.minimizer().unwrap();
     assert_eq!((minimizer.objective(), minimizer.rank(), minimizer.is_unique()), (0.0, 0, true));
     assert_eq!(minimizer.bias().unwrap(), Col::from_fn(3, |i| 0.1 * (i + 1) as f64));
@@ -189,17 +189,18 @@ fn targets_without_variation_collapse() {
     let run = Descent::default().with_optimum(0.0).minimize(&model, start).unwrap();
     assert_eq!(run.stop, Stop::Gap);
     // Without a bias they are one direction.
-    let model = Ufm::bias_free(equal, [Layer::new(5, 1e-3)], 1e-3).unwrap();
+    let model = Ufm::new(equal, [Layer::new(5, 1e-3)], 1e-3).unwrap().without_bias();
     assert_eq!(model.minimizer().unwrap().rank(), 1);
 
     let mut constant_row = gaussian(3, 10, 0);
     constant_row.row_mut(1).fill(7.0);
-    let model = Ufm::biased(Targets::matrix(constant_row).unwrap(), [Layer::new(5, 1e-300)], 1e-3).unwrap();
+    let model = Ufm::new(Targets::matrix(constant_row).unwrap(), [Layer::new(5, 1e-300)], 1e-3).unwrap();
     // However small the decay, rounding is no direction.
     assert_eq!(model.minimizer().unwrap().rank(), 2);
     assert!(model.minimizer().unwrap().parameters().is_ok());
 
-    let zero = Ufm::bias_free(Targets::matrix(Mat::zeros(2, 3)).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
+    let zero =
+        Ufm::new(Targets::matrix(Mat::zeros(2, 3)).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap().without_bias();
     assert_eq!((zero.minimizer().unwrap().objective(), zero.minimizer().unwrap().rank()), (0.0, 0));
 }
 
@@ -207,7 +208,7 @@ fn targets_without_variation_collapse() {
 fn equal_targets_at_the_width_are_a_tie_though_rounding_tells_them_apart() {
     // An orthogonal matrix: all singular values are 1, to rounding.
     let orthogonal = gaussian(5, 5, 4).qr().compute_thin_Q();
-    let model = Ufm::bias_free(Targets::matrix(orthogonal).unwrap(), [Layer::new(3, 1e-3)], 1e-3).unwrap();
+    let model = Ufm::new(Targets::matrix(orthogonal).unwrap(), [Layer::new(3, 1e-3)], 1e-3).unwrap().without_bias();
     let minimizer = model.minimizer().unwrap();
     assert_eq!((minimizer.rank(), minimizer.ties()), (3, [Tie::Width { direction: 2 }].as_slice()));
 }
@@ -227,7 +228,7 @@ fn targets_that_cannot_be_are_refused() {
         ));
     }
     // Questions about classes, where there are none.
-    let model = Ufm::biased(Targets::matrix(gaussian(2, 9, 0)).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
+    let model = Ufm::new(Targets::matrix(gaussian(2, 9, 0)).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
     let minimizer = model.minimizer().unwrap();
     assert_eq!(minimizer.group_fates(), Err(Error::NoClassCounts));
     assert_eq!(minimizer.geometry().unwrap_err(), Error::NoClassCounts);
@@ -239,7 +240,7 @@ fn targets_that_cannot_be_are_refused() {
 fn targets_beyond_the_range_of_squares_have_minimizers() {
     let of = |entries: [f64; 2], decay: f64| {
         let targets = Mat::from_fn(2, 2, |i, j| if i == j { entries[i] } else { 0.0 });
-        let ufm = Ufm::bias_free(Targets::matrix(targets).unwrap(), [Layer::new(2, decay)], decay).unwrap();
+        let ufm = Ufm::new(Targets::matrix(targets).unwrap(), [Layer::new(2, decay)], decay).unwrap().without_bias();
         ufm.minimizer().unwrap()
     };
     for (entries, decay) in
@@ -260,7 +261,7 @@ fn targets_beyond_the_range_of_squares_have_minimizers() {
     }
     // A target of little more than the rounding of the largest, far below its threshold: its q is uncertain, its fate is not.
     let targets = Mat::from_fn(2, 2, |i, j| if i == j { [1.0, 1e-15][i] } else { 0.0 });
-    let ufm = Ufm::bias_free(Targets::matrix(targets).unwrap(), [Layer::new(2, 1e-40); 2], 1e-40).unwrap();
+    let ufm = Ufm::new(Targets::matrix(targets).unwrap(), [Layer::new(2, 1e-40); 2], 1e-40).unwrap().without_bias();
     let minimizer = ufm.minimizer().unwrap();
     assert!(minimizer.is_unique());
     assert!(minimizer.directions()[1].shrinkage < 1e-18);
@@ -272,7 +273,7 @@ fn a_large_mean_makes_no_directions() {
     for offset in [1e6, 1e8, 1e10] {
         let rows = [[1.1, 0.0, 0.0], [0.0, 1.2, 0.3], [0.0, 0.0, 1.7]];
         let targets = Mat::from_fn(3, 3, |i, j| rows[i][j] + offset);
-        let ufm = Ufm::biased(Targets::matrix(targets).unwrap(), [Layer::new(3, 1e-14); 2], 1e-14).unwrap();
+        let ufm = Ufm::new(Targets::matrix(targets).unwrap(), [Layer::new(3, 1e-14); 2], 1e-14).unwrap();
         assert_eq!(ufm.minimizer().unwrap().rank(), 2);
     }
 }

@@ -20,7 +20,7 @@ use rayon::prelude::*;
 
 /// Wide enough that a step is worth more than one thread.
 fn model() -> Ufm {
-    Ufm::biased("150x2,100x2,50x4".parse::<ClassCounts>().unwrap(), [Layer::new(64, 5e-4); 2], 1e-5).unwrap()
+    Ufm::new("150x2,100x2,50x4".parse::<ClassCounts>().unwrap(), [Layer::new(64, 5e-4); 2], 1e-5).unwrap()
 }
 
 fn run(ufm: &Ufm, seed: u64) -> f64 {
@@ -51,7 +51,7 @@ fn many_runs_at_once_are_the_same_as_one_after_the_other() {
 #[test]
 fn random_starts_do_not_depend_on_the_number_of_threads() {
     let layers = [Layer::new(700, 5e-4), Layer::new(500, 5e-4)];
-    let ufm = Ufm::biased(ClassCounts::balanced(400, 3).unwrap(), layers, 1e-5).unwrap();
+    let ufm = Ufm::new(ClassCounts::balanced(400, 3).unwrap(), layers, 1e-5).unwrap();
     let minimizer = ufm.minimizer().unwrap();
     let with = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

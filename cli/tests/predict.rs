@@ -30,7 +30,7 @@ fn json_numbers_are_the_library_s_to_the_last_digit() {
     let object = json("--counts 500x2,400,20 --widths 64,32 --layer-decay 1e-3,2e-3 --feature-decay 1e-4 --json");
     let layers = [Layer::new(64, 1e-3), Layer::new(32, 2e-3)];
     let minimizer =
-        Ufm::biased(ClassCounts::new([500, 500, 400, 20]).unwrap(), layers, 1e-4).unwrap().minimizer().unwrap();
+        Ufm::new(ClassCounts::new([500, 500, 400, 20]).unwrap(), layers, 1e-4).unwrap().minimizer().unwrap();
     let keys: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
     let model = ["classes", "samples", "layers", "bias", "objective", "rank", "unique", "directions"];
     assert_eq!(keys, [&model[..], &["limits", "angle", "groups", "clusters"]].concat());
@@ -67,7 +67,7 @@ fn json_has_every_group_and_limit() {
     let object = json(&format!("{model} --json"));
     let classes = ClassCounts::new([500, 500, 400, 21, 20]).unwrap();
     let layers = [Layer::new(64, 8e-3), Layer::new(32, 6e-3)];
-    let minimizer = Ufm::biased(classes.clone(), layers, 1e-3).unwrap().minimizer().unwrap();
+    let minimizer = Ufm::new(classes.clone(), layers, 1e-3).unwrap().minimizer().unwrap();
     let geometry = minimizer.geometry().unwrap();
     let groups = object["groups"].as_array().unwrap();
     assert_eq!(groups.len(), 4);

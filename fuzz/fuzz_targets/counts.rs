@@ -30,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(counts.to_string().parse::<ClassCounts>().as_ref(), Ok(&counts));
         assert_eq!(counts.counts().iter().sum::<u64>(), counts.samples());
         assert_eq!(counts.groups().map(|group| group.multiplicity()).sum::<usize>(), counts.classes());
-        let minimizer = Ufm::biased(counts.clone(), [Layer::new(64, 1e-3)], 1e-4).unwrap().minimizer().unwrap();
+        let minimizer = Ufm::new(counts.clone(), [Layer::new(64, 1e-3)], 1e-4).unwrap().minimizer().unwrap();
         assert!(minimizer.rank() < counts.classes() && (0.0..=0.5).contains(&minimizer.objective()));
     }
 });

@@ -28,7 +28,7 @@ fuzz_target!(|input: Input| {
     let Ok(counts) = ClassCounts::new(counts) else { return };
     let layers: Vec<Layer> =
         input.layers.iter().take(5).map(|&(width, decay)| Layer::new(usize::from(width % 12), decay)).collect();
-    let Ok(ufm) = Ufm::new(counts.clone(), layers, input.feature_decay, input.bias) else { return };
+    let Ok(ufm) = Ufm::new(counts.clone(), layers, input.feature_decay).map(|ufm| ufm.with_bias(input.bias)) else { return };
     let minimizer = ufm.minimizer().unwrap();
     let optimum = minimizer.objective();
     assert!((0.0..=0.5).contains(&optimum), "{optimum}");

@@ -75,7 +75,7 @@ const MINIMUM: f64 = 1e-8;
 ///     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
 /// };
 ///
-/// let ufm = Ufm::biased(ClassCounts::balanced(3, 20)?, [Layer::new(12, 1e-2); 2], 1e-3)?;
+/// let ufm = Ufm::new(ClassCounts::balanced(3, 20)?, [Layer::new(12, 1e-2); 2], 1e-3)?;
 /// let minimizer = ufm.minimizer()?;
 /// let ends = |scale: f64| {
 ///     let start = Parameters::gaussian(&ufm, scale, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;

@@ -61,7 +61,7 @@ const NEGATIVE: f64 = -1e-6;
 /// ```
 /// use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, critical::escape};
 ///
-/// let ufm = Ufm::bias_free(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?;
+/// let ufm = Ufm::new(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?.without_bias();
 /// let mut point = Parameters::zeros(&ufm)?.into();
 /// while let Some(escape) = escape(&ufm, &point)? {
 ///     point = Descent::default().minimize(&ufm, escape.start)?.point;

@@ -243,7 +243,7 @@ mod tests {
             seed: u64,
         ) {
             let layers: Vec<Layer> = widths.iter().map(|&width| Layer::new(width, 0.25)).collect();
-            let ufm = Ufm::new(ClassCounts::new(counts).unwrap(), layers, 0.125, bias).unwrap();
+            let ufm = Ufm::new(ClassCounts::new(counts).unwrap(), layers, 0.125).unwrap().with_bias(bias);
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
             let mut point = Parameters::gaussian_with_deviations(&ufm, 1.0, 1.0, &mut rng).unwrap();
             if let Some(bias) = &mut point.bias {

@@ -45,7 +45,7 @@ use crate::{
 /// use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::{Descent, Stop}};
 /// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 ///
-/// let ufm = Ufm::biased("60x2,20,5".parse::<ClassCounts>()?, [Layer::new(16, 5e-3)], 5e-3)?;
+/// let ufm = Ufm::new("60x2,20,5".parse::<ClassCounts>()?, [Layer::new(16, 5e-3)], 5e-3)?;
 /// let minimizer = ufm.minimizer()?;
 /// let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
 /// let run = Descent::default().with_optimum(minimizer.objective()).minimize(&ufm, start)?;

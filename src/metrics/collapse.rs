@@ -41,7 +41,7 @@ use crate::{
 /// ```
 /// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::collapse};
 ///
-/// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?;
+/// let ufm = Ufm::new(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?;
 /// let minimizer = ufm.minimizer()?;
 /// let collapse = collapse(&minimizer, &minimizer.parameters()?)?;
 /// assert_eq!(collapse.nc1, Some(0.0));
@@ -105,7 +105,7 @@ pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
 /// accumulator.add(features.as_ref(), &[0, 0, 1])?;
 /// let statistics = accumulator.finish();
 ///
-/// let ufm = Ufm::biased(statistics.class_counts()?, [Layer::new(2, 5e-3)], 5e-3)?;
+/// let ufm = Ufm::new(statistics.class_counts()?, [Layer::new(2, 5e-3)], 5e-3)?;
 /// let collapse = network_collapse(&ufm.minimizer()?, weights.as_ref(), &statistics)?;
 /// assert!(collapse.nc2_classifier.unwrap() < 1e-15); // the classifiers are where they must be
 /// assert!(collapse.nc3.unwrap() > 1e-2); // the features are not yet

@@ -39,7 +39,7 @@ use crate::{
 /// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::distance};
 /// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 ///
-/// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3); 2], 1e-4)?;
+/// let ufm = Ufm::new(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3); 2], 1e-4)?;
 /// let minimizer = ufm.minimizer()?;
 /// let any = minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(0))?;
 /// assert!(distance(&minimizer, &any)?.unwrap() < 1e-13);

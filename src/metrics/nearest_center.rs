@@ -160,7 +160,7 @@ impl NearestCenter {
 ///
 /// let disagreement = |counts: &str| {
 ///     let classes = counts.parse::<ClassCounts>()?;
-///     minimizer_disagreement(&Ufm::biased(classes, [Layer::new(8, 0.07)], 0.07)?.minimizer()?)
+///     minimizer_disagreement(&Ufm::new(classes, [Layer::new(8, 0.07)], 0.07)?.minimizer()?)
 /// };
 /// assert_eq!(disagreement("10x3")?, 0.0);
 /// // The network takes the samples of the last class for one of the others: 3 of 23.

@@ -50,7 +50,7 @@ pub fn singular_values<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<
 /// ```
 /// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::singular_value_error};
 ///
-/// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?;
+/// let ufm = Ufm::new(ClassCounts::paper_cifar10(), [Layer::new(16, 5e-3)], 1e-4)?;
 /// let minimizer = ufm.minimizer()?;
 /// assert!(singular_value_error(&minimizer, &minimizer.parameters()?)? < 1e-14);
 /// # Ok::<(), neural_collapse::Error>(())

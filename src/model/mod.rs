@@ -43,7 +43,7 @@ impl Layer {
 /// use neural_collapse::{ClassCounts, Layer, Ufm};
 ///
 /// // 10 imbalanced classes, 512 features, weight decay 5e-3, feature decay 1e-4, with a bias.
-/// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(512, 5e-3)], 1e-4)?;
+/// let ufm = Ufm::new(ClassCounts::paper_cifar10(), [Layer::new(512, 5e-3)], 1e-4)?;
 /// let minimizer = ufm.minimizer()?;
 /// assert!((minimizer.objective() - 0.098_814_284_543_124).abs() < 1e-15);
 /// assert_eq!(minimizer.rank(), 9);
@@ -58,43 +58,15 @@ pub struct Ufm {
 }
 
 impl Ufm {
-    /// The model with a bias: (4.2) for one layer, (4.3) for more. `layers` are W_1 .. W_L in that order.
+    /// The model with a bias that is not penalized: (4.2) for one layer, (4.3) for more. `layers` are W_1 .. W_L in that
+    /// order.
+    ///
+    /// [`Ufm::without_bias`] and [`Ufm::with_bias`] give the other models.
     ///
     /// # Errors
     ///
     /// [`Error::NoLayers`], [`Error::ZeroWidth`], [`Error::Decay`].
-    pub fn biased(
-        targets: impl Into<Targets>,
-        layers: impl Into<Vec<Layer>>,
-        feature_decay: f64,
-    ) -> Result<Self, Error> {
-        Self::new(targets, layers, feature_decay, true)
-    }
-
-    /// The model without a bias: (4.1) for one layer, that of Dang et al. 2023 for more.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoLayers`], [`Error::ZeroWidth`], [`Error::Decay`].
-    pub fn bias_free(
-        targets: impl Into<Targets>,
-        layers: impl Into<Vec<Layer>>,
-        feature_decay: f64,
-    ) -> Result<Self, Error> {
-        Self::new(targets, layers, feature_decay, false)
-    }
-
-    /// The model with a bias or without, where a program learns only as it runs which.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoLayers`], [`Error::ZeroWidth`], [`Error::Decay`].
-    pub fn new(
-        targets: impl Into<Targets>,
-        layers: impl Into<Vec<Layer>>,
-        feature_decay: f64,
-        has_bias: bool,
-    ) -> Result<Self, Error> {
+    pub fn new(targets: impl Into<Targets>, layers: impl Into<Vec<Layer>>, feature_decay: f64) -> Result<Self, Error> {
         let (targets, layers) = (targets.into(), layers.into());
         if layers.is_empty() {
             return Err(Error::NoLayers);
@@ -106,7 +78,19 @@ impl Ufm {
             check_decay(Block::Weights(l), layer.decay)?;
         }
         check_decay(Block::Features, feature_decay)?;
-        Ok(Self { targets, layers, feature_decay, bias: has_bias })
+        Ok(Self { targets, layers, feature_decay, bias: true })
+    }
+
+    /// The same model without a bias: (4.1) for one layer, that of Dang et al. 2023 for more.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        self.with_bias(false)
+    }
+
+    /// The same model with a bias, or without, for programs that learn only as they run which.
+    #[must_use]
+    pub fn with_bias(self, has_bias: bool) -> Self {
+        Self { bias: has_bias, ..self }
     }
 
     /// The targets Y.

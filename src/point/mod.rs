@@ -39,7 +39,7 @@ use crate::{
 /// use neural_collapse::{ClassCounts, Layer, Point, Ufm, descent::{Descent, Stop}};
 /// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 ///
-/// let ufm = Ufm::biased(ClassCounts::balanced(10, 100_000_000)?, [Layer::new(32, 1e-3)], 1e-11)?;
+/// let ufm = Ufm::new(ClassCounts::balanced(10, 100_000_000)?, [Layer::new(32, 1e-3)], 1e-11)?;
 /// let start = Point::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
 /// let run = Descent::default().with_optimum(ufm.minimizer()?.objective()).minimize(&ufm, start)?;
 /// assert_eq!((run.stop, run.columns), (Stop::Gap, 10 + 32));
@@ -217,7 +217,7 @@ impl Point {
     /// use neural_collapse::{ClassCounts, Layer, Point, Ufm, descent::Descent};
     /// use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
     ///
-    /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(32, 5e-3); 2], 1e-4)?;
+    /// let ufm = Ufm::new(ClassCounts::paper_cifar10(), [Layer::new(32, 5e-3); 2], 1e-4)?;
     /// let minimizer = ufm.minimizer()?;
     /// let noise = &mut Xoshiro256PlusPlus::seed_from_u64(0);
     /// let start = Point::from(minimizer.parameters()?).perturbed(&ufm, 0.1, noise)?;

@@ -92,7 +92,7 @@ fn every_number_of_a_minimizer_is_right_to_its_last_digits() {
         let level = (q / samples as f64).powf(layers as f64 + 1.0) * largest.powf(layers as f64);
         let feature_decay = level / decays.iter().product::<f64>();
         let model = decays.iter().map(|&decay| Layer::new(8, decay)).collect::<Vec<_>>();
-        let ufm = Ufm::new(ClassCounts::new(counts.clone()).unwrap(), model, feature_decay, bias).unwrap();
+        let ufm = Ufm::new(ClassCounts::new(counts.clone()).unwrap(), model, feature_decay).unwrap().with_bias(bias);
         let minimizer = ufm.minimizer().unwrap();
         let told = format!("{counts:?}, {decays:?}, {feature_decay:e}, {bias}");
 

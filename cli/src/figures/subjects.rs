@@ -30,7 +30,7 @@ fn powers(from: f64, to: f64) -> impl Iterator<Item = f64> {
 }
 
 fn one_layer(counts: &ClassCounts, decay: f64) -> Result<Minimizer, Error> {
-    Ufm::biased(counts.clone(), [Layer::new(WIDTH, decay)], FEATURE_DECAY)?.minimizer()
+    Ufm::new(counts.clone(), [Layer::new(WIDTH, decay)], FEATURE_DECAY)?.minimizer()
 }
 
 /// The first two classes of every group of classes of one count.
@@ -91,7 +91,7 @@ pub(crate) fn imbalance() -> Result<Vec<Panel>, Error> {
             let counts = ClassCounts::step(MAJORITY, 5, COUNT, ratio)?;
             // Decays that go with N, so that the ratio alone changes.
             let scale = COUNT as f64;
-            Ok((ratio, Ufm::biased(counts, layers, decay / scale)?.minimizer()?))
+            Ok((ratio, Ufm::new(counts, layers, decay / scale)?.minimizer()?))
         })
         .collect::<Result<_, Error>>()?;
     let critical = critical_imbalance_ratio(MAJORITY, 5, COUNT, &layers, decay / COUNT as f64)?;
@@ -120,7 +120,7 @@ pub(crate) fn staircase() -> Result<Vec<Panel>, Error> {
     let mut largest =
         Panel::new("the largest singular value of the prediction", x, "z over its target").logarithmic(true, false);
     for depth in [1, 2, 3, 6] {
-        let at = |decay: f64| Ufm::biased(counts.clone(), vec![Layer::new(WIDTH, decay); depth], decay)?.minimizer();
+        let at = |decay: f64| Ufm::new(counts.clone(), vec![Layer::new(WIDTH, decay); depth], decay)?.minimizer();
         let unit = 1e-3;
         // The decay, the same in all blocks, at which the last direction goes.
         let last = unit * at(unit)?.directions()[0].critical_scale;
@@ -156,7 +156,7 @@ pub(crate) fn interlacing() -> Result<Vec<Panel>, Error> {
 pub(crate) fn trajectories() -> Result<Vec<Panel>, Error> {
     let mut panels = Vec::new();
     for (name, counts) in profiles() {
-        let ufm = Ufm::biased(counts, [Layer::new(WIDTH, 5e-4)], 1e-5)?;
+        let ufm = Ufm::new(counts, [Layer::new(WIDTH, 5e-4)], 1e-5)?;
         let minimizer = ufm.minimizer()?;
         let start = Point::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
         let mut steps = Vec::new();

@@ -38,7 +38,8 @@ impl Network {
         let feature_decay = convention
             .feature_decay(flags.feature_decay, classes, counts.samples())
             .map_err(|error| format!("--feature-decay: {error}"))?;
-        let ufm = Ufm::new(counts, layers, feature_decay, bias.is_some()).map_err(explained)?;
+        let ufm =
+            Ufm::new(counts, layers, feature_decay).map(|ufm| ufm.with_bias(bias.is_some())).map_err(explained)?;
         Ok(Self { weights, bias, features, labels, ufm })
     }
 

@@ -75,7 +75,7 @@ impl ModelFlags {
         let feature_decay = convention
             .feature_decay(self.feature_decay, classes, counts.samples())
             .map_err(|error| format!("--feature-decay: {error}"))?;
-        Ufm::new(counts, layers, feature_decay, !self.no_bias).map_err(explained)
+        Ufm::new(counts, layers, feature_decay).map(|ufm| ufm.with_bias(!self.no_bias)).map_err(explained)
     }
 }
 

@@ -40,7 +40,8 @@ impl Configuration {
     /// Decays that are not positive, a width of zero, no layers.
     pub fn ufm(&self, counts: &ClassCounts) -> Result<Ufm> {
         let layers: Vec<_> = self.layer_decay.iter().map(|&decay| Layer::new(self.width, decay)).collect();
-        Ufm::new(counts.clone(), layers, self.feature_decay, self.bias)
+        Ufm::new(counts.clone(), layers, self.feature_decay)
+            .map(|ufm| ufm.with_bias(self.bias))
             .context("--width, --layer-decay, --feature-decay")
     }
 

@@ -126,7 +126,7 @@ mod tests {
     /// All metrics vanish at any minimizer, the objective is the minimum, up to the rounding of features to f32.
     #[test]
     fn a_minimizer_is_one() {
-        let ufm = Ufm::biased("30x2,20,10x2".parse::<ClassCounts>().unwrap(), [Layer::new(16, 5e-3); 2], 1e-3).unwrap();
+        let ufm = Ufm::new("30x2,20,10x2".parse::<ClassCounts>().unwrap(), [Layer::new(16, 5e-3); 2], 1e-3).unwrap();
         let minimizer = ufm.minimizer().unwrap();
         let point = minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(1)).unwrap();
         #[allow(clippy::cast_possible_truncation)]

@@ -68,7 +68,7 @@ pub enum GroupFate {
 /// use neural_collapse::{ClassCounts, Layer, Ufm, theory::Fate};
 ///
 /// // Bias-free and L = 1: a class collapses from n_k <= N² λ_1 λ_H on, here from 45 samples on.
-/// let ufm = Ufm::bias_free("1000x2,45,10".parse::<ClassCounts>()?, [Layer::new(64, 1e-3)], 0.012)?;
+/// let ufm = Ufm::new("1000x2,45,10".parse::<ClassCounts>()?, [Layer::new(64, 1e-3)], 0.012)?.without_bias();
 /// let minimizer = ufm.minimizer()?;
 /// let fates: Vec<_> = minimizer.directions().iter().map(|direction| direction.fate).collect();
 /// assert_eq!(fates, [Fate::Kept, Fate::Collapsed, Fate::Collapsed]);
@@ -154,7 +154,7 @@ impl Minimizer {
     /// ```
     /// use neural_collapse::{ClassCounts, Layer, Ufm};
     ///
-    /// let ufm = Ufm::biased(ClassCounts::balanced(4, 25)?, [Layer::new(64, 5e-3)], 1e-4)?;
+    /// let ufm = Ufm::new(ClassCounts::balanced(4, 25)?, [Layer::new(64, 5e-3)], 1e-4)?;
     /// let features = ufm.minimizer()?.singular_values(|direction| direction.feature);
     /// assert_eq!(features.len(), 4);
     /// assert!(features[0] == features[2] && features[3] == 0.0);
@@ -304,7 +304,7 @@ impl Minimizer {
     /// ```
     /// use neural_collapse::{ClassCounts, Layer, Ufm};
     ///
-    /// let ufm = Ufm::biased(ClassCounts::paper_cifar10(), [Layer::new(64, 5e-3)], 1e-4)?;
+    /// let ufm = Ufm::new(ClassCounts::paper_cifar10(), [Layer::new(64, 5e-3)], 1e-4)?;
     /// let minimizer = ufm.minimizer()?;
     /// let logits = minimizer.classifiers()? * minimizer.class_means()?;
     /// let logit = minimizer.geometry()?.logit(0, 9).unwrap();

@@ -72,7 +72,7 @@ impl Gram {
     /// use neural_collapse::{ClassCounts, Layer, Ufm};
     ///
     /// let counts: Vec<u64> = [1000, 900, 800].into_iter().chain(11..=20).collect();
-    /// let ufm = Ufm::biased(ClassCounts::new(counts)?, [Layer::new(64, 5e-3)], 5e-3)?;
+    /// let ufm = Ufm::new(ClassCounts::new(counts)?, [Layer::new(64, 5e-3)], 5e-3)?;
     /// let geometry = ufm.minimizer()?.geometry()?;
     /// let clusters = geometry.classifiers().clusters(1_f64.to_radians())?.unwrap();
     /// let sizes: Vec<_> = clusters.iter().map(Vec::len).collect();

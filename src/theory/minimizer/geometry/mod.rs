@@ -48,7 +48,7 @@ use neighbors::Neighbors;
 /// ```
 /// use neural_collapse::{ClassCounts, Layer, Ufm};
 ///
-/// let ufm = Ufm::biased(ClassCounts::balanced(10, 500)?, [Layer::new(64, 5e-3)], 1e-4)?;
+/// let ufm = Ufm::new(ClassCounts::balanced(10, 500)?, [Layer::new(64, 5e-3)], 1e-4)?;
 /// let geometry = ufm.minimizer()?.geometry()?;
 /// let cosine = geometry.classifiers().cosine(0, 1).unwrap();
 /// assert!((cosine + 1.0 / 9.0).abs() < 1e-15);

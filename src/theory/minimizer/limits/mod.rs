@@ -47,7 +47,7 @@ impl Minimizer {
     /// use neural_collapse::{ClassCounts, Layer, Ufm, theory::Goal};
     ///
     /// // Bias-free and L = 1: a class of n samples collapses from λ_1 λ_H = n/N² on.
-    /// let ufm = Ufm::bias_free("80,20".parse::<ClassCounts>()?, [Layer::new(4, 1e-3)], 1e-3)?;
+    /// let ufm = Ufm::new("80,20".parse::<ClassCounts>()?, [Layer::new(4, 1e-3)], 1e-3)?.without_bias();
     /// let decay = ufm.minimizer()?.largest_feature_decay(Goal::AllDirections)?.unwrap();
     /// assert!((decay - 20.0 / 1e4 / 1e-3).abs() < 1e-14);
     /// # Ok::<(), neural_collapse::Error>(())
@@ -175,7 +175,7 @@ impl Minimizer {
 ///
 /// # Errors
 ///
-/// As [`Ufm::biased`] for counts and decays; [`Error::Domain`] unless there are majority classes and, with a bias in
+/// As [`Ufm::new`] for counts and decays; [`Error::Domain`] unless there are majority classes and, with a bias in
 /// mind, two minority classes.
 ///
 /// # Example
@@ -189,7 +189,7 @@ impl Minimizer {
 /// assert!((50.0..500.0).contains(&ratio));
 /// let rank = |minority: u64| {
 ///     let counts = ClassCounts::new([[1000; 5], [minority; 5]].concat())?;
-///     Ok::<_, neural_collapse::Error>(Ufm::biased(counts, layers, 1e-4)?.minimizer()?.rank())
+///     Ok::<_, neural_collapse::Error>(Ufm::new(counts, layers, 1e-4)?.minimizer()?.rank())
 /// };
 /// assert_eq!((rank(20)?, rank(2)?), (9, 4));
 /// # Ok::<(), neural_collapse::Error>(())
@@ -213,7 +213,7 @@ pub fn critical_imbalance_ratio(
         return Err(too_few("minority classes", minority, "at least 2"));
     }
     // The decays, the layers and the count are those of a model; the number of classes is not needed for it.
-    let ufm = Ufm::biased(ClassCounts::balanced(1, count)?, layers, feature_decay)?;
+    let ufm = Ufm::new(ClassCounts::balanced(1, count)?, layers, feature_decay)?;
     let (depth, count) = (ufm.depth(), count as f64);
     let power = depth as f64 / (depth as f64 + 1.0);
     let (majority, minority) = (majority as f64, minority as f64);

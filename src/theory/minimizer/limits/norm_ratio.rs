@@ -123,7 +123,7 @@ impl Search<'_> {
         let ufm = self.minimizer.ufm();
         let layers = ufm.layers().iter().map(|layer| Layer { decay: layer.decay * scale, ..*layer });
         let layers: Vec<Layer> = layers.collect();
-        let scaled = Ufm::new(ufm.targets().clone(), layers, ufm.feature_decay() * scale, ufm.has_bias())?;
+        let scaled = Ufm::new(ufm.targets().clone(), layers, ufm.feature_decay() * scale)?.with_bias(ufm.has_bias());
         Ok(Directions::new(&scaled, self.minimizer.spectrum()))
     }
 
