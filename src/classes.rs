@@ -224,7 +224,7 @@ impl ClassCounts {
         let mut counts = empty(classes)?;
         counts.resize(classes, 0);
         for (index, label) in labels.into_iter().enumerate() {
-            *counts.get_mut(label).ok_or(Error::LabelOutOfRange { index, label, classes })? += 1;
+            *counts.get_mut(label).ok_or(Error::LabelOutOfRange { index, label: label as i128, classes })? += 1;
         }
         Self::new(counts)
     }

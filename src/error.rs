@@ -59,9 +59,18 @@ pub enum Error {
         /// The position in the list of labels, from 0.
         index: usize,
         /// The label found there.
-        label: usize,
+        label: i128,
         /// The number of classes: labels run from 0 to `classes - 1`.
         classes: usize,
+    },
+    /// Features that are given as rows, one after another, are not as many numbers as samples times width.
+    RowsLength {
+        /// The numbers given.
+        numbers: usize,
+        /// The labels given: the number of samples.
+        samples: usize,
+        /// The width of features.
+        width: usize,
     },
     /// A target matrix has no rows or no columns.
     EmptyTargets {
@@ -231,7 +240,11 @@ impl fmt::Display for Error {
                 f,
                 "labels: entry {index} (counted from 0) is {label}, accepted are 0 to {} for {classes} classes{}",
                 classes.saturating_sub(1),
-                if label == classes { ": are they counted from 1?" } else { "" }
+                if usize::try_from(*label) == Ok(*classes) { ": are they counted from 1?" } else { "" }
+            ),
+            Self::RowsLength { numbers, samples, width } => write!(
+                f,
+                "features as rows: {numbers} numbers given, {samples} labels and a width of {width} need {samples} x {width}"
             ),
             Self::EmptyTargets { rows, cols } => {
                 write!(f, "targets: {rows} x {cols} given, at least one output and one sample are needed")

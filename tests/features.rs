@@ -466,3 +466,55 @@ fn tiny_features_have_no_nan() {
         [statistics.trace_ratio(), statistics.class_distance_normalized_variance()].map(Result::unwrap) == [None; 2]
     );
 }
+
+/// What frameworks give: rows of `f32`, labels of `i64`, `u8` or whatever they are kept in.
+#[test]
+fn rows_with_labels_of_any_type_are_the_same_as_columns() {
+    let (width, classes, samples) = (7, 3, 500);
+    let numbers: Vec<f32> = (0..samples * width).map(|i| ((i * i) % 97) as f32 / 97.0 + (i % width) as f32).collect();
+    let labels: Vec<usize> = (0..samples).map(|i| (i * i + i / 7) % classes).collect();
+    let columns = MatRef::from_column_major_slice(&numbers, width, samples);
+
+    let mut expected = FeatureAccumulator::with_scatter(width, classes).unwrap();
+    expected.add(columns, &labels).unwrap();
+    let expected = expected.finish();
+    let mut rows = FeatureAccumulator::with_scatter(width, classes).unwrap();
+    let signed: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
+    rows.add_rows(&numbers, &signed).unwrap();
+    let rows = rows.finish();
+    assert_eq!(rows.class_means(), expected.class_means());
+    assert_eq!(rows.nc1(Nc1Convention::Global), expected.nc1(Nc1Convention::Global));
+
+    // Rows that do not lie side by side, and labels of a byte.
+    let bytes: Vec<u8> = labels.iter().map(|&label| u8::try_from(label).unwrap()).collect();
+    let fortran = Mat::from_fn(samples, width, |i, j| numbers[i * width + j]);
+    let (mut first, mut second) =
+        (FeatureAccumulator::new(width, classes).unwrap(), FeatureAccumulator::new(width, classes).unwrap());
+    first.add_rows(fortran.as_ref(), &bytes).unwrap();
+    second.add_rows(&numbers, &labels).unwrap();
+    let means = second.finish();
+    assert_eq!(first.finish().class_means(), means.class_means());
+    let mut scatter = ScatterAccumulator::new(means).unwrap();
+    scatter.add_rows(&numbers, &bytes).unwrap();
+    let (ours, theirs) =
+        (scatter.finish().unwrap().nc1(Nc1Convention::Global), expected.nc1(Nc1Convention::Global));
+    // Two passes and one: sums of 500 terms of order one.
+    let rounding = 500.0 * f64::EPSILON;
+    assert!((ours.unwrap().unwrap() / theirs.unwrap().unwrap() - 1.0).abs() <= rounding);
+}
+
+#[test]
+fn rows_that_are_not_a_matrix_and_negative_labels_are_refused() {
+    let mut accumulator = FeatureAccumulator::new(2, 2).unwrap();
+    assert_eq!(
+        accumulator.add_rows(&[1.0_f32, 2.0, 3.0], &[0, 1]),
+        Err(Error::RowsLength { numbers: 3, samples: 2, width: 2 })
+    );
+    assert_eq!(
+        accumulator.add_rows(&[1.0_f32, 2.0, 3.0, 4.0], &[0_i32, -100]),
+        Err(Error::LabelOutOfRange { index: 1, label: -100, classes: 2 })
+    );
+    let columns = Mat::<f64>::zeros(2, 3);
+    assert!(matches!(accumulator.add_rows(columns.as_ref(), &[0, 1, 1]), Err(Error::Shape { .. })));
+    assert_eq!(accumulator.finish().class_counts(), Err(Error::ZeroCount { class: 0 }));
+}

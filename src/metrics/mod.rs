@@ -10,7 +10,7 @@ mod variability;
 
 pub use collapse::{Collapse, collapse, network_collapse};
 pub use distance::distance;
-pub use features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator};
+pub use features::{FeatureAccumulator, FeatureStatistics, Label, Rows, ScatterAccumulator};
 pub use frames::{FrameDistances, frame_distances, self_duality};
 pub use nearest_center::{NearestCenter, minimizer_disagreement};
 pub use singular_values::{SingularValues, singular_value_error, singular_values};

@@ -2,7 +2,7 @@
 
 use faer::{Accum, Col, ColRef, Mat, MatRef, Par, linalg::matmul::matmul, prelude::Reborrow};
 
-use super::features::{FeatureStatistics, PANEL, check_batch};
+use super::features::{FeatureStatistics, Label, PANEL, Rows, check_batch, indices};
 use crate::{
     error::{Block, Error},
     linalg::{
@@ -113,9 +113,14 @@ impl NearestCenter {
     /// # Errors
     ///
     /// As [`FeatureAccumulator::add`](super::features::FeatureAccumulator::add).
-    pub fn add<T: Copy + Into<f64> + Sync>(&mut self, features: MatRef<'_, T>, labels: &[usize]) -> Result<(), Error> {
+    pub fn add<T: Copy + Into<f64> + Sync>(
+        &mut self,
+        features: MatRef<'_, T>,
+        labels: &[impl Label],
+    ) -> Result<(), Error> {
         let rules = &self.rules;
-        check_batch(features, labels, rules.means.nrows(), rules.means.ncols())?;
+        check_batch(features, labels.len(), rules.means.nrows())?;
+        let labels = &indices(labels, rules.means.ncols())?[..];
         let tallies = map_range(labels.len().div_ceil(PANEL), 1, |panel| {
             let start = panel * PANEL;
             let labels = &labels[start..labels.len().min(start + PANEL)];
@@ -125,6 +130,21 @@ impl NearestCenter {
         });
         self.tally = tallies.into_iter().fold(self.tally, Tally::plus);
         Ok(())
+    }
+
+    /// Takes in a batch with a row a sample: `features` is B × d, as numbers one after another or as a matrix, `labels`
+    /// are as for [`NearestCenter::add`]. Nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`NearestCenter::add`]; [`Error::RowsLength`] if there are not B d numbers.
+    pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
+        &mut self,
+        features: impl Into<Rows<'a, T>>,
+        labels: &[impl Label],
+    ) -> Result<(), Error> {
+        let width = self.rules.means.nrows();
+        self.add(features.into().as_columns(width, labels.len())?, labels)
     }
 
     /// The part of the samples on which the two rules disagree: NC4, from 0 to 1. None before there are samples.

@@ -5,7 +5,8 @@ use faer::{Mat, MatRef, Scale};
 use super::{
     super::variability::mean_error,
     FeatureStatistics, Scatter,
-    part::{Part, add_gram, check_batch, mirror, parts, share},
+    batch::{Label, Rows, check_batch, indices},
+    part::{Part, add_gram, mirror, parts, share},
 };
 use crate::{
     error::{Block, Error},
@@ -88,15 +89,20 @@ impl FeatureAccumulator {
         Ok(Self { references, has_reference: vec![false; classes], parts: parts.collect::<Result<_, _>>()? })
     }
 
-    /// Takes in a batch: `features` is d × B, a column a sample (the transpose of what frameworks have), `labels` are
-    /// their classes from 0. A batch with an error is not taken in at all.
+    /// Takes in a batch: `features` is d × B, a column a sample (the transpose of what frameworks have, see
+    /// [`FeatureAccumulator::add_rows`]), `labels` are their classes from 0, integers of any type. A batch with an error is not taken in at all.
     ///
     /// # Errors
     ///
     /// [`Error::Shape`] where there are not d rows, or not as many columns as labels; [`Error::LabelOutOfRange`];
     /// [`Error::NotFinite`].
-    pub fn add<T: Copy + Into<f64> + Sync>(&mut self, features: MatRef<'_, T>, labels: &[usize]) -> Result<(), Error> {
-        check_batch(features, labels, self.references.nrows(), self.has_reference.len())?;
+    pub fn add<T: Copy + Into<f64> + Sync>(
+        &mut self,
+        features: MatRef<'_, T>,
+        labels: &[impl Label],
+    ) -> Result<(), Error> {
+        check_batch(features, labels.len(), self.references.nrows())?;
+        let labels = &indices(labels, self.has_reference.len())?[..];
         self.refer(features, labels);
         let references = self.references.as_ref();
         share(&mut self.parts, labels.len(), |part, samples, par| {
@@ -104,6 +110,21 @@ impl FeatureAccumulator {
             part.add(features, labels, references, None, par);
         });
         Ok(())
+    }
+
+    /// Takes in a batch with a row a sample: `features` is B × d, as numbers one after another or as a matrix, `labels`
+    /// are as for [`FeatureAccumulator::add`]. Nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`FeatureAccumulator::add`]; [`Error::RowsLength`] if there are not B d numbers.
+    pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
+        &mut self,
+        features: impl Into<Rows<'a, T>>,
+        labels: &[impl Label],
+    ) -> Result<(), Error> {
+        let width = self.references.nrows();
+        self.add(features.into().as_columns(width, labels.len())?, labels)
     }
 
     /// The references of classes that the batch is the first to have.
@@ -215,15 +236,35 @@ impl ScatterAccumulator {
     /// # Errors
     ///
     /// As [`FeatureAccumulator::add`].
-    pub fn add<T: Copy + Into<f64> + Sync>(&mut self, features: MatRef<'_, T>, labels: &[usize]) -> Result<(), Error> {
+    pub fn add<T: Copy + Into<f64> + Sync>(
+        &mut self,
+        features: MatRef<'_, T>,
+        labels: &[impl Label],
+    ) -> Result<(), Error> {
         let means = self.statistics.means.as_ref();
-        check_batch(features, labels, means.nrows(), means.ncols())?;
+        check_batch(features, labels.len(), means.nrows())?;
+        let labels = &indices(labels, means.ncols())?[..];
         let basis = Some(self.basis.as_ref());
         share(&mut self.parts, labels.len(), |part, samples, par| {
             let (features, labels) = (features.subcols(samples.start, samples.len()), &labels[samples]);
             part.add(features, labels, means, basis, par);
         });
         Ok(())
+    }
+
+    /// Takes in a batch with a row a sample: `features` is B × d, as numbers one after another or as a matrix, `labels`
+    /// are as for [`FeatureAccumulator::add`]. Nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`FeatureAccumulator::add`]; [`Error::RowsLength`] if there are not B d numbers.
+    pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
+        &mut self,
+        features: impl Into<Rows<'a, T>>,
+        labels: &[impl Label],
+    ) -> Result<(), Error> {
+        let width = self.basis.nrows();
+        self.add(features.into().as_columns(width, labels.len())?, labels)
     }
 
     /// The statistics of the first pass, with the scatter of the second.

@@ -1,11 +1,14 @@
 //! What the metrics need to know of a network's features, gathered in one pass over any number of samples.
 
 mod accumulators;
+mod batch;
 mod pairs;
 mod part;
 
 pub use accumulators::{FeatureAccumulator, ScatterAccumulator};
-pub(super) use part::{PANEL, check_batch};
+pub use batch::{Label, Rows};
+pub(super) use batch::{check_batch, indices};
+pub(super) use part::PANEL;
 
 use faer::{Col, Mat, MatRef, Scale};
 

@@ -16,10 +16,9 @@ use faer::{
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::{
-    error::{Block, Error},
+    error::Error,
     linalg::{
-        checks::check_shape,
-        cores::{all_cores, for_each, map_range},
+        cores::{all_cores, for_each},
         memory::{slice, slice_mut, try_zeros},
     },
 };
@@ -28,78 +27,8 @@ use crate::{
 /// 512 numbers, one pass for K = 1000 and two for K = 10, take 2.41 s and 0.48 s with 64, 2.27 s and 0.50 s with 96,
 /// 2.48 s and 0.52 s with 128, 2.77 s and 0.53 s with 256 (medians of two runs, two cores with 2 MiB of cache each).
 pub(crate) const PANEL: usize = 96;
-/// Numbers that are summed up beside each other.
-const LANES: usize = 8;
-
-/// Numbers of this size and above have squares of which 2^53 and more leave the range of `f64`: 2^480.
-const TOO_LARGE: f64 = f64::from_bits((1023 + 480) << 52);
-/// Takes them, and smaller ones not, out of the range of `f64`: 2^544.
-const BEYOND: f64 = f64::from_bits((1023 + 544) << 52);
-
-/// Whether a batch has d rows, a column a label, labels of classes that there are, and entries whose squares can be
-/// summed up.
-pub(crate) fn check_batch<T: Copy + Into<f64> + Sync>(
-    features: MatRef<'_, T>,
-    labels: &[usize],
-    width: usize,
-    classes: usize,
-) -> Result<(), Error> {
-    check_shape(Block::Features, (width, labels.len()), features.shape())?;
-    if let Some(index) = labels.iter().position(|&label| label >= classes) {
-        return Err(Error::LabelOutOfRange { index, label: labels[index], classes });
-    }
-    // All cores look for columns with entries that are refused; where there are any, the first of them is looked up.
-    let arch = Arch::new();
-    let chunks = labels.len().div_ceil(PANEL);
-    let accepted = map_range(chunks, 1, |chunk| {
-        let columns = chunk * PANEL..labels.len().min((chunk + 1) * PANEL);
-        columns.into_iter().all(|col| match features.col(col).try_as_col_major() {
-            Some(column) => arch.dispatch(AreAccepted { entries: column.as_slice() }),
-            None => features.col(col).iter().all(|entry| is_accepted((*entry).into())),
-        })
-    });
-    let Some(chunk) = accepted.iter().position(|accepted| !accepted) else { return Ok(()) };
-    let block = Block::Features;
-    for (col, column) in features.col_iter().enumerate().skip(chunk * PANEL) {
-        let mut entries = column.iter().map(|entry| (*entry).into()).enumerate();
-        if let Some((row, value)) = entries.find(|(_, value)| !is_accepted(*value)) {
-            let is_finite = value.is_finite();
-            return Err(if is_finite {
-                Error::OutOfRange { block, row, col, value }
-            } else {
-                Error::NotFinite { block, row, col, value }
-            });
-        }
-    }
-    Ok(())
-}
-
-/// A finite number whose square can be summed up; NaN is none.
-fn is_accepted(value: f64) -> bool {
-    value.abs() < TOO_LARGE
-}
-
-/// Whether all entries are, in registers of the processor's full width.
-struct AreAccepted<'a, T> {
-    entries: &'a [T],
-}
-
-impl<T: Copy + Into<f64>> WithSimd for AreAccepted<'_, T> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> bool {
-        let (chunks, rest) = self.entries.as_chunks::<LANES>();
-        let mut zeros = [0.0; LANES];
-        for chunk in chunks {
-            for (zero, &entry) in zeros.iter_mut().zip(chunk) {
-                // Zero, or NaN where the entry is NaN or the product infinite: of 2^480 and above.
-                *zero += entry.into() * BEYOND * 0.0;
-            }
-        }
-        zeros.iter().all(|zero| *zero == 0.0) && rest.iter().all(|&entry| is_accepted(entry.into()))
-    }
-}
+/// Numbers that are summed up side by side.
+pub(super) const LANES: usize = 8;
 
 /// What one core sums up of its share of every batch.
 #[derive(Clone, Debug)]

@@ -1,0 +1,144 @@
+//! Batches as frameworks have them, checked before anything is taken in.
+
+// pulp compiles its kernels for the registers found at run time only where they are inlined.
+#![allow(clippy::inline_always)]
+
+use faer::MatRef;
+use pulp::{Arch, Simd, WithSimd};
+
+use super::part::{LANES, PANEL};
+use crate::{
+    error::{Block, Error},
+    linalg::{checks::check_shape, cores::map_range},
+};
+
+/// Features with a row a sample: numbers one after another, as C and NumPy store a N × d array, or a matrix of N × d.
+///
+/// Methods take it as `impl Into<Rows>`: give them `&[f32]`, `&Vec<f64>` or a `MatRef`. Nothing is copied.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Rows<'a, T> {
+    /// N d numbers, sample after sample.
+    Slice(&'a [T]),
+    /// N × d, in any order of memory; fastest if the numbers of a sample lie side by side.
+    Matrix(MatRef<'a, T>),
+}
+
+impl<'a, T> From<&'a [T]> for Rows<'a, T> {
+    fn from(numbers: &'a [T]) -> Self {
+        Self::Slice(numbers)
+    }
+}
+
+impl<'a, T> From<&'a Vec<T>> for Rows<'a, T> {
+    fn from(numbers: &'a Vec<T>) -> Self {
+        Self::Slice(numbers)
+    }
+}
+
+impl<'a, T, const N: usize> From<&'a [T; N]> for Rows<'a, T> {
+    fn from(numbers: &'a [T; N]) -> Self {
+        Self::Slice(numbers)
+    }
+}
+
+impl<'a, T> From<MatRef<'a, T>> for Rows<'a, T> {
+    fn from(matrix: MatRef<'a, T>) -> Self {
+        Self::Matrix(matrix)
+    }
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// The same features with a column a sample, d × N.
+    pub(crate) fn as_columns(self, width: usize, samples: usize) -> Result<MatRef<'a, T>, Error> {
+        match self {
+            Self::Slice(numbers) if samples.checked_mul(width) == Some(numbers.len()) => {
+                Ok(MatRef::from_column_major_slice(numbers, width, samples))
+            }
+            Self::Slice(numbers) => Err(Error::RowsLength { numbers: numbers.len(), samples, width }),
+            Self::Matrix(matrix) => {
+                check_shape(Block::Features, (samples, width), matrix.shape())?;
+                Ok(matrix.transpose())
+            }
+        }
+    }
+}
+
+/// A class number as frameworks have them: an integer of any type, counted from 0.
+pub trait Label: Copy + Sync + TryInto<usize> + TryInto<i128> {}
+
+impl<T: Copy + Sync + TryInto<usize> + TryInto<i128>> Label for T {}
+
+/// Labels as indices of classes.
+pub(crate) fn indices<L: Label>(labels: &[L], classes: usize) -> Result<Vec<usize>, Error> {
+    let index = |(index, &label): (usize, &L)| {
+        let class: Option<usize> = label.try_into().ok().filter(|class| *class < classes);
+        class.ok_or_else(|| Error::LabelOutOfRange { index, label: label.try_into().unwrap_or(i128::MAX), classes })
+    };
+    labels.iter().enumerate().map(index).collect()
+}
+
+/// Numbers of this size and above have squares of which 2^53 and more leave the range of `f64`: 2^480.
+const TOO_LARGE: f64 = f64::from_bits((1023 + 480) << 52);
+/// Takes them, and smaller ones not, out of the range of `f64`: 2^544.
+const BEYOND: f64 = f64::from_bits((1023 + 544) << 52);
+
+/// Whether a batch has d rows, a column a sample, and entries whose squares can be summed up.
+pub(crate) fn check_batch<T: Copy + Into<f64> + Sync>(
+    features: MatRef<'_, T>,
+    samples: usize,
+    width: usize,
+) -> Result<(), Error> {
+    check_shape(Block::Features, (width, samples), features.shape())?;
+    // All cores look for columns with entries that are refused; where there are any, the first of them is looked up.
+    let arch = Arch::new();
+    let chunks = samples.div_ceil(PANEL);
+    let accepted = map_range(chunks, 1, |chunk| {
+        let columns = chunk * PANEL..samples.min((chunk + 1) * PANEL);
+        columns.into_iter().all(|col| match features.col(col).try_as_col_major() {
+            Some(column) => arch.dispatch(AreAccepted { entries: column.as_slice() }),
+            None => features.col(col).iter().all(|entry| is_accepted((*entry).into())),
+        })
+    });
+    let Some(chunk) = accepted.iter().position(|accepted| !accepted) else { return Ok(()) };
+    let block = Block::Features;
+    for (col, column) in features.col_iter().enumerate().skip(chunk * PANEL) {
+        let mut entries = column.iter().map(|entry| (*entry).into()).enumerate();
+        if let Some((row, value)) = entries.find(|(_, value)| !is_accepted(*value)) {
+            let is_finite = value.is_finite();
+            return Err(if is_finite {
+                Error::OutOfRange { block, row, col, value }
+            } else {
+                Error::NotFinite { block, row, col, value }
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A finite number whose square can be summed up; NaN is none.
+fn is_accepted(value: f64) -> bool {
+    value.abs() < TOO_LARGE
+}
+
+/// Whether all entries are, in registers of the processor's full width.
+struct AreAccepted<'a, T> {
+    entries: &'a [T],
+}
+
+impl<T: Copy + Into<f64>> WithSimd for AreAccepted<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> bool {
+        let (chunks, rest) = self.entries.as_chunks::<LANES>();
+        let mut zeros = [0.0; LANES];
+        for chunk in chunks {
+            for (zero, &entry) in zeros.iter_mut().zip(chunk) {
+                // Zero, or NaN where the entry is NaN or the product infinite: of 2^480 and above.
+                *zero += entry.into() * BEYOND * 0.0;
+            }
+        }
+        zeros.iter().all(|zero| *zero == 0.0) && rest.iter().all(|&entry| is_accepted(entry.into()))
+    }
+}
