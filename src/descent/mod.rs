@@ -7,11 +7,13 @@
 mod adam;
 mod kernel;
 mod lbfgs;
+mod line_search;
 mod method;
 mod momentum;
 mod panel;
 mod point;
 mod reduction;
+mod stall;
 mod variables;
 mod walk;
 
@@ -112,7 +114,8 @@ impl Descent {
     }
 
     /// Ends with [`Stop::Gradient`] once ‖∇f‖ ≤ `tolerance` √f, the norm being that of the variables of the descent
-    /// (and f no less than an epsilon of the objective at zero). Zero switches this off.
+    /// (and f no less than an epsilon of the objective at zero). Zero asks for a gradient of zero: a run then goes on
+    /// until [`Stop::Stalled`].
     pub fn with_gradient_tolerance(self, tolerance: f64) -> Self {
         Self { gradient_tolerance: tolerance, ..self }
     }
@@ -120,6 +123,9 @@ impl Descent {
     /// Measures the relative gap (f - f*)/f* to this optimum f*, and ends with [`Stop::Gap`] once it is at most 1e-10
     /// or what [`Descent::with_gap_tolerance`] asks for. Where f* = 0 the gap is relative to the objective at zero, 1/2
     /// for one-hot labels.
+    ///
+    /// An objective below f* by more than its rounding, 1e-11 of f*, ends the run with [`Stop::BelowOptimum`]: f* is not
+    /// the optimum of this model.
     pub fn with_optimum(self, optimum: f64) -> Self {
         Self { optimum: Some(optimum), ..self }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Descent, Method, StepSize, point::Point};
+use super::{Descent, Method, StepSize, point::Point, stall::Stall};
 use crate::{error::Error, parameters::Parameters};
 
 /// Why a run ended.
@@ -11,15 +11,32 @@ use crate::{error::Error, parameters::Parameters};
 pub enum Stop {
     /// The relative gap to the optimum given is small enough.
     Gap,
+    /// The objective is below the optimum given by more than rounding, 1e-11 of it: the optimum is not that of this
+    /// model.
+    BelowOptimum,
     /// The gradient is small enough: a critical point, not necessarily the global minimum.
     Gradient,
     /// The number of steps has been used up.
     StepLimit,
-    /// No step along the direction of the method lowers the objective by more than its rounding: as close to a critical
-    /// point as the method can tell.
+    /// The schedule of step sizes has come to zero and stays there: further steps of this size change nothing. Where
+    /// both are reached at once it goes before [`Stop::StepLimit`], since more steps would not help.
+    ScheduleEnd,
+    /// The run no longer goes down, as far as floating-point numbers tell. One of three things has been found:
+    ///
+    /// - No automatic step, along the direction of the method or along the negative gradient, lowers the objective by
+    ///   more than its rounding, 16 epsilons of it.
+    /// - The point has not changed in any bit for 1000 steps, and will not: given steps are too short for it.
+    /// - For 1000 steps the objective has not fallen by more than its rounding below its least value before, and the
+    ///   gradient is rounding: a change of every variable by 16 epsilons of it, up or down, at least doubles it. It is
+    ///   also at most twice what it was 1000 steps before, if the objective has not fallen since: near a saddle a
+    ///   gradient grows long before the objective falls, and the run goes on.
+    ///
+    /// For all methods and step sizes. A run whose gradient still falls goes on to [`Stop::Gradient`], though its
+    /// objective may not change in any bit; so does, to its step limit, a run that oscillates about a minimum because a
+    /// given step is too long.
     Stalled,
-    /// The objective has left every bound: the start is too large, or a fixed step is and a smaller one, or automatic
-    /// steps, will help. The run holds the best point seen.
+    /// The objective or its gradient has left every bound: the start is too large, or a fixed step is and a smaller one,
+    /// or automatic steps, will help. The run holds the best point seen.
     Diverged,
     /// The observer has asked for it.
     Observer,
@@ -76,7 +93,7 @@ impl Progress<'_> {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Run {
-    /// The last point; with steps that are not automatic, the best one.
+    /// The last point; with steps that are not automatic, or Adam's, the best one if it is lower by more than rounding.
     pub point: Point,
     /// The objective there.
     pub objective: f64,
@@ -125,9 +142,18 @@ pub(crate) trait Walk {
     /// The objective at any point, and the norm of its gradient.
     fn measure(&mut self, point: &Parameters) -> (f64, f64);
 
+    /// Whether a point that steps have left as it is stays so for good, the gradient being always the same.
+    fn stays(&self) -> bool {
+        true
+    }
+
     /// Evaluations of the objective so far.
     fn evaluations(&self) -> usize;
 }
+
+/// f below the optimum by more than this share of it is no rounding: a sum of n terms of one sign is good to √n epsilons,
+/// and this is that of n = 2e9, more terms than a point in memory has.
+const BELOW: f64 = 1e-11;
 
 /// f beyond this many times the sum of f at the start and at zero means divergence: near a minimum no method here rises
 /// by so much.
@@ -139,6 +165,50 @@ fn infinite((objective, gradient_norm): (f64, f64)) -> (f64, f64) {
     (infinite(objective), infinite(gradient_norm))
 }
 
+/// What ends a run, but for what the walk itself finds.
+struct Judge<'a> {
+    descent: &'a Descent,
+    /// The objective at zero, 1 where that is zero.
+    scale: f64,
+    /// The objective that only a run that diverges reaches.
+    bound: f64,
+}
+
+impl Judge<'_> {
+    fn tolerance(&self, objective: f64) -> f64 {
+        self.descent.gradient_tolerance * objective.max(f64::EPSILON * self.scale).sqrt()
+    }
+
+    fn gap(&self, objective: f64) -> Option<f64> {
+        let relative = |optimum| (objective - optimum) / if optimum > 0.0 { optimum } else { self.scale };
+        self.descent.optimum.map(relative)
+    }
+
+    /// Why the run ends at this point.
+    fn stop(&self, record: &Record, observer: ControlFlow<()>) -> Option<Stop> {
+        let &Record { step, objective, gradient_norm } = record;
+        let (descent, gap) = (self.descent, self.gap(objective));
+        // Negated comparisons: NaN has diverged.
+        if !(objective <= self.bound && objective.is_finite() && gradient_norm.is_finite()) {
+            Some(Stop::Diverged)
+        } else if gap.is_some_and(|gap| gap < -BELOW) {
+            Some(Stop::BelowOptimum)
+        } else if gap.is_some_and(|gap| gap <= descent.gap_tolerance) {
+            Some(Stop::Gap)
+        } else if gradient_norm <= self.tolerance(objective) {
+            Some(Stop::Gradient)
+        } else if observer.is_break() {
+            Some(Stop::Observer)
+        } else if descent.step_size.has_ended(step) {
+            Some(Stop::ScheduleEnd)
+        } else if step == descent.step_limit {
+            Some(Stop::StepLimit)
+        } else {
+            None
+        }
+    }
+}
+
 /// Walks from the start until there is a reason to stop. `scale` is the objective at zero, 1 where that is zero;
 /// `shape` tells how the points of the walk make up points of the model.
 pub(crate) fn run(
@@ -148,18 +218,16 @@ pub(crate) fn run(
     shape: &Point,
     mut observer: impl FnMut(&Progress<'_>) -> ControlFlow<()>,
 ) -> Run {
-    let tolerance = |objective: f64| descent.gradient_tolerance * objective.max(f64::EPSILON * scale).sqrt();
-    let gap_of = |objective: f64| {
-        descent.optimum.map(|optimum| (objective - optimum) / if optimum > 0.0 { optimum } else { scale })
-    };
+    let mut judge = Judge { descent, scale, bound: f64::INFINITY };
     // Automatic steps go downhill, but for Adam's.
     let keeps_best = descent.step_size != StepSize::Automatic || matches!(descent.method, Method::Adam { .. });
     let mut best: Option<(f64, Parameters)> = None;
     let mut trajectory: Vec<Record> = Vec::new();
-    let (mut last_step, mut bound) = (0.0, f64::INFINITY);
+    let (mut step_size, mut stall) = (0.0, Stall::new());
     let stop = loop {
         let step = trajectory.len();
-        let (objective, gradient_norm) = infinite(walk.look(tolerance));
+        let has_stalled = stall.is_over(&mut walk);
+        let (objective, gradient_norm) = infinite(walk.look(|objective| judge.tolerance(objective)));
         if let Some(before) = trajectory.last().map(|record| record.objective)
             && keeps_best
             && !(objective <= before)
@@ -168,40 +236,34 @@ pub(crate) fn run(
             best = Some((before, walk.points().1.clone()));
         }
         if step == 0 {
-            bound = DIVERGENCE * (objective + scale);
+            judge.bound = DIVERGENCE * (objective + scale);
         }
         let record = Record { step, objective, gradient_norm };
         trajectory.push(record);
-        let gap = gap_of(objective);
+        stall.note(&record);
         let here = walk.points().0;
-        let columns = here.features.ncols();
-        let asked_to_stop = observer(&Progress { record, gap, step_size: last_step, columns, here, shape }).is_break();
-        // Negated comparisons: NaN has diverged.
-        if !(objective <= bound && objective.is_finite()) {
-            break Stop::Diverged;
-        } else if gap.is_some_and(|gap| gap <= descent.gap_tolerance) {
-            break Stop::Gap;
-        } else if gradient_norm <= tolerance(objective) {
-            break Stop::Gradient;
-        } else if asked_to_stop {
-            break Stop::Observer;
-        } else if step == descent.step_limit {
-            break Stop::StepLimit;
+        let (gap, columns) = (judge.gap(objective), here.features.ncols());
+        let observed = observer(&Progress { record, gap, step_size, columns, here, shape });
+        if let Some(stop) = judge.stop(&record, observed) {
+            break stop;
+        } else if has_stalled {
+            break Stop::Stalled;
         }
         match walk.step() {
-            Some(size) => last_step = size,
+            Some(size) => step_size = size,
             None => break Stop::Stalled,
         }
     };
     let last = trajectory.last().map_or(f64::INFINITY, |record| record.objective);
+    // Lower by more than rounding: a last point whose gradient is small is not given up for an epsilon of the objective.
     let point = match best {
-        Some((objective, point)) if !(last <= objective) => point,
+        Some((objective, point)) if !(last <= objective * (1.0 + ROUNDING)) => point,
         _ => walk.points().0.clone(),
     };
     let (objective, gradient_norm) = infinite(walk.measure(&point));
     Run {
         objective,
-        gap: gap_of(objective),
+        gap: judge.gap(objective),
         gradient_norm,
         steps: trajectory.len() - 1,
         evaluations: walk.evaluations(),

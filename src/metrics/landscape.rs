@@ -53,6 +53,10 @@ impl fmt::Display for Ending {
             Self::Unfinished(Stop::StepLimit) => write!(f, "step limit"),
             Self::Unfinished(Stop::Diverged) => write!(f, "diverged: the start or a fixed step is too large"),
             Self::Unfinished(Stop::Stalled) => write!(f, "stalled: no step lowers the objective by more than rounding"),
+            Self::Unfinished(Stop::ScheduleEnd) => write!(f, "end of the schedule of step sizes"),
+            Self::Unfinished(Stop::BelowOptimum) => {
+                write!(f, "below the optimum given, which is not that of this model")
+            }
             Self::Unfinished(Stop::Gap) => write!(f, "gap reached that was asked for"),
             Self::Unfinished(_) => write!(f, "stopped"),
         }
