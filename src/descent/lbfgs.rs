@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{
     StepSize,
     kernel::Kernel,
-    line_search::{Trial, search},
+    line_search::{Trial, scan, search},
     variables::{Scales, add_scaled, inner_product},
     walk::Walk,
 };
@@ -116,8 +116,11 @@ impl<'a> LbfgsWalk<'a> {
             let slope = self.choose_direction();
             let start = Trial { length: 0.0, objective: self.objective, slope };
             let found = if slope < 0.0 { search(start, |length| self.look_along(length)) } else { None };
-            if found.is_some() || self.pairs.is_empty() {
+            if found.is_some() {
                 return found;
+            }
+            if self.pairs.is_empty() {
+                return if slope < 0.0 { scan(start, |length| self.look_along(length)) } else { None };
             }
             // A direction that leads nowhere: start again from the negative gradient, once.
             self.steepest = self.scale_of_pairs();

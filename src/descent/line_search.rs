@@ -58,6 +58,18 @@ pub(crate) fn search(start: Trial, mut look: impl FnMut(f64) -> Trial) -> Option
     (low.objective < start.objective - rounding).then(|| look(low.length))
 }
 
+/// The longest of the lengths t = 4 f/|<g, d>|, half of it, a quarter, .., down to where the slope promises no more than
+/// rounding, that lowers the objective by more than its rounding; `None` if none of them does.
+pub(crate) fn scan(start: Trial, mut look: impl FnMut(f64) -> Trial) -> Option<Trial> {
+    let rounding = ROUNDING * start.objective;
+    let longest = 4.0 * start.objective / start.slope.abs();
+    let lengths = std::iter::successors(Some(longest), |length| Some(0.5 * length));
+    lengths
+        .take_while(|length| length * start.slope.abs() > rounding)
+        .map(&mut look)
+        .find(|trial| trial.objective < start.objective - rounding)
+}
+
 /// The minimum of the cubic through the values and slopes of two trials, kept away from their ends.
 fn between(low: &Trial, high: &Trial) -> f64 {
     let width = high.length - low.length;

@@ -32,6 +32,8 @@ pub(crate) struct MomentumWalk<'a> {
     growth: f64,
     /// η and β that the next point is made with.
     made_with: (f64, f64),
+    /// The last η that was tested against more than rounding.
+    told_step: f64,
     /// Steps in a row whose promise drowned in rounding.
     drowned: usize,
     /// The objective at the start, which automatic steps do not exceed.
@@ -69,6 +71,7 @@ impl<'a> MomentumWalk<'a> {
             step_size: step_rule.at(0).unwrap_or(longest),
             growth: 2.0,
             made_with: (0.0, 0.0),
+            told_step: f64::INFINITY,
             drowned: 0,
             bound: f64::INFINITY,
             displacement_square: 0.0,
@@ -125,6 +128,7 @@ impl<'a> MomentumWalk<'a> {
                 self.momentum.stop();
                 self.carry.momentum = 0.0;
                 self.step_size = first;
+                self.advance();
                 continue;
             }
             if self.step_size < f64::MIN_POSITIVE {
@@ -135,31 +139,34 @@ impl<'a> MomentumWalk<'a> {
         }
     }
 
-    /// Tries a longer step, now and then, while what steps promise drowns in rounding: they pass whatever they do, and
-    /// so must not grow. Near a minimum a longer one fails. But where the step was made for a region of far larger
+    /// Tries a longer step now and then, while what steps promise drowns in rounding: these pass whatever they do, and so
+    /// must not grow. Near a minimum a longer one fails. But where the step was made for a region of far larger
     /// gradients it would never grow again.
     ///
-    /// From one that promises just enough to be told, each a thousand times longer than the last tried, up to 2 f/‖g‖²:
-    /// in places f is good to far fewer digits than its own size tells, where products of large weights cancel.
+    /// One that promises just enough to be told, and one of those that promise a thousand times as much and more, up to
+    /// half of f: where products of large weights cancel, f is good to far fewer digits than its size tells.
     fn leap(&mut self) -> Option<f64> {
         let told = TOLD * ROUNDING * self.base;
         if self.promised() > told {
             self.drowned = 0;
             return None;
         }
+        // Nor may they be longer than one that was tested: steps of 2/c, where c is the curvature, swing between x and -x.
+        self.step_size = self.step_size.min(self.told_step);
         self.drowned += 1;
         if self.drowned < 8 || !self.drowned.is_power_of_two() {
             return None;
         }
-        let longer = 4.0 * told * [1.0, 1e3, 1e6, 1e9, 1e12][(self.drowned.ilog2() as usize - 3) % 5];
-        let length = 2.0 * longer.min(self.base) / self.gradient_square;
-        let short = std::mem::replace(&mut self.step_size, length);
-        let next = self.passing();
-        match next {
-            Some(_) => self.growth = 2.0,
-            None => self.step_size = short,
+        let short = self.step_size;
+        for promise in [1.0, [1e3, 1e6, 1e9, f64::INFINITY][self.drowned.ilog2() as usize % 4]] {
+            self.step_size = 2.0 * (4.0 * told * promise).min(0.5 * self.base) / self.gradient_square;
+            if let Some(next) = self.passing() {
+                (self.growth, self.told_step) = (2.0, self.step_size);
+                return Some(next);
+            }
         }
-        next
+        self.step_size = short;
+        None
     }
 
     /// By how much the gradient step would lower a quadratic of curvature 1/η.
@@ -220,7 +227,10 @@ impl Walk for MomentumWalk<'_> {
         match self.step_rule.at(self.steps) {
             Some(step) => self.step_size = step,
             // Where the decrease drowns in rounding the test says nothing, and a longer step has not earned it.
-            None if 0.5 * eta * gradient_square > TOLD * ROUNDING * self.base => self.step_size *= self.growth,
+            None if self.promised() > TOLD * ROUNDING * self.base => {
+                self.told_step = eta;
+                self.step_size *= self.growth;
+            }
             None => {}
         }
         Some(eta)

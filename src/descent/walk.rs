@@ -23,8 +23,9 @@ pub enum Stop {
     ScheduleEnd,
     /// The run no longer goes down, as far as floating-point numbers tell. One of three things has been found:
     ///
-    /// - No automatic step, along the direction of the method or along the negative gradient, lowers the objective by
-    ///   more than its rounding, 16 epsilons of it.
+    /// - No automatic step lowers the objective by more than its rounding, 16 epsilons of it: along the direction of the
+    ///   method none that a line search tries, and along the negative gradient none of the lengths 4 f/‖∇f‖², half of
+    ///   that, a quarter, and so on to the limit of rounding.
     /// - The point has not changed in any bit for 1000 steps, and will not: given steps are too short for it.
     /// - For 1000 steps the objective has not fallen by more than its rounding below its least value before, and the
     ///   gradient is rounding: a change of every variable by 16 epsilons of it, up or down, at least doubles it. It is
