@@ -333,7 +333,8 @@ fn schedules_are_followed() {
     let halves = seen(StepSize::Stepwise { initial: 0.01, factor: 0.5, every: 2 });
     assert_eq!(halves, [0.0, 0.01, 0.01, 0.005, 0.005, 0.0025, 0.0025]);
     let cosine = seen(StepSize::Cosine { initial: 0.01, steps: 4 });
-    assert_eq!((cosine[1], cosine[5], cosine[6]), (0.01, 0.0, 0.0));
+    // Its end ends the run.
+    assert_eq!((cosine[1], cosine.len()), (0.01, 5));
     assert!((cosine[3] - 0.005).abs() <= 0.01 * f64::EPSILON);
 }
 
@@ -451,7 +452,7 @@ fn endings_do_not_trust_the_optimum_they_are_told() {
     let minimizer = model.minimizer().unwrap();
     let start = Parameters::gaussian(&model, 1.0, &mut rng(0)).unwrap();
     let wrong = Descent::default().with_optimum(10.0 * minimizer.objective()).minimize(&model, start.clone()).unwrap();
-    assert_eq!(ending(&minimizer, &wrong).unwrap(), Ending::Unfinished(Stop::Gap));
+    assert_eq!(ending(&minimizer, &wrong).unwrap(), Ending::Unfinished(Stop::BelowOptimum));
     let loose = Descent::default().with_optimum(minimizer.objective()).with_gap_tolerance(0.5);
     let run = loose.minimize(&model, start).unwrap();
     assert_eq!(ending(&minimizer, &run).unwrap(), Ending::Unfinished(Stop::Gap));

@@ -496,8 +496,7 @@ fn rows_with_labels_of_any_type_are_the_same_as_columns() {
     assert_eq!(first.finish().class_means(), means.class_means());
     let mut scatter = ScatterAccumulator::new(means).unwrap();
     scatter.add_rows(&numbers, &bytes).unwrap();
-    let (ours, theirs) =
-        (scatter.finish().unwrap().nc1(Nc1Convention::Global), expected.nc1(Nc1Convention::Global));
+    let (ours, theirs) = (scatter.finish().unwrap().nc1(Nc1Convention::Global), expected.nc1(Nc1Convention::Global));
     // Two passes and one: sums of 500 terms of order one.
     let rounding = 500.0 * f64::EPSILON;
     assert!((ours.unwrap().unwrap() / theirs.unwrap().unwrap() - 1.0).abs() <= rounding);

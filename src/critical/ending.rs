@@ -37,11 +37,7 @@ impl fmt::Display for Ending {
             Self::GlobalMinimum => write!(f, "global minimum"),
             Self::StrictSaddle(difference) => write!(f, "strict saddle: {difference}"),
             Self::LocalMinimizer(difference) => write!(f, "local minimizer above the global minimum: {difference}"),
-            Self::Unfinished(Stop::StepLimit) => write!(f, "step limit"),
-            Self::Unfinished(Stop::Diverged) => write!(f, "diverged: the start or a fixed step is too large"),
-            Self::Unfinished(Stop::Stalled) => write!(f, "stalled: no step lowers the objective by more than rounding"),
-            Self::Unfinished(Stop::Gap) => write!(f, "gap reached that was asked for"),
-            Self::Unfinished(_) => write!(f, "stopped"),
+            Self::Unfinished(stop) => write!(f, "{stop}"),
         }
     }
 }

@@ -2,7 +2,12 @@
 
 use faer::{unzip, zip};
 
-use super::{StepSize, kernel::Kernel, variables::Scales, walk::Walk};
+use super::{
+    kernel::Kernel,
+    method::StepSize,
+    step::{ROUNDING, Walk},
+    variables::Scales,
+};
 use crate::parameters::Parameters;
 
 /// The decay rates of Adam's moments, and ε.
@@ -24,6 +29,10 @@ pub(crate) struct AdamWalk<'a> {
     point: Parameters,
     previous: Parameters,
     gradient: Parameters,
+    objective: f64,
+    /// η of automatic steps, and the objective at the start, which they stay below.
+    automatic: f64,
+    bound: f64,
     /// The running means of the gradient and of its square, in the variables of the descent.
     first: Parameters,
     second: Parameters,
@@ -34,19 +43,24 @@ impl<'a> AdamWalk<'a> {
     pub(crate) fn new(
         rates: Rates,
         step_rule: StepSize,
-        kernel: Kernel<'a>,
+        mut kernel: Kernel<'a>,
         scales: Scales,
         start: Parameters,
     ) -> Self {
         let mut zero = start.clone();
         zero.blocks_mut().for_each(|mut block| block.fill(0.0));
+        let mut gradient = zero.clone();
+        let objective = kernel.gradient(&start, &mut gradient);
         Self {
             rates,
             step_rule,
             kernel,
             scales,
             previous: start.clone(),
-            gradient: zero.clone(),
+            gradient,
+            objective,
+            automatic: CUSTOMARY_STEP,
+            bound: objective * (1.0 + ROUNDING),
             first: zero.clone(),
             second: zero,
             point: start,
@@ -55,31 +69,57 @@ impl<'a> AdamWalk<'a> {
     }
 }
 
-impl Walk for AdamWalk<'_> {
-    fn look(&mut self, _tolerance: impl Fn(f64) -> f64) -> (f64, f64) {
-        let objective = self.kernel.gradient(&self.point, &mut self.gradient);
-        (objective, self.scales.gradient_square(&self.gradient).sqrt())
-    }
-
-    /// m ← β_1 m + (1-β_1) g, v ← β_2 v + (1-β_2) g², x ← x - η (m/(1-β_1^t)) / (√(v/(1-β_2^t)) + ε), g being √s times
-    /// the plain gradient and x moving √s times as far.
-    fn step(&mut self) -> Option<f64> {
-        let eta = self.step_rule.at(self.steps).unwrap_or(CUSTOMARY_STEP);
-        self.steps += 1;
-        let t = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let Rates { first, second, epsilon } = self.rates;
-        let (first_bias, second_bias) = (1.0 - first.powi(t), 1.0 - second.powi(t));
+impl AdamWalk<'_> {
+    /// m ← β_1 m + (1-β_1) g, v ← β_2 v + (1-β_2) g², g being √s times the plain gradient.
+    fn update_moments(&mut self) {
+        let Rates { first, second, .. } = self.rates;
         let moments = self.first.blocks_mut().zip(self.second.blocks_mut());
-        let points = self.previous.blocks_mut().zip(self.point.blocks());
-        let blocks = points.zip(moments).zip(self.gradient.blocks()).zip(self.scales.blocks());
-        for ((((to, from), (mean, square)), gradient), scale) in blocks {
+        for ((mean, square), (gradient, scale)) in moments.zip(self.gradient.blocks().zip(self.scales.blocks())) {
             let root = scale.sqrt();
-            zip!(to, from, mean, square, gradient).for_each(|unzip!(to, from, mean, square, gradient)| {
+            zip!(mean, square, gradient).for_each(|unzip!(mean, square, gradient)| {
                 let g = root * gradient;
                 *mean = first * *mean + (1.0 - first) * g;
                 *square = second * *square + (1.0 - second) * g * g;
+            });
+        }
+    }
+
+    /// The next point x - η (m/(1-β_1^t)) / (√(v/(1-β_2^t)) + ε), x moving √s times as far, and the objective and the
+    /// gradient there.
+    fn advance(&mut self, eta: f64) {
+        let t = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let Rates { first, second, epsilon } = self.rates;
+        let (first_bias, second_bias) = (1.0 - first.powi(t), 1.0 - second.powi(t));
+        let moments = self.first.blocks().zip(self.second.blocks());
+        let points = self.previous.blocks_mut().zip(self.point.blocks());
+        for (((to, from), (mean, square)), scale) in points.zip(moments).zip(self.scales.blocks()) {
+            let root = scale.sqrt();
+            zip!(to, from, mean, square).for_each(|unzip!(to, from, mean, square)| {
                 *to = from - eta * root * (*mean / first_bias) / ((*square / second_bias).sqrt() + epsilon);
             });
+        }
+        self.objective = self.kernel.gradient(&self.previous, &mut self.gradient);
+    }
+}
+
+impl Walk for AdamWalk<'_> {
+    fn look(&mut self, _tolerance: impl Fn(f64) -> f64) -> (f64, f64) {
+        (self.objective, self.scales.gradient_square(&self.gradient).sqrt())
+    }
+
+    fn step(&mut self) -> Option<f64> {
+        self.update_moments();
+        let given = self.step_rule.at(self.steps);
+        self.steps += 1;
+        let mut eta = given.unwrap_or(self.automatic);
+        self.advance(eta);
+        while given.is_none() && !(self.objective <= self.bound) {
+            if eta < f64::MIN_POSITIVE {
+                return None;
+            }
+            eta *= 0.5;
+            self.automatic = eta;
+            self.advance(eta);
         }
         std::mem::swap(&mut self.point, &mut self.previous);
         Some(eta)
@@ -90,8 +130,27 @@ impl Walk for AdamWalk<'_> {
     }
 
     fn measure(&mut self, point: &Parameters) -> (f64, f64) {
-        let objective = self.kernel.gradient(point, &mut self.gradient);
-        (objective, self.scales.gradient_square(&self.gradient).sqrt())
+        let mut gradient = point.clone();
+        let objective = self.kernel.gradient(point, &mut gradient);
+        (objective, self.scales.gradient_square(&gradient).sqrt())
+    }
+
+    /// Under a gradient that is always the same m becomes g and √v becomes |g|, in 1e5 steps after a start with gradients of
+    /// 1e26. Then every variable moves by η |g|/(|g| + ε).
+    fn stays(&self) -> bool {
+        let eta = self.step_rule.at(self.steps).unwrap_or(self.automatic);
+        self.point.blocks().zip(self.gradient.blocks()).zip(self.scales.blocks()).all(|((point, gradient), scale)| {
+            let root = scale.sqrt();
+            let stays = |(x, g): (&f64, &f64)| {
+                let step = eta * root * (root * g) / ((root * g).abs() + self.rates.epsilon);
+                x - step == *x
+            };
+            point.col_iter().zip(gradient.col_iter()).all(|(x, g)| x.iter().zip(g.iter()).all(stays))
+        })
+    }
+
+    fn goes_downhill(&self) -> bool {
+        false
     }
 
     fn evaluations(&self) -> usize {

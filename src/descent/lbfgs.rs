@@ -3,19 +3,13 @@
 use std::collections::VecDeque;
 
 use super::{
-    StepSize,
     kernel::Kernel,
+    line_search::{Trial, scan, search},
+    method::StepSize,
+    step::Walk,
     variables::{Scales, add_scaled, inner_product},
-    walk::{ROUNDING, Walk},
 };
 use crate::parameters::Parameters;
-
-/// f(x + t d) ≤ f(x) + `SUFFICIENT` t <g, d> and |<∇f(x + t d), d>| ≤ `CURVATURE` |<g, d>|: the values of Nocedal and
-/// Wright for quasi-Newton methods.
-const SUFFICIENT: f64 = 1e-4;
-const CURVATURE: f64 = 0.9;
-/// Points that a line search looks at before it gives up.
-const TRIALS: usize = 40;
 
 /// A displacement s, the change y of the gradient along it, and 1/<s, y>.
 struct Pair {
@@ -27,7 +21,8 @@ struct Pair {
 pub(crate) struct LbfgsWalk<'a> {
     memory: usize,
     step_rule: StepSize,
-    longest: f64,
+    /// The step along the negative gradient that a search without pairs begins with.
+    steepest: f64,
     kernel: Kernel<'a>,
     scales: Scales,
     pairs: VecDeque<Pair>,
@@ -39,14 +34,6 @@ pub(crate) struct LbfgsWalk<'a> {
     trial: Parameters,
     trial_gradient: Parameters,
     steps: usize,
-}
-
-/// One look along the line: the length t, the objective there, and its slope.
-#[derive(Clone, Copy)]
-struct Trial {
-    length: f64,
-    objective: f64,
-    slope: f64,
 }
 
 impl<'a> LbfgsWalk<'a> {
@@ -63,7 +50,7 @@ impl<'a> LbfgsWalk<'a> {
         Self {
             memory,
             step_rule,
-            longest,
+            steepest: longest,
             kernel,
             scales,
             pairs: VecDeque::new(),
@@ -80,7 +67,7 @@ impl<'a> LbfgsWalk<'a> {
     /// d = -B g by the two loops over the pairs, from γ times the identity in the variables of the descent; its slope
     /// <g, d>.
     fn choose_direction(&mut self) -> f64 {
-        let Self { direction, gradient, pairs, scales, .. } = self;
+        let Self { direction, gradient, pairs, .. } = self;
         for (mut to, from) in direction.blocks_mut().zip(gradient.blocks()) {
             to.copy_from(from);
         }
@@ -90,9 +77,8 @@ impl<'a> LbfgsWalk<'a> {
             add_scaled(direction, -weight, &pair.change);
             weights.push(weight);
         }
-        // γ = <s, y>/‖y‖² of the last pair; without one, the step that steepest descent would try first.
-        let gamma =
-            pairs.back().map_or(self.longest, |pair| 1.0 / (pair.inverse * scales.gradient_square(&pair.change)));
+        let gamma = self.scale_of_pairs();
+        let Self { direction, gradient, pairs, scales, .. } = self;
         for (mut block, scale) in direction.blocks_mut().zip(scales.blocks()) {
             block *= faer::Scale(gamma * scale);
         }
@@ -106,6 +92,12 @@ impl<'a> LbfgsWalk<'a> {
         inner_product(gradient, direction)
     }
 
+    /// γ = <s, y>/‖y‖² of the last pair; without one, the step along the negative gradient to try first.
+    fn scale_of_pairs(&self) -> f64 {
+        let scale = |pair: &Pair| 1.0 / (pair.inverse * self.scales.gradient_square(&pair.change));
+        self.pairs.back().map_or(self.steepest, scale)
+    }
+
     /// Looks at x + t d.
     fn look_along(&mut self, length: f64) -> Trial {
         let blocks = self.trial.blocks_mut().zip(self.point.blocks()).zip(self.direction.blocks());
@@ -117,50 +109,24 @@ impl<'a> LbfgsWalk<'a> {
         Trial { length, objective, slope: inner_product(&self.trial_gradient, &self.direction) }
     }
 
-    /// A length that satisfies the strong Wolfe conditions, up to rounding of the objective: brackets, then narrows by
-    /// cubic interpolation (Nocedal, Wright 2006, algorithms 3.5 and 3.6). None where rounding leaves no such length.
-    fn search(&mut self, first: f64, slope: f64) -> Option<Trial> {
-        let (start, rounding) = (self.objective, ROUNDING * self.objective);
-        let too_high = |trial: &Trial| !(trial.objective <= start + SUFFICIENT * trial.length * slope + rounding);
-        let flat = |trial: &Trial| trial.slope.abs() <= CURVATURE * slope.abs();
-        let mut low = Trial { length: 0.0, objective: start, slope };
-        let mut high: Option<Trial> = None;
-        let mut length = first;
-        for _ in 0..TRIALS {
-            let trial = self.look_along(length);
-            if too_high(&trial) || (low.length > 0.0 && trial.objective > low.objective + rounding) {
-                high = Some(trial);
-            } else if flat(&trial) {
-                return Some(trial);
-            } else {
-                // Downhill beyond the trial, or back towards the other end of the bracket.
-                let towards = high.map_or(1.0, |high| high.length - low.length);
-                if trial.slope * towards >= 0.0 {
-                    high = Some(low);
-                }
-                low = trial;
+    /// A step down: along the direction of the pairs, or else along the negative gradient; `None` if neither lowers the
+    /// objective by more than its rounding.
+    fn search_down(&mut self) -> Option<Trial> {
+        loop {
+            let slope = self.choose_direction();
+            let start = Trial { length: 0.0, objective: self.objective, slope };
+            let found = if slope < 0.0 { search(start, |length| self.look_along(length)) } else { None };
+            if found.is_some() {
+                return found;
             }
-            length = match high {
-                None => 4.0 * low.length,
-                Some(high) => between(&low, &high),
-            };
-            if !length.is_finite() || length == low.length {
-                return None;
+            if self.pairs.is_empty() {
+                return if slope < 0.0 { scan(start, |length| self.look_along(length)) } else { None };
             }
+            // A direction that leads nowhere: start again from the negative gradient, once.
+            self.steepest = self.scale_of_pairs();
+            self.pairs.clear();
         }
-        None
     }
-}
-
-/// The minimum of the cubic through the values and slopes of two trials, kept away from their ends.
-fn between(low: &Trial, high: &Trial) -> f64 {
-    let width = high.length - low.length;
-    let d1 = low.slope + high.slope - 3.0 * (high.objective - low.objective) / width;
-    let d2 = (d1 * d1 - low.slope * high.slope).sqrt().copysign(width);
-    let cubic = high.length - width * (high.slope + d2 - d1) / (high.slope - low.slope + 2.0 * d2);
-    let share = (cubic - low.length) / width;
-    // NaN, where there is no such cubic, takes the middle.
-    low.length + width * if share.is_nan() { 0.5 } else { share.clamp(0.1, 0.9) }
 }
 
 impl Walk for LbfgsWalk<'_> {
@@ -169,20 +135,12 @@ impl Walk for LbfgsWalk<'_> {
     }
 
     fn step(&mut self) -> Option<f64> {
-        let fixed = self.step_rule.at(self.steps);
-        let trial = loop {
-            let slope = self.choose_direction();
-            let found = match fixed {
-                Some(length) => Some(self.look_along(length)),
-                None if slope < 0.0 => self.search(1.0, slope),
-                None => None,
-            };
-            match found {
-                Some(trial) => break trial,
-                // A direction that leads nowhere: start again from steepest descent, once.
-                None if self.pairs.is_empty() => return None,
-                None => self.pairs.clear(),
+        let trial = match self.step_rule.at(self.steps) {
+            Some(length) => {
+                self.choose_direction();
+                self.look_along(length)
             }
+            None => self.search_down()?,
         };
         self.remember();
         std::mem::swap(&mut self.point, &mut self.trial);
@@ -199,6 +157,10 @@ impl Walk for LbfgsWalk<'_> {
     fn measure(&mut self, point: &Parameters) -> (f64, f64) {
         let objective = self.kernel.gradient(point, &mut self.trial_gradient);
         (objective, self.scales.gradient_square(&self.trial_gradient).sqrt())
+    }
+
+    fn goes_downhill(&self) -> bool {
+        self.step_rule == StepSize::Automatic
     }
 
     fn evaluations(&self) -> usize {
@@ -224,8 +186,11 @@ impl LbfgsWalk<'_> {
             faer::zip!(to, a, b).for_each(|faer::unzip!(to, a, b)| *to = a - b);
         }
         let curvature = inner_product(&pair.displacement, &pair.change);
-        // Positive where the strong Wolfe conditions hold; else the pair would spoil the model of the curvature.
-        if curvature > f64::EPSILON * self.scales.gradient_square(&pair.change) && curvature.is_finite() {
+        // Positive where the strong Wolfe conditions hold; else the pair would spoil the model of the curvature. A cosine,
+        // since far from a minimum curvatures can be a hundred orders of magnitude from 1.
+        let change = self.scales.gradient_square(&pair.change).sqrt();
+        let cosine = curvature / change / self.scales.displacement_square(&pair.displacement).sqrt();
+        if cosine > f64::EPSILON && curvature.is_finite() {
             pair.inverse = 1.0 / curvature;
             self.pairs.push_back(pair);
         }

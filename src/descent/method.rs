@@ -24,12 +24,17 @@ pub enum Method {
     /// x - t B ∇f(x), where B approximates the inverse of the Hessian from the last steps (Nocedal 1980), and t is
     /// found by a line search for the strong Wolfe conditions. Few steps, each of 4 × `memory` passes over as many
     /// numbers as the parameters have.
+    ///
+    /// Lengths to try begin at t = 1, or at 2 f/|<∇f, d>| along d = -B ∇f if that is less. Where the conditions cannot be
+    /// had the lowest point found is taken, then the negative gradient tried in place of d.
     Lbfgs {
         /// How many steps are remembered; 0 is steepest descent with a line search.
         memory: usize,
     },
     /// Adam (Kingma, Ba 2015), for comparison with what frameworks do: it is not equivariant under rotations, and works
-    /// on the features of all samples. An automatic step size stands for its customary 0.001.
+    /// on the features of all samples. An automatic step size is its customary 0.001, halved for good whenever the
+    /// objective at the next point would be above that at the start: decays can be so small that the minimizer itself is
+    /// less than 0.001 wide.
     Adam {
         /// The decay rate of the running mean of the gradient, in [0, 1): customarily 0.9.
         beta_1: f64,
@@ -88,14 +93,21 @@ pub enum StepSize {
     /// ```
     ///
     /// A step that fails the test is halved; after a step that passes, η grows by a factor of 2 as long as no step has
-    /// failed yet, of 1.02 from then on. No tuning is needed.
+    /// failed yet, of 1.02 from then on. The first step is no longer than 2 f/‖∇f‖², beyond which none passes because f
+    /// is never negative, so that starts of any size go down from the first step on. No tuning is needed.
+    ///
+    /// For L-BFGS and Adam see there. A run ends with [`Stop::Stalled`](super::Stop::Stalled) once no such step, however
+    /// short, lowers the objective by more than rounding.
     #[default]
     Automatic,
     /// This η at every step, in the variables of the descent, for those who study the dynamics: small steps of gradient
     /// descent follow the gradient flow, t = η k.
+    ///
+    /// Steps too short to change the point in any bit end the run with [`Stop::Stalled`](super::Stop::Stalled), after
+    /// 1000 of them.
     Fixed(f64),
     /// `initial` times `factor` to the number of whole periods of `every` steps behind it: the step schedule of training
-    /// code.
+    /// code. Should η round to zero, the run ends with [`Stop::ScheduleEnd`](super::Stop::ScheduleEnd).
     Stepwise {
         /// The first η.
         initial: f64,
@@ -104,7 +116,8 @@ pub enum StepSize {
         /// Steps in a period.
         every: usize,
     },
-    /// From `initial` to zero along half a cosine over `steps` steps, and zero from then on.
+    /// From `initial` to zero along half a cosine over `steps` steps, where the run ends with
+    /// [`Stop::ScheduleEnd`](super::Stop::ScheduleEnd).
     Cosine {
         /// The first η.
         initial: f64,
@@ -128,6 +141,11 @@ impl StepSize {
                 Some(0.5 * initial * (1.0 + (std::f64::consts::PI * share).cos()))
             }
         }
+    }
+
+    /// Whether η is zero after so many steps, and stays so: both schedules that reach zero fall.
+    pub(super) fn has_ended(self, step: usize) -> bool {
+        self.at(step) == Some(0.0)
     }
 
     pub(super) fn check(self) -> Result<(), Error> {

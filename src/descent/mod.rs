@@ -5,25 +5,33 @@
 //! is given by the caller.
 
 mod adam;
+mod criteria;
 mod entrywise;
 pub(crate) mod kernel;
 mod layers;
 mod lbfgs;
+mod line_search;
 mod method;
 mod momentum;
 mod pass;
 mod plan;
+mod run;
+mod stall;
+mod step;
+mod stop;
 mod variables;
 mod walk;
 
 use std::ops::ControlFlow;
 
 pub use method::{Method, StepSize};
+pub use run::{Progress, Record, Run};
+pub use stop::Stop;
 pub use variables::Variables;
-pub use walk::{Progress, Record, Run, Stop};
 
 use self::{
     adam::{AdamWalk, Rates},
+    criteria::{Criteria, Judge},
     kernel::Kernel,
     lbfgs::LbfgsWalk,
     momentum::MomentumWalk,
@@ -60,10 +68,7 @@ pub struct Descent {
     variables: Variables,
     reduced: bool,
     step_size: StepSize,
-    step_limit: usize,
-    gradient_tolerance: f64,
-    optimum: Option<f64>,
-    gap_tolerance: f64,
+    criteria: Criteria,
 }
 
 impl Default for Descent {
@@ -75,10 +80,7 @@ impl Default for Descent {
             variables: Variables::default(),
             reduced: true,
             step_size: StepSize::default(),
-            step_limit: 100_000,
-            gradient_tolerance: 1e-9,
-            optimum: None,
-            gap_tolerance: 1e-10,
+            criteria: Criteria { step_limit: 100_000, gradient_tolerance: 1e-9, optimum: None, gap_tolerance: 1e-10 },
         }
     }
 }
@@ -108,26 +110,30 @@ impl Descent {
 
     /// Ends with [`Stop::StepLimit`] after this many steps.
     pub fn with_step_limit(self, step_limit: usize) -> Self {
-        Self { step_limit, ..self }
+        Self { criteria: Criteria { step_limit, ..self.criteria }, ..self }
     }
 
     /// Ends with [`Stop::Gradient`] once ‖∇f‖ ≤ `tolerance` √f, the norm being that of the variables of the descent
-    /// (and f no less than an epsilon of the objective at zero). Zero switches this off.
+    /// (and f no less than an epsilon of the objective at zero). Zero asks for a gradient of zero: a run then goes on
+    /// until [`Stop::Stalled`].
     pub fn with_gradient_tolerance(self, tolerance: f64) -> Self {
-        Self { gradient_tolerance: tolerance, ..self }
+        Self { criteria: Criteria { gradient_tolerance: tolerance, ..self.criteria }, ..self }
     }
 
     /// Measures the relative gap (f - f*)/f* to this optimum f*, and ends with [`Stop::Gap`] once it is at most 1e-10
     /// or what [`Descent::with_gap_tolerance`] asks for. Where f* = 0 the gap is relative to the objective at zero, 1/2
     /// for one-hot labels.
+    ///
+    /// An objective below f* by more than its rounding, 1e-11 of f*, ends the run with [`Stop::BelowOptimum`]: f* is not
+    /// the optimum of this model.
     pub fn with_optimum(self, optimum: f64) -> Self {
-        Self { optimum: Some(optimum), ..self }
+        Self { criteria: Criteria { optimum: Some(optimum), ..self.criteria }, ..self }
     }
 
     /// Ends with [`Stop::Gap`] once the relative gap is at most this, where the optimum is given. Zero lets the run go
     /// on to its other ends.
     pub fn with_gap_tolerance(self, gap_tolerance: f64) -> Self {
-        Self { gap_tolerance, ..self }
+        Self { criteria: Criteria { gap_tolerance, ..self.criteria }, ..self }
     }
 
     /// Descends from `start`, [`Parameters`](crate::Parameters) or a [`Point`].
@@ -168,20 +174,21 @@ impl Descent {
         let scales = Scales::new(self.variables, ufm);
         let longest = longest_step(self.variables, ufm);
         let scale = Some(0.5 * ufm.targets().mean_square()).filter(|scale| *scale > 0.0).unwrap_or(1.0);
+        let judge = Judge { criteria: self.criteria, schedule: self.step_size, scale, bound: f64::INFINITY };
         let (rule, first) = (self.step_size, start.parameters.clone());
         Ok(match self.method {
             Method::Lbfgs { memory } => {
                 let walk = LbfgsWalk::new(memory, rule, longest, kernel, scales, first);
-                walk::run(self, walk, scale, &start, observer)
+                walk::run(judge, walk, &start, observer)
             }
             Method::Adam { beta_1, beta_2, epsilon } => {
                 let rates = Rates { first: beta_1, second: beta_2, epsilon };
                 let walk = AdamWalk::new(rates, rule, kernel, scales, first);
-                walk::run(self, walk, scale, &start, observer)
+                walk::run(judge, walk, &start, observer)
             }
             method => {
                 let walk = MomentumWalk::new(method, rule, longest, kernel, scales, first);
-                walk::run(self, walk, scale, &start, observer)
+                walk::run(judge, walk, &start, observer)
             }
         })
     }
@@ -189,10 +196,10 @@ impl Descent {
     fn check(&self) -> Result<(), Error> {
         self.method.check()?;
         self.step_size.check()?;
-        if let Some(optimum) = self.optimum {
+        if let Some(optimum) = self.criteria.optimum {
             check_not_negative("optimum", optimum)?;
         }
-        check_not_negative("gap tolerance", self.gap_tolerance)?;
-        check_not_negative("gradient tolerance", self.gradient_tolerance)
+        check_not_negative("gap tolerance", self.criteria.gap_tolerance)?;
+        check_not_negative("gradient tolerance", self.criteria.gradient_tolerance)
     }
 }

@@ -1,14 +1,16 @@
 //! Gradient descent, heavy ball and Nesterov's method: a gradient step and a share of the last displacement.
 
 use super::{
-    Method, StepSize,
     entrywise::Carry,
     kernel::Kernel,
-    method::Momentum,
+    method::{Method, Momentum, StepSize},
+    step::{ROUNDING, Walk},
     variables::Scales,
-    walk::{ROUNDING, Walk},
 };
 use crate::parameters::Parameters;
+
+/// A decrease of more than this many roundings is told from none.
+const TOLD: f64 = 100.0;
 
 /// x, the point before it, and the next one, which is made in the same pass as the gradient.
 pub(crate) struct MomentumWalk<'a> {
@@ -27,6 +29,14 @@ pub(crate) struct MomentumWalk<'a> {
     step_size: f64,
     /// The factor by which η grows after a step.
     growth: f64,
+    /// η and β that the next point is made with.
+    made_with: (f64, f64),
+    /// The last η that was tested against more than rounding.
+    told_step: f64,
+    /// Steps in a row whose promise drowned in rounding.
+    drowned: usize,
+    /// The objective at the start, which automatic steps do not exceed.
+    bound: f64,
     /// ‖x - p‖² in the variables of the descent.
     displacement_square: f64,
     /// What the last look has found.
@@ -59,6 +69,10 @@ impl<'a> MomentumWalk<'a> {
             steps: 0,
             step_size: step_rule.at(0).unwrap_or(longest),
             growth: 2.0,
+            made_with: (0.0, 0.0),
+            told_step: f64::INFINITY,
+            drowned: 0,
+            bound: f64::INFINITY,
             displacement_square: 0.0,
             carry: Carry { momentum: 0.0, ahead: method.looks_ahead() },
             base: 0.0,
@@ -67,11 +81,91 @@ impl<'a> MomentumWalk<'a> {
         }
     }
 
-    /// Takes the gradient, and makes the next point with the current step size.
+    /// Takes the gradient, and makes the next point with the current step size and momentum.
     fn advance(&mut self) {
+        self.made_with = (self.step_size, self.carry.momentum);
         let look =
             self.kernel.advance(&self.scales, self.carry, self.step_size, &self.point, &self.previous, &mut self.next);
         (self.base, self.gradient_square, self.slope) = (look.objective, look.gradient_square, look.slope);
+    }
+
+    /// The next objective, if it passes the test of [`StepSize::Automatic`].
+    ///
+    /// With d = x + β m - η g - y the quadratic is f(y) - η ‖g‖²/2, and β² ‖m‖²/(2η) more where y = x.
+    fn passing(&mut self) -> Option<f64> {
+        let (beta, eta) = (self.carry.momentum, self.step_size);
+        let carried = if self.carry.ahead { 0.0 } else { beta * beta * self.displacement_square };
+        let quadratic = self.base - self.promised() + carried / (2.0 * eta);
+        let limit = quadratic + ROUNDING * self.base;
+        // No objective is negative: a step beyond 2 f/‖g‖² fails, without a look at where it leads. From a start that is
+        // far too large this leaves out all but the last few of hundreds of halvings.
+        if !(limit >= 0.0) {
+            return None;
+        }
+        if self.made_with != (eta, beta) {
+            self.advance();
+        }
+        let next = self.kernel.objective(&self.next);
+        (next <= limit && next <= self.bound).then_some(next)
+    }
+
+    /// Halves the step until it passes; the objective at the next point, or `None` if no step is short enough.
+    fn shorten(&mut self) -> Option<f64> {
+        let first = self.step_size;
+        loop {
+            if let Some(next) = self.passing() {
+                return Some(next);
+            }
+            // A gradient step that promises less than rounding does not fail, what is carried over does: on without it.
+            let is_tiny = self.promised() < ROUNDING * self.base;
+            if is_tiny && self.carry.momentum > 0.0 {
+                self.momentum.stop();
+                self.carry.momentum = 0.0;
+                self.step_size = first;
+                self.advance();
+                continue;
+            }
+            if self.step_size < f64::MIN_POSITIVE {
+                return None;
+            }
+            self.step_size *= 0.5;
+            self.growth = 1.02;
+        }
+    }
+
+    /// Tries a longer step now and then, while what steps promise drowns in rounding: these pass whatever they do, and so
+    /// must not grow. Near a minimum a longer one fails. But where the step was made for a region of far larger
+    /// gradients it would never grow again.
+    ///
+    /// One that promises just enough to be told, and one of those that promise a thousand times as much and more, up to
+    /// half of f: where products of large weights cancel, f is good to far fewer digits than its size tells.
+    fn leap(&mut self) -> Option<f64> {
+        let told = TOLD * ROUNDING * self.base;
+        if self.promised() > told {
+            self.drowned = 0;
+            return None;
+        }
+        // Nor may they be longer than one that was tested: steps of 2/c, where c is the curvature, swing between x and -x.
+        self.step_size = self.step_size.min(self.told_step);
+        self.drowned += 1;
+        if self.drowned < 8 || !self.drowned.is_power_of_two() {
+            return None;
+        }
+        let short = self.step_size;
+        for promise in [1.0, [1e3, 1e6, 1e9, f64::INFINITY][self.drowned.ilog2() as usize % 4]] {
+            self.step_size = 2.0 * (4.0 * told * promise).min(0.5 * self.base) / self.gradient_square;
+            if let Some(next) = self.passing() {
+                (self.growth, self.told_step) = (2.0, self.step_size);
+                return Some(next);
+            }
+        }
+        self.step_size = short;
+        None
+    }
+
+    /// By how much the gradient step would lower a quadratic of curvature 1/η.
+    fn promised(&self) -> f64 {
+        0.5 * self.step_size * self.gradient_square
     }
 
     fn look_with(&mut self, momentum: f64) {
@@ -93,6 +187,9 @@ impl Walk for MomentumWalk<'_> {
             None => self.kernel.objective(&self.point),
         };
         self.objective = Some(objective);
+        if self.steps == 0 {
+            self.bound = objective * (1.0 + ROUNDING);
+        }
         if self.gradient_square.sqrt() <= tolerance(objective) && self.carry.is_ahead() {
             // The gradient ahead is small: what counts is the one at the point itself, and the next step starts from
             // rest.
@@ -104,28 +201,14 @@ impl Walk for MomentumWalk<'_> {
     }
 
     fn step(&mut self) -> Option<f64> {
-        // With d = x + β m - η g - y the quadratic is f(y) - η ‖g‖²/2, and β² ‖m‖²/(2η) more where y = x.
+        let objective = match self.step_rule {
+            StepSize::Automatic => Some(match self.leap() {
+                Some(next) => next,
+                None => self.shorten()?,
+            }),
+            _ => None,
+        };
         let beta = self.carry.momentum;
-        let carried = if self.carry.ahead { 0.0 } else { beta * beta * self.displacement_square };
-        let rounding = ROUNDING * self.base;
-        let mut objective = None;
-        if self.step_rule == StepSize::Automatic {
-            loop {
-                let eta = self.step_size;
-                let next = self.kernel.objective(&self.next);
-                let promised = 0.5 * eta * self.gradient_square;
-                if next <= self.base - promised + carried / (2.0 * eta) + rounding {
-                    objective = Some(next);
-                    break;
-                }
-                if eta < f64::MIN_POSITIVE {
-                    return None;
-                }
-                self.step_size *= 0.5;
-                self.growth = 1.02;
-                self.advance();
-            }
-        }
         let eta = self.step_size;
         let Self { gradient_square, slope, .. } = *self;
         self.displacement_square =
@@ -138,7 +221,10 @@ impl Walk for MomentumWalk<'_> {
         match self.step_rule.at(self.steps) {
             Some(step) => self.step_size = step,
             // Where the decrease drowns in rounding the test says nothing, and a longer step has not earned it.
-            None if 0.5 * eta * gradient_square > 100.0 * rounding => self.step_size *= self.growth,
+            None if self.promised() > TOLD * ROUNDING * self.base => {
+                self.told_step = eta;
+                self.step_size *= self.growth;
+            }
             None => {}
         }
         Some(eta)
@@ -152,6 +238,10 @@ impl Walk for MomentumWalk<'_> {
         let rest = Carry { momentum: 0.0, ahead: self.method.looks_ahead() };
         let look = self.kernel.advance(&self.scales, rest, 0.0, point, point, &mut self.next);
         (look.objective, look.gradient_square.sqrt())
+    }
+
+    fn goes_downhill(&self) -> bool {
+        self.step_rule == StepSize::Automatic
     }
 
     fn evaluations(&self) -> usize {

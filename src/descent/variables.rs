@@ -65,6 +65,11 @@ impl Scales {
     pub(crate) fn gradient_square(&self, gradient: &Parameters) -> f64 {
         gradient.blocks().zip(self.blocks()).map(|(block, scale)| scale * block_product(block, block)).sum()
     }
+
+    /// ‖s‖² of a displacement in these variables.
+    pub(crate) fn displacement_square(&self, displacement: &Parameters) -> f64 {
+        displacement.blocks().zip(self.blocks()).map(|(block, scale)| block_product(block, block) / scale).sum()
+    }
 }
 
 /// The scale of the bias in balanced variables, max(1, 1/q_0) with q_0 = N (λ_H λ_1 ··· λ_L / n_max^L)^(1/(L+1)).

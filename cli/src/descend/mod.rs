@@ -258,8 +258,10 @@ fn thinned(trajectory: &[Record]) -> Vec<&Record> {
 fn stop(stop: Stop) -> &'static str {
     match stop {
         Stop::Gap => "gap",
+        Stop::BelowOptimum => "below optimum",
         Stop::Gradient => "gradient",
         Stop::StepLimit => "step limit",
+        Stop::ScheduleEnd => "schedule end",
         Stop::Stalled => "stalled",
         Stop::Diverged => "diverged",
         _ => "interrupted",

@@ -1,0 +1,87 @@
+//! What a run shows on its way, and what it leaves.
+
+use super::stop::Stop;
+use crate::{error::Error, parameters::Parameters, point::Point};
+
+/// One point of a trajectory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The number of steps taken before this point.
+    pub step: usize,
+    /// The objective here.
+    pub objective: f64,
+    /// The norm, in the variables of the descent, of the gradient that the next step is made of: for Nesterov's method
+    /// taken a little ahead of the point, but for a last point that ends the run with [`Stop::Gradient`].
+    pub gradient_norm: f64,
+}
+
+/// What an observer is shown.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// The point's record.
+    pub record: Record,
+    /// The relative gap, where the optimum was given.
+    pub gap: Option<f64>,
+    /// The size of the step that led here; 0 at the start.
+    pub step_size: f64,
+    /// The columns of features that the descent works on: N, or K + min(d_1, N - K) after the reduction.
+    pub columns: usize,
+    pub(super) here: &'a Parameters,
+    pub(super) shape: &'a Point,
+}
+
+impl Progress<'_> {
+    /// The point, in the form that the descent works on. Cost: that of a copy.
+    #[must_use]
+    pub fn point(&self) -> Point {
+        self.shape.at(self.here.clone())
+    }
+
+    /// The point, with the features of all samples. Cost: that of a copy, and 4 N d_1² operations where the descent is
+    /// reduced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where the features do not fit in memory once more.
+    pub fn parameters(&self) -> Result<Parameters, Error> {
+        self.point().into_parameters()
+    }
+}
+
+/// The result of a descent.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Run {
+    /// The last point; with steps that are not automatic, or Adam's, the best one if it is lower by more than rounding.
+    pub point: Point,
+    /// The objective there.
+    pub objective: f64,
+    /// The relative gap there, where the optimum was given: no less than zero but for rounding, about 1e-15 of f*, which
+    /// can make it negative.
+    pub gap: Option<f64>,
+    /// The norm of the gradient there, in the variables of the descent.
+    pub gradient_norm: f64,
+    /// Steps taken.
+    pub steps: usize,
+    /// Evaluations of the objective, with or without its gradient.
+    pub evaluations: usize,
+    /// The columns of features that the descent worked on.
+    pub columns: usize,
+    /// Why it ended.
+    pub stop: Stop,
+    /// Objective and gradient norm from the start to the last point.
+    pub trajectory: Vec<Record>,
+}
+
+impl Run {
+    /// The last point, with the features of all samples. Cost: as [`Point::into_parameters`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where the features do not fit in memory.
+    pub fn parameters(&self) -> Result<Parameters, Error> {
+        self.point.clone().into_parameters()
+    }
+}
