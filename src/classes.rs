@@ -45,6 +45,11 @@ struct Inner {
     ends: Box<[usize]>,
 }
 
+/// √n of a class of n samples, an entry of D: the weight of a class mean that stands for n samples.
+pub(crate) fn root(count: u64) -> f64 {
+    (count as f64).sqrt()
+}
+
 /// The classes that share one count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group<'a> {

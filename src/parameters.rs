@@ -1,11 +1,11 @@
 //! The variables of a model: weights, features and bias, and random starts.
 
-use faer::{Col, ColRef, Mat, MatMut, MatRef};
+use faer::{Col, ColRef, Mat, MatMut, MatRef, Scale};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
-    classes::ClassCounts,
+    classes::{ClassCounts, root},
     error::{Block, Error, check_not_negative, check_positive},
     linalg::{
         checks::{check_finite, check_shape},
@@ -282,6 +282,22 @@ pub(crate) fn class_means(classes: &ClassCounts, features: MatRef<'_, f64>) -> M
         for (entry, first) in mean.iter_mut().zip(first.iter()) {
             *entry = first + *entry / size;
         }
+    }
+    means
+}
+
+/// H̄ D of class means H̄: every column times the root of its class's count.
+pub(crate) fn weighted(classes: &ClassCounts, mut means: Mat<f64>) -> Mat<f64> {
+    for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
+        mean *= Scale(root(count));
+    }
+    means
+}
+
+/// Class means H̄ of H̄ D.
+pub(crate) fn unweighted(classes: &ClassCounts, mut means: Mat<f64>) -> Mat<f64> {
+    for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
+        mean /= Scale(root(count));
     }
     means
 }

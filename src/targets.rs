@@ -5,7 +5,7 @@ use std::sync::Arc;
 use faer::{Col, Mat, MatMut, MatRef};
 
 use crate::{
-    classes::ClassCounts,
+    classes::{ClassCounts, root},
     error::Error,
     linalg::{checks::first_not_finite, memory::try_zeros},
 };
@@ -173,7 +173,7 @@ impl Targets {
                 let constant = smoothing / classes.classes() as f64;
                 for (k, (column, &count)) in matrix.col_iter_mut().zip(classes.counts()).enumerate() {
                     for (i, entry) in column.iter_mut().enumerate() {
-                        *entry = (constant + if i == k { 1.0 - smoothing } else { 0.0 }) * (count as f64).sqrt();
+                        *entry = (constant + if i == k { 1.0 - smoothing } else { 0.0 }) * root(count);
                     }
                 }
                 Ok(matrix)

@@ -128,9 +128,9 @@ impl Traces {
         let side = ufm.outputs().max(features.ncols());
         let terms: usize = ufm.layers().iter().map(|layer| layer.width).sum();
         Ok(Self {
-            left: minimizer.spectrum().left_transposed_times(point.product().as_ref()),
+            left: minimizer.spectrum().left_transposed_times(point.framed_product().as_ref()),
             right: minimizer.spectrum().right_transposed_times(features.transpose()),
-            sizes: (point.weights().iter().map(Mat::norm_l2).product(), features.norm_l2()),
+            sizes: (point.framed_weights().iter().map(Mat::norm_l2).product(), features.norm_l2()),
             rounding: f64::EPSILON * (30.0 * side as f64 + terms as f64),
             gradient,
         })
@@ -160,7 +160,7 @@ struct Limits<'a> {
 
 impl<'a> Limits<'a> {
     fn new(ufm: &'a Ufm, point: PointRef<'_>, gradient: f64) -> Self {
-        let inner = point.weights()[..ufm.depth() - 1].iter().map(Mat::norm_l2).product();
+        let inner = point.framed_weights()[..ufm.depth() - 1].iter().map(Mat::norm_l2).product();
         Self { ufm, gradient, inner }
     }
 

@@ -125,7 +125,7 @@ fn check_not_below(objective: f64, minimum: f64, rounding: f64) -> Result<(), Er
 fn rounding<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>, objective: f64) -> f64 {
     let (ufm, point) = (minimizer.ufm(), point.into());
     let (features, samples) = (point.features(), ufm.samples() as f64);
-    let weights = point.weights().iter();
+    let weights = point.framed_weights().iter();
     let product: f64 = weights.clone().map(Mat::norm_l2).product::<f64>() * features.norm_l2();
     let bias = point.bias().map_or(0.0, |bias| bias.norm_l2());
     let size = product / samples.sqrt() + bias + ufm.targets().mean_square().sqrt();

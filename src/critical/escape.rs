@@ -18,6 +18,7 @@
 use faer::{Col, ColRef, Mat, MatRef};
 
 use crate::{
+    classes::root,
     error::Error,
     linalg::{Svd, dense_svd, memory::try_zeros, orthonormal::orthonormal, wide::Wide},
     model::Ufm,
@@ -106,16 +107,16 @@ struct Core<'a> {
 impl<'a> Core<'a> {
     fn new(ufm: &'a Ufm, point: PointRef<'a>) -> Result<Self, Error> {
         let features = point.weighted_features(ufm)?;
-        let prediction = point.product() * &features;
+        let prediction = point.framed_product() * &features;
         let mut rest = ufm.targets().weighted()?;
         rest -= &prediction;
         if let Some(bias) = point.bias() {
             for (k, mut column) in rest.col_iter_mut().enumerate() {
-                let weight = ufm.class_counts().map_or(1.0, |classes| (classes.counts()[k] as f64).sqrt());
+                let weight = ufm.class_counts().map_or(1.0, |classes| root(classes.counts()[k]));
                 column -= faer::Scale(weight) * bias;
             }
         }
-        Ok(Self { ufm, weights: point.weights(), features, prediction, rest })
+        Ok(Self { ufm, weights: point.framed_weights(), features, prediction, rest })
     }
 
     /// The way down of the most negative curvature by the formulas; none where no formula is negative.

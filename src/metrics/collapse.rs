@@ -7,7 +7,7 @@ use super::{
     variability::{Nc1Convention, mean_error, nc1},
 };
 use crate::{
-    classes::ClassCounts,
+    classes::{ClassCounts, root},
     error::{Block, Error},
     linalg::{
         checks::{check_finite, check_shape, first_not_finite},
@@ -78,7 +78,7 @@ pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
     let (point, ufm) = (point.into(), minimizer.ufm());
     let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
     let features = point.weighted_features(ufm)?;
-    let in_class_space = in_class_space(minimizer, point.product().as_ref(), features.as_ref())?;
+    let in_class_space = in_class_space(minimizer, point.framed_product().as_ref(), features.as_ref())?;
     Ok(Collapse { nc1: variability(point, classes, features)?, ..in_class_space })
 }
 
@@ -203,7 +203,7 @@ fn distance_to_diagonal(mut matrix: Mat<f64>, values: Vec<f64>) -> Option<f64> {
 /// NC1 of the paper. `means` are the weighted class means H̄ D.
 fn variability(point: PointRef<'_>, classes: &ClassCounts, mut means: Mat<f64>) -> Result<Option<f64>, Error> {
     for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
-        mean /= Scale((count as f64).sqrt());
+        mean /= Scale(root(count));
     }
     // Reduced features have class means that were not summed up.
     let mut spreads = Vec::new();

@@ -64,7 +64,7 @@ pub fn distance<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
         square += (bias - &optimum).squared_norm_l2();
         promised += optimum.squared_norm_l2();
     }
-    let balanced = Balanced::new(minimizer, point.weights(), &features)?;
+    let balanced = Balanced::new(minimizer, point.framed_weights(), &features)?;
     promised += (ufm.depth() + 1) as f64 * balanced.levels.squared_norm_l2();
     square += balanced.square_to_closest()?;
     let scale = if promised > 0.0 { promised.sqrt() } else { ufm.balanced_level_root() };

@@ -31,8 +31,8 @@ pub struct SingularValues {
 pub fn singular_values<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<SingularValues, Error> {
     let point = point.into();
     let features = values(&point.weighted_features(ufm)?)?;
-    let layers = point.weights().iter().map(values).collect::<Result<_, _>>()?;
-    Ok(SingularValues { layers, product: values(&point.product())?, features })
+    let layers = point.framed_weights().iter().map(values).collect::<Result<_, _>>()?;
+    Ok(SingularValues { layers, product: values(&point.framed_product())?, features })
 }
 
 /// The largest error of the singular values of any layer, of the product and of the weighted class means, each relative

@@ -1,6 +1,9 @@
 //! What every column of features is compared with: a sample, a class mean that stands for many, or a deviation.
 
-use crate::{classes::ClassCounts, model::Ufm};
+use crate::{
+    classes::{ClassCounts, root},
+    model::Ufm,
+};
 
 /// What one column of features is compared with: `weight` times the label of `class`, and `weight` is also its entry of
 /// 1ᵀ.
@@ -28,7 +31,7 @@ pub(crate) fn sample_columns(ufm: &Ufm) -> Vec<Column> {
 /// The label columns of reduced features.
 pub(crate) fn reduced_columns(classes: &ClassCounts, columns: usize) -> Vec<Column> {
     let means = classes.counts().iter().enumerate();
-    let means = means.map(|(class, &count)| Column { class: Some(class), weight: (count as f64).sqrt() });
+    let means = means.map(|(class, &count)| Column { class: Some(class), weight: root(count) });
     let deviations = std::iter::repeat(Column { class: None, weight: 0.0 });
     means.chain(deviations).take(columns).collect()
 }

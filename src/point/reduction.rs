@@ -16,7 +16,7 @@ use std::sync::Arc;
 use faer::{Mat, MatMut, MatRef, prelude::ReborrowMut};
 
 use crate::{
-    classes::ClassCounts,
+    classes::{ClassCounts, root},
     error::Error,
     linalg::{helmert, memory::try_zeros, orthonormal::Householder},
     parameters::class_means,
@@ -63,7 +63,7 @@ impl Reduction {
         };
         let mut reduced = try_zeros("reduced features", width, (k + rest.ncols()) as u64)?;
         for (class, &count) in classes.counts().iter().enumerate() {
-            reduced.col_mut(class).copy_from((count as f64).sqrt() * means.col(class));
+            reduced.col_mut(class).copy_from(root(count) * means.col(class));
         }
         reduced.subcols_mut(k, rest.ncols()).copy_from(&rest);
         Ok((Self { classes: classes.clone(), basis }, reduced))
@@ -95,7 +95,7 @@ impl Reduction {
             }
         }
         for (class, columns) in self.classes.ranges().enumerate() {
-            let mean = reduced.col(class) / (columns.len() as f64).sqrt();
+            let mean = reduced.col(class) / root(columns.len() as u64);
             for column in columns {
                 let mut sample = features.col_mut(column);
                 sample += &mean;

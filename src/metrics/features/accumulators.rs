@@ -9,6 +9,7 @@ use super::{
     part::{Part, add_gram, mirror, parts, share},
 };
 use crate::{
+    classes::root,
     error::{Block, Error},
     linalg::{
         checks::{check_finite, check_shape},
@@ -151,7 +152,7 @@ impl FeatureAccumulator {
         let mut errors = vec![0.0; counts.len()];
         for (k, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             // Σ (h - h̄)(h - h̄)ᵀ = Σ (h - r)(h - r)ᵀ - s sᵀ/n, s = Σ (h - r).
-            let root = (count as f64).sqrt();
+            let root = root(count);
             let mut sum = sums.col_mut(k);
             sum /= Scale(root);
             let spread = squares[k].sqrt() / root;
@@ -283,7 +284,7 @@ impl ScatterAccumulator {
         // The means of the first pass are rounded: the scatter about them is larger than that about the means.
         let mut along = basis.transpose() * sums;
         for (mut column, &count) in along.col_iter_mut().zip(&seen) {
-            column /= Scale((count as f64).sqrt());
+            column /= Scale(root(count));
         }
         add_gram(scatter.as_mut(), along.as_ref(), -1.0, all_cores());
         mirror(&mut scatter);

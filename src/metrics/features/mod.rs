@@ -18,7 +18,7 @@ use self::{
 };
 use super::variability::{Nc1Convention, mean_error, nc1, weighted_mean};
 use crate::{
-    classes::ClassCounts,
+    classes::{ClassCounts, root},
     error::{Block, Error},
     linalg::{checks::check_shape, cores::all_cores, dense_svd, memory::try_zeros, orthonormal::orthonormal},
     model::Ufm,
@@ -265,7 +265,7 @@ impl FeatureStatistics {
     pub fn weighted_means(&self) -> Mat<f64> {
         let mut means = self.means.clone();
         for (mut mean, &count) in means.col_iter_mut().zip(&self.counts) {
-            mean *= Scale((count as f64).sqrt());
+            mean *= Scale(root(count));
         }
         means
     }

@@ -9,7 +9,7 @@
 //! f* = Σ σ²/(2N) e ((L+1) - L e)
 //! ```
 
-use faer::{Col, ColRef, Mat, MatRef, Scale};
+use faer::{Col, ColRef, Mat, MatRef};
 use rand::Rng;
 
 mod directions;
@@ -23,7 +23,7 @@ pub use self::{
     limits::{Goal, critical_imbalance_ratio},
 };
 use crate::{
-    classes::Group,
+    classes::{Group, root},
     error::Error,
     linalg::{
         memory::{check_room, try_zeros},
@@ -31,7 +31,7 @@ use crate::{
         wide::Wide,
     },
     model::Ufm,
-    parameters::Parameters,
+    parameters::{Parameters, unweighted},
     theory::{Spectrum, spectrum::LabelSpectrum},
 };
 
@@ -319,10 +319,7 @@ impl Minimizer {
         scale_columns(&mut right, &self.kept(|direction| direction.feature));
         let mut means = try_zeros("class means", self.rank, classes.classes() as u64)?;
         means.copy_from(right.transpose());
-        for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
-            mean /= Scale((count as f64).sqrt());
-        }
-        Ok(means)
+        Ok(unweighted(classes, means))
     }
 
     /// One number for every direction kept.
@@ -400,7 +397,7 @@ impl Minimizer {
             Some(classes) => {
                 let mut features = try_zeros("features H", self.ufm.feature_width(), classes.samples())?;
                 for (class, samples) in classes.ranges().enumerate() {
-                    let mean = weighted_means.col(class) / (samples.len() as f64).sqrt();
+                    let mean = weighted_means.col(class) / root(samples.len() as u64);
                     for sample in samples {
                         features.col_mut(sample).copy_from(&mean);
                     }

@@ -18,7 +18,7 @@ use super::{
     secular::{self, Root},
 };
 use crate::{
-    classes::{ClassCounts, Group},
+    classes::{ClassCounts, Group, root},
     error::Error,
     linalg::{
         cores::{for_each, join, map_range},
@@ -464,10 +464,8 @@ impl Solved {
 /// Liu 2024, Theorem 4.4.
 #[must_use]
 pub fn interlacing_bounds(classes: &ClassCounts) -> Vec<(f64, f64)> {
-    let roots: Vec<f64> = classes
-        .groups()
-        .flat_map(|group| std::iter::repeat_n((group.count as f64).sqrt(), group.multiplicity()))
-        .collect();
+    let roots: Vec<f64> =
+        classes.groups().flat_map(|group| std::iter::repeat_n(root(group.count), group.multiplicity())).collect();
     roots.windows(2).map(|pair| (pair[1], pair[0])).chain([(0.0, 0.0)]).collect()
 }
 

@@ -15,7 +15,7 @@ pub use self::{
     level::Level,
 };
 use crate::{
-    classes::ClassCounts,
+    classes::{ClassCounts, root},
     error::Error,
     linalg::{Svd, dense_svd, memory::try_zeros},
     model::Ufm,
@@ -178,12 +178,12 @@ pub fn centered_label_matrix(classes: &ClassCounts) -> Result<Mat<f64>, Error> {
     let samples = classes.samples() as f64;
     for (column, &column_count) in matrix.col_iter_mut().zip(classes.counts()) {
         for (entry, &count) in column.iter_mut().zip(classes.counts()) {
-            *entry = -(count as f64) / samples * (column_count as f64).sqrt();
+            *entry = -(count as f64) / samples * root(column_count);
         }
     }
     for (class, &count) in classes.counts().iter().enumerate() {
         // √n (1 - n/N), without the cancellation when one class has nearly all samples.
-        matrix[(class, class)] = (count as f64).sqrt() * ((classes.samples() - count) as f64 / samples);
+        matrix[(class, class)] = root(count) * ((classes.samples() - count) as f64 / samples);
     }
     Ok(matrix)
 }
