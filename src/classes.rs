@@ -30,12 +30,12 @@ const MAX_SAMPLES: u64 = 1 << 53;
 /// assert_eq!(groups, [(600, 5), (500, 1), (20, 1)]);
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClassCounts {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Inner {
     counts: Box<[u64]>,
     samples: u64,
@@ -51,7 +51,7 @@ pub(crate) fn root(count: u64) -> f64 {
 }
 
 /// The classes that share one count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Group<'a> {
     /// The number of samples of each class of the group, c_r.
     pub count: u64,
@@ -362,6 +362,24 @@ impl FromStr for ClassCounts {
             }
             counts.resize(counts.len() + classes, count);
         }
+        Self::new(counts)
+    }
+}
+
+impl TryFrom<Vec<u64>> for ClassCounts {
+    type Error = Error;
+
+    /// As [`ClassCounts::new`].
+    fn try_from(counts: Vec<u64>) -> Result<Self, Error> {
+        Self::new(counts)
+    }
+}
+
+impl TryFrom<&[u64]> for ClassCounts {
+    type Error = Error;
+
+    /// As [`ClassCounts::new`].
+    fn try_from(counts: &[u64]) -> Result<Self, Error> {
         Self::new(counts)
     }
 }

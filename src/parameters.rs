@@ -1,7 +1,7 @@
 //! The variables of a model: weights, features and bias, and random starts.
 
 use faer::{Col, ColRef, Mat, MatMut, MatRef, Scale};
-use rand::Rng;
+use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
@@ -104,6 +104,16 @@ impl Parameters {
             let normal: f64 = StandardNormal.sample(rng);
             deviation * normal
         })
+    }
+
+    /// [`Parameters::gaussian`] from a seed alone, for callers with another version of rand, or none: the same seed is the
+    /// same start in every release that does not say otherwise under "Value-breaking".
+    ///
+    /// # Errors
+    ///
+    /// As [`Parameters::gaussian`].
+    pub fn gaussian_seeded(ufm: &Ufm, scale: f64, seed: u64) -> Result<Self, Error> {
+        Self::gaussian(ufm, scale, &mut Xoshiro256PlusPlus::seed_from_u64(seed))
     }
 
     /// A Gaussian start as frameworks draw it: entries of every W_l with standard deviation `weights`, entries of H

@@ -47,6 +47,20 @@ impl From<ClassCounts> for Targets {
     }
 }
 
+impl From<&ClassCounts> for Targets {
+    /// One-hot labels, samples sorted by class. Shares the counts.
+    fn from(classes: &ClassCounts) -> Self {
+        classes.clone().into()
+    }
+}
+
+impl From<&Targets> for Targets {
+    /// A clone, which shares the data.
+    fn from(targets: &Targets) -> Self {
+        targets.clone()
+    }
+}
+
 impl Targets {
     /// Smoothed labels (Szegedy et al. 2016), samples sorted by class: (1-ε) e_k + ε/K 1 for a sample of class k.
     ///

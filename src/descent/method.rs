@@ -1,5 +1,7 @@
 //! Methods and step sizes: what direction, and how far.
 
+use std::{fmt, str::FromStr};
+
 use crate::error::{Error, check_positive};
 
 /// A method of descent. With x the point, m the last displacement and η the step size, the next point is
@@ -46,11 +48,30 @@ pub enum Method {
 }
 
 impl Method {
+    /// Heavy ball with its customary momentum, 0.9.
+    pub const HEAVY_BALL: Self = Self::HeavyBall { momentum: 0.9 };
+
     /// Adam with its customary rates.
     pub const ADAM: Self = Self::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 };
 
     /// L-BFGS with a memory of ten steps.
     pub const LBFGS: Self = Self::Lbfgs { memory: 10 };
+
+    /// All methods with their customary parameters.
+    pub const ALL: &'static [Self] =
+        &[Self::GradientDescent, Self::HEAVY_BALL, Self::Nesterov, Self::LBFGS, Self::ADAM];
+
+    /// One word for the method, without its parameters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GradientDescent => "gd",
+            Self::HeavyBall { .. } => "heavy-ball",
+            Self::Nesterov => "nesterov",
+            Self::Lbfgs { .. } => "lbfgs",
+            Self::Adam { .. } => "adam",
+        }
+    }
 
     /// Whether steps depend on inner products alone, so that features may be rotated and reduced.
     #[must_use]
@@ -78,6 +99,31 @@ impl Method {
     /// Whether the gradient is taken at x + β m instead of x.
     pub(super) fn looks_ahead(self) -> bool {
         matches!(self, Self::Nesterov)
+    }
+}
+
+impl fmt::Display for Method {
+    /// The method's [`name`](Method::name), without its parameters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Method {
+    type Err = Error;
+
+    /// The method of this name with its customary parameters: one of [`Method::ALL`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownName`] for any other word.
+    fn from_str(word: &str) -> Result<Self, Error> {
+        let found = Self::ALL.iter().find(|method| method.name() == word).copied();
+        found.ok_or_else(|| Error::UnknownName {
+            what: "method",
+            word: word.to_owned(),
+            accepted: &["gd", "heavy-ball", "nesterov", "lbfgs", "adam"],
+        })
     }
 }
 

@@ -41,15 +41,15 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// One word for this, for programs.
+    /// A word or two for this, for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Gap => "gap",
-            Self::BelowOptimum => "below-optimum",
+            Self::BelowOptimum => "below optimum",
             Self::Gradient => "gradient",
-            Self::StepLimit => "step-limit",
-            Self::ScheduleEnd => "schedule-end",
+            Self::StepLimit => "step limit",
+            Self::ScheduleEnd => "schedule end",
             Self::Stalled => "stalled",
             Self::Diverged => "diverged",
             Self::Observer => "observer",

@@ -10,6 +10,7 @@ use crate::{
         wide::Wide,
     },
     model::Ufm,
+    names::named,
     parameters::Parameters,
 };
 
@@ -25,6 +26,8 @@ pub enum Variables {
     /// W_l, H and b themselves, as frameworks train them.
     Plain,
 }
+
+named!(Variables, "variables of a descent": Balanced = "balanced", Plain = "plain");
 
 /// For every block of the parameters, how much longer than in plain variables a step is: 1/λ in balanced variables.
 #[derive(Debug)]

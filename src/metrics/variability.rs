@@ -5,6 +5,7 @@ use faer::{Col, MatRef};
 use crate::{
     error::Error,
     linalg::{dense_svd, memory::try_zeros},
+    names::named,
 };
 
 /// Which matrix Σ_B the scatter within classes is compared with, Σ_W = Σ (h - h̄_k)(h - h̄_k)ᵀ/N being the same in all.
@@ -31,6 +32,12 @@ pub enum Nc1Convention {
     /// tr(Σ_W Σ_B⁺) with the Σ_B of the first, not divided by K.
     Undivided,
 }
+
+named!(
+    Nc1Convention, "NC1 convention":
+    Global = "global", UnweightedMean = "unweighted-mean", WeightedClasses = "weighted-classes",
+    Undivided = "undivided",
+);
 
 /// tr(Σ_W Σ_B⁺), divided or not, as Σ ‖p_iᵀ E‖²/(N s_i²) with the singular values s_i and left vectors p_i of the
 /// centered class means and the deviations E from them: a sum of squares, and no d_1 × d_1 inverse. None where all

@@ -62,6 +62,12 @@ impl From<Parameters> for Point {
     }
 }
 
+impl From<&Parameters> for Point {
+    fn from(parameters: &Parameters) -> Self {
+        parameters.clone().into()
+    }
+}
+
 impl<'a> From<&'a Parameters> for PointRef<'a> {
     fn from(parameters: &'a Parameters) -> Self {
         Self { parameters, reduction: None, frames: None }

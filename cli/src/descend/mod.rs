@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Args, ValueEnum};
+use clap::{Args, builder::TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use kuva::{
     plot::{LegendPosition, LinePlot},
@@ -31,7 +31,7 @@ use neural_collapse::{
 };
 use serde_json::json;
 
-use crate::shared::{model_flags::ModelFlags, svg_file};
+use crate::shared::{conventions::choice, model_flags::ModelFlags, svg_file};
 
 /// More threads than any machine has cores take longer to start than to work.
 const MOST_THREADS: usize = 1024;
@@ -52,8 +52,8 @@ pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,
     /// Method
-    #[arg(long, value_enum, default_value_t = Name::Nesterov)]
-    method: Name,
+    #[arg(long, value_parser = methods(), default_value = "nesterov")]
+    method: Method,
     /// Steps at most
     #[arg(long, default_value_t = 100_000)]
     steps: usize,
@@ -90,30 +90,16 @@ pub(crate) struct Flags {
     plot: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Name {
-    /// Gradient descent
-    Gd,
-    /// Heavy ball with momentum 0.9
-    HeavyBall,
-    /// Nesterov's method with adaptive restart
-    Nesterov,
-    /// L-BFGS with a memory of ten steps
-    Lbfgs,
-    /// Adam with its customary rates, on the features of all samples
-    Adam,
-}
-
-impl Name {
-    fn method(self) -> Method {
-        match self {
-            Self::Gd => Method::GradientDescent,
-            Self::HeavyBall => Method::HeavyBall { momentum: 0.9 },
-            Self::Nesterov => Method::Nesterov,
-            Self::Lbfgs => Method::LBFGS,
-            Self::Adam => Method::ADAM,
-        }
-    }
+/// The values of `--method`.
+fn methods() -> impl TypedValueParser<Value = Method> {
+    choice(Method::ALL, Method::name, |method| match method {
+        Method::GradientDescent => "Gradient descent",
+        Method::HeavyBall { .. } => "Heavy ball with momentum 0.9",
+        Method::Nesterov => "Nesterov's method with adaptive restart",
+        Method::Lbfgs { .. } => "L-BFGS with a memory of ten steps",
+        Method::Adam { .. } => "Adam with its customary rates, on the features of all samples",
+        _ => "",
+    })
 }
 
 /// A run and what is told of it.
@@ -181,7 +167,7 @@ fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, Strin
     let text = |error: neural_collapse::Error| error.to_string();
     let minimizer = ufm.minimizer().map_err(text)?;
     let start = start(flags, &ufm).map_err(text)?;
-    let mut descent = Descent::new(flags.method.method())
+    let mut descent = Descent::new(flags.method)
         .with_optimum(minimizer.objective())
         .with_gap_tolerance(flags.gap)
         .with_step_limit(flags.steps)
@@ -241,7 +227,7 @@ fn start(flags: &Flags, ufm: &Ufm) -> Result<Point, neural_collapse::Error> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(flags.seed);
     if flags.collapsed {
         Point::collapsed(ufm, flags.scale, &mut rng)
-    } else if flags.full || !flags.method.method().is_equivariant() {
+    } else if flags.full || !flags.method.is_equivariant() {
         Parameters::gaussian(ufm, flags.scale, &mut rng).map(Point::from)
     } else {
         Point::gaussian(ufm, flags.scale, &mut rng)
@@ -255,22 +241,9 @@ fn thinned(trajectory: &[Record]) -> Vec<&Record> {
     all.filter(|record| record.step != last.step).chain([last]).collect()
 }
 
-fn stop(stop: Stop) -> &'static str {
-    match stop {
-        Stop::Gap => "gap",
-        Stop::BelowOptimum => "below optimum",
-        Stop::Gradient => "gradient",
-        Stop::StepLimit => "step limit",
-        Stop::ScheduleEnd => "schedule end",
-        Stop::Stalled => "stalled",
-        Stop::Diverged => "diverged",
-        _ => "interrupted",
-    }
-}
-
 fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
     let Report { minimizer, run, measured: Measured { collapse, .. }, .. } = report;
-    let name = flags.method.to_possible_value().map(|value| value.get_name().to_owned());
+    let name = flags.method.name();
     let trajectory = thinned(&run.trajectory)
         .into_iter()
         .map(|record| json!({ "step": record.step, "objective": record.objective, "gradient": record.gradient_norm }));
@@ -298,7 +271,7 @@ fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
 
 fn as_table(flags: &Flags, report: &Report) -> String {
     let Report { minimizer, run, ending, measured, seconds, seconds_per_step, .. } = report;
-    let name = flags.method.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let name = flags.method.to_string();
     let rows = [
         ("method", name),
         ("columns of features", format!("{} for {} samples", run.columns, minimizer.ufm().samples())),
@@ -325,7 +298,7 @@ fn as_table(flags: &Flags, report: &Report) -> String {
 /// What needs fewer steps, where their limit came before the optimum.
 fn ways_out(flags: &Flags) -> String {
     let ways = [
-        ("--method lbfgs", !matches!(flags.method, Name::Lbfgs)),
+        ("--method lbfgs", !matches!(flags.method, Method::Lbfgs { .. })),
         ("--collapsed", !flags.collapsed && !flags.full),
         ("a smaller --scale", flags.scale > 1.0),
     ];
@@ -366,4 +339,9 @@ fn plot(report: &Report, path: &Path) -> Result<(), String> {
         .with_x_label("steps")
         .with_legend_position(LegendPosition::OutsideRightTop);
     svg_file::write(path, &kuva::render_to_svg(plots, layout))
+}
+
+/// A stop in a word or two; what ends a run here by its observer is Ctrl-C.
+fn stop(stop: Stop) -> &'static str {
+    if stop == Stop::Observer { "interrupted" } else { stop.name() }
 }

@@ -117,7 +117,7 @@ impl<'a> Groups<'a> {
                 "count": group.count,
                 "classes": group.multiplicity(),
                 "first_class": class,
-                "fate": name(self.fates[r]),
+                "fate": self.fates[r].name(),
                 "merged": match self.fate(group)? {
                     ClassFate::Merged => Some(true),
                     ClassFate::Ambiguous => None,
@@ -142,14 +142,4 @@ impl<'a> Groups<'a> {
 /// Two decimals, or, where these are zero and the angle is not, its power of ten; 1e-12 is rounding.
 fn degrees(angle: f64) -> String {
     if angle > 1e-12 && angle < 0.005 { format!("{angle:.1e}°") } else { format!("{angle:.2}°") }
-}
-
-fn name(fate: GroupFate) -> &'static str {
-    match fate {
-        GroupFate::Distinct => "distinct",
-        GroupFate::Single => "single",
-        GroupFate::Coincident => "coincident",
-        GroupFate::Vanished => "vanished",
-        _ => "ambiguous",
-    }
 }

@@ -1,11 +1,14 @@
 //! What the minimizer makes of every singular value of the target: one scalar problem each, and the room that the widths
 //! leave.
 
+use std::fmt;
+
 use qd::Quad;
 
 use crate::{
     linalg::wide::{Wide, power_of_two},
     model::{Decays, Ufm},
+    names::named,
     theory::{
         Level, Spectrum,
         scalar::{Shrinkage, critical_q, smaller_root},
@@ -23,6 +26,8 @@ pub enum Fate {
     /// Cut off by a layer narrower than the number of directions worth keeping.
     Cut,
 }
+
+named!(Fate, "fate of a direction": Kept = "kept", Collapsed = "collapsed", Cut = "cut");
 
 /// A singular value of the target, as often as it occurs, and what the minimizer makes of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +74,15 @@ pub enum Tie {
         /// The index of the last direction kept.
         direction: usize,
     },
+}
+
+impl fmt::Display for Tie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threshold { direction } => write!(f, "direction {direction} is at its threshold"),
+            Self::Width { direction } => write!(f, "a width cuts between direction {direction} and its equals"),
+        }
+    }
 }
 
 /// All directions of a model, by falling target, and what they add up to.

@@ -9,6 +9,8 @@
 //! f* = Σ σ²/(2N) e ((L+1) - L e)
 //! ```
 
+use std::fmt;
+
 use faer::{Col, ColRef, Mat, MatRef};
 use rand::Rng;
 
@@ -31,6 +33,7 @@ use crate::{
         wide::Wide,
     },
     model::Ufm,
+    names::named,
     parameters::{Parameters, unweighted},
     theory::{Spectrum, spectrum::LabelSpectrum},
 };
@@ -53,6 +56,11 @@ pub enum GroupFate {
     /// directions.
     Ambiguous,
 }
+
+named!(
+    GroupFate, "fate of a group of classes":
+    Distinct = "distinct", Single = "single", Coincident = "coincident", Vanished = "vanished", Ambiguous = "ambiguous",
+);
 
 /// The global minimizers of a [`Ufm`]: what all of them share, and any of them on demand.
 ///
@@ -84,6 +92,14 @@ pub struct Minimizer {
     ties: Vec<Tie>,
     objective: f64,
     rank: usize,
+}
+
+impl fmt::Display for Minimizer {
+    /// The least objective, the rank and whether the minimizer is unique, in a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unique = if self.is_unique() { "unique up to rotations" } else { "not unique" };
+        write!(f, "minimum {:e}, rank {} of {}, {unique}", self.objective, self.rank, self.ufm.outputs())
+    }
 }
 
 impl Ufm {

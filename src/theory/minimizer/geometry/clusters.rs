@@ -1,7 +1,7 @@
 //! Which classes have come together: by their angles, whatever their counts.
 
 use super::{Geometry, Gram};
-use crate::error::Error;
+use crate::{error::Error, names::named};
 
 /// What has become of the classifier of one class, measured against those of all other classes, whatever their counts.
 ///
@@ -20,6 +20,11 @@ pub enum ClassFate {
     /// Not the same for all minimizers.
     Ambiguous,
 }
+
+named!(
+    ClassFate, "fate of a class":
+    Apart = "apart", Merged = "merged", Vanished = "vanished", Ambiguous = "ambiguous",
+);
 
 /// Angles are compared with a limit to within this: far above their rounding, and far below what can be measured.
 const ANGLE_ROUNDING: f64 = 64.0 * f64::EPSILON;
