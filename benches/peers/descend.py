@@ -44,8 +44,8 @@ MOMENTUM = {"momentum": 0.99, "nesterov": True}
 
 
 def ours(counts, layers, *flags, gap=GAP):
-    """The JSON of one run of the example `descend`."""
-    command = [ROOT / "target/release/examples/descend", "--json", "--threads", THREADS, "--widths", WIDTH, "--layers", layers]
+    """The JSON of one run of `neural-collapse descend`."""
+    command = [ROOT / "target/release/neural-collapse", "descend", "--json", "--threads", THREADS, "--widths", WIDTH, "--layers", layers]
     command += ["--layer-decay", LAYER_DECAY, "--feature-decay", FEATURE_DECAY, "--gap", gap, *flags]
     command += ["--counts", ",".join(map(str, counts))]
     return json.loads(subprocess.run(list(map(str, command)), check=True, capture_output=True).stdout)
@@ -252,7 +252,7 @@ def main():
     parser.add_argument("--figure", help="where to write the figure, an SVG file")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds for every optimizer of PyTorch (default 60)")
     flags = parser.parse_args()
-    subprocess.run(["cargo", "build", "--release", "--example", "descend"], check=True, cwd=ROOT)
+    subprocess.run(["cargo", "build", "--release", "-p", "neural-collapse-cli"], check=True, cwd=ROOT)
     subprocess.run(["cargo", "bench", "--bench", "descend", "--", "matrix product"], check=True, cwd=ROOT)
     steps_table()
     panels = gaps_table(flags.limit)
