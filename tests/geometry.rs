@@ -285,7 +285,9 @@ fn single_linkage(model: &Ufm, angles: &[Vec<Option<f64>>], limit: f64) -> Vec<V
         let joined = clusters.remove(j);
         clusters[i].extend(joined);
     }
-    clusters.iter_mut().for_each(|cluster| cluster.sort_by_key(|&class| place(class)));
+    for cluster in &mut clusters {
+        cluster.sort_by_key(|&class| place(class));
+    }
     clusters.sort_by_key(|cluster| place(cluster[0]));
     clusters
 }

@@ -53,11 +53,10 @@ impl<'a> Groups<'a> {
             None if self.minimizer.is_unique() => "none".into(),
             None => "open".into(),
         };
-        let mut fate = self.words(r);
         let own = matches!(self.fates[r], GroupFate::Distinct | GroupFate::Single);
-        if own && self.fate(group)? == ClassFate::Merged {
-            fate += &format!(", within {}° of another", self.angle);
-        }
+        let is_merged = own && self.fate(group)? == ClassFate::Merged;
+        let merged = if is_merged { format!(", within {}° of another", self.angle) } else { String::new() };
+        let fate = self.words(r) + &merged;
         Ok(format!("{:>8}  {:>9}  {norm:>10}  {angle:>13}  {fate}", group.multiplicity(), group.count))
     }
 
