@@ -67,8 +67,8 @@ fn step_limits_name_what_needs_fewer_steps() {
         String::from_utf8(output.stdout).unwrap()
     };
     for (flags, advice) in [
-        ("--steps 3", Some("the step limit came first: --method lbfgs or --collapsed need fewer steps")),
-        ("--steps 3 --scale 100", Some("--method lbfgs or --collapsed or a smaller --scale need fewer steps")),
+        ("--steps 3", Some("the step limit came first: --method lbfgs or --collapsed needs fewer steps")),
+        ("--steps 3 --scale 100", Some("--method lbfgs or --collapsed or a smaller --scale needs fewer steps")),
         ("--steps 3 --collapsed", Some("--method lbfgs needs fewer steps")),
         ("--steps 3 --collapsed --method lbfgs", Some("more --steps are needed")),
         ("", None),

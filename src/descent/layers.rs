@@ -102,7 +102,8 @@ impl Layers {
 
 /// `to` = A B, on all cores if that is worth it.
 fn product(to: MatMut<'_, f64>, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
-    let operations = a.nrows() * a.ncols() * b.ncols();
+    // On 32 bits the product of three sides of matrices that fit in memory need not fit in a `usize`.
+    let operations = a.nrows().saturating_mul(a.ncols()).saturating_mul(b.ncols());
     let par = if operations < PARALLEL_PRODUCT { Par::Seq } else { all_cores() };
     matmul(to, Accum::Replace, a, b, 1.0, par);
 }

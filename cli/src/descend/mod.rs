@@ -303,11 +303,10 @@ fn ways_out(flags: &Flags) -> String {
         ("a smaller --scale", flags.scale > 1.0),
     ];
     let ways: Vec<_> = ways.into_iter().filter_map(|(way, is_left)| is_left.then_some(way)).collect();
-    match ways[..] {
-        [] => "the step limit came first: more --steps are needed".into(),
-        [way] => format!("the step limit came first: {way} needs fewer steps"),
-        _ => format!("the step limit came first: {} need fewer steps", ways.join(" or ")),
+    if ways.is_empty() {
+        return "the step limit came first: more --steps are needed".into();
     }
+    format!("the step limit came first: {} needs fewer steps", ways.join(" or "))
 }
 
 /// Everything that a run tells against steps, written to a temporary file and renamed.
