@@ -54,24 +54,27 @@ fn best_decrease(ufm: &Ufm, variables: Variables, point: &Parameters) -> f64 {
     objective - lengths.map(reached).filter(|f| !f.is_nan()).fold(objective, f64::min)
 }
 
+/// The point with the last bit of every variable changed, up or down.
+fn nudged(ufm: &Ufm, point: &Parameters, seed: u64) -> Parameters {
+    let mut random = rng(seed);
+    let (mut weights, mut features, mut bias) = point.clone().into_parts();
+    let mut nudge = |entry: &mut f64| *entry *= if random.random() { 1.0 + f64::EPSILON } else { 1.0 - f64::EPSILON };
+    for block in weights.iter_mut().chain([&mut features]) {
+        block.col_iter_mut().for_each(|column| column.iter_mut().for_each(&mut nudge));
+    }
+    if let Some(bias) = &mut bias {
+        bias.iter_mut().for_each(&mut nudge);
+    }
+    Parameters::new(ufm, weights, features, bias).unwrap()
+}
+
 /// What rounding makes of f at a point: `ROUNDING` of it, and what a change of the last bit of every variable does.
 /// That is far more where products of large weights cancel: from a start 1e8 times too large the first steps bring the
 /// prediction near the targets, 1e40 minus 1e40 for many layers, and f cannot be told to better than itself.
 fn rounding(ufm: &Ufm, point: &Parameters) -> f64 {
     let objective = ufm.objective(point).unwrap();
-    let mut random = rng(0);
-    let changes = (0..8).map(|_| {
-        let (mut weights, mut features, mut bias) = point.clone().into_parts();
-        let mut nudge =
-            |entry: &mut f64| *entry *= if random.random() { 1.0 + f64::EPSILON } else { 1.0 - f64::EPSILON };
-        for block in weights.iter_mut().chain([&mut features]) {
-            block.col_iter_mut().for_each(|column| column.iter_mut().for_each(&mut nudge));
-        }
-        bias.iter_mut().for_each(|bias| bias.iter_mut().for_each(&mut nudge));
-        let nudged = Parameters::new(ufm, weights, features, bias).unwrap();
-        (ufm.objective(&nudged).unwrap() - objective).abs()
-    });
-    ROUNDING * objective + CHANGES * changes.fold(0.0, f64::max)
+    let change = |seed| (ufm.objective(&nudged(ufm, point, seed)).unwrap() - objective).abs();
+    ROUNDING * objective + CHANGES * (0..8).map(change).fold(0.0, f64::max)
 }
 
 /// Whether the second half of a run is lower than the first: in its least objective or gradient, or in its highest
@@ -87,10 +90,13 @@ fn goes_down(run: &Run, swings: bool) -> bool {
         || swings && falls(|record| record.objective, f64::max)
 }
 
-/// Whether no step along the negative gradient of the last point lowers f by more than rounding.
+/// Whether no step along the negative gradient of the last point lowers f by more than rounding; or of that point with
+/// other last bits: a way down that rounding takes away is none.
 fn cannot_go_down(ufm: &Ufm, variables: Variables, run: &Run) -> bool {
     let point = run.parameters().unwrap();
-    best_decrease(ufm, variables, &point) <= rounding(ufm, &point)
+    let rounding = rounding(ufm, &point);
+    let mut points = std::iter::once(point.clone()).chain((0..4).map(|seed| nudged(ufm, &point, seed)));
+    points.any(|point| best_decrease(ufm, variables, &point) <= rounding)
 }
 
 /// A run ends at the optimum, at a critical point that is named rightly, or at its step limit while still going down.

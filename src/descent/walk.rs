@@ -21,6 +21,25 @@ fn infinite((objective, gradient_norm): (f64, f64)) -> (f64, f64) {
     (infinite(objective), infinite(gradient_norm))
 }
 
+/// The best point behind a walk that may rise.
+#[derive(Default)]
+struct Best(Option<(f64, Parameters)>);
+
+impl Best {
+    /// Keeps the point before a step that rises, if it is the best so far.
+    fn note(&mut self, before: f64, after: f64, point: &Parameters) {
+        if !(after <= before) && self.0.as_ref().is_none_or(|(best, _)| before < *best) {
+            self.0 = Some((before, point.clone()));
+        }
+    }
+
+    /// The best point, if it is lower than the last one by more than rounding: a last point whose gradient is small is
+    /// not given up for an epsilon of the objective.
+    fn below(self, last: f64) -> Option<Parameters> {
+        self.0.filter(|(best, _)| !(last <= best * (1.0 + ROUNDING))).map(|(_, point)| point)
+    }
+}
+
 /// Walks from the start until there is a reason to stop. `shape` tells how the points of the walk make up points of the
 /// model.
 pub(crate) fn run(
@@ -30,19 +49,15 @@ pub(crate) fn run(
     mut observer: impl FnMut(&Progress<'_>) -> ControlFlow<()>,
 ) -> Run {
     let keeps_best = !walk.goes_downhill();
-    let mut best: Option<(f64, Parameters)> = None;
+    let mut best = Best::default();
     let mut trajectory: Vec<Record> = Vec::new();
     let (mut step_size, mut stall) = (0.0, Stall::new());
     let stop = loop {
         let step = trajectory.len();
         let has_stalled = stall.is_over(&mut walk);
         let (objective, gradient_norm) = infinite(walk.look(|objective| judge.tolerance(objective)));
-        if let Some(before) = trajectory.last().map(|record| record.objective)
-            && keeps_best
-            && !(objective <= before)
-            && best.as_ref().is_none_or(|(best, _)| before < *best)
-        {
-            best = Some((before, walk.points().1.clone()));
+        if let (Some(before), true) = (trajectory.last(), keeps_best) {
+            best.note(before.objective, objective, walk.points().1);
         }
         if step == 0 {
             judge.bound = DIVERGENCE * (objective + judge.scale);
@@ -64,11 +79,7 @@ pub(crate) fn run(
         }
     };
     let last = trajectory.last().map_or(f64::INFINITY, |record| record.objective);
-    // Lower by more than rounding: a last point whose gradient is small is not given up for an epsilon of the objective.
-    let point = match best {
-        Some((objective, point)) if !(last <= objective * (1.0 + ROUNDING)) => point,
-        _ => walk.points().0.clone(),
-    };
+    let point = best.below(last).unwrap_or_else(|| walk.points().0.clone());
     let (objective, gradient_norm) = infinite(walk.measure(&point));
     Run {
         objective,
