@@ -1,4 +1,4 @@
-//! What a framework minimizes, in the units of this crate.
+//! Losses and decays of frameworks, in the units of this crate.
 
 use crate::{
     error::{Error, check_not_negative},
@@ -32,8 +32,8 @@ pub enum FeatureConvention {
     Mean,
 }
 
-/// What training minimizes: a squared error and penalties μ/2 ‖W_l‖² of the layers, as an optimizer's `weight_decay` μ
-/// has them, and of the features.
+/// What training minimizes: a squared error, penalties μ/2 ‖W_l‖² of the layers, as with an optimizer's `weight_decay`
+/// μ, and a penalty of the features.
 ///
 /// # Example
 ///
@@ -93,7 +93,7 @@ impl TrainingConvention {
         Ok(decay / self.loss.scale(outputs))
     }
 
-    /// λ_H: μ_H/α, or μ_H/(α N) where the penalty is averaged over samples.
+    /// λ_H: μ_H/α, or μ_H/(α N) if the penalty is averaged over samples.
     ///
     /// # Errors
     ///

@@ -32,7 +32,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A direction counts as there where the prediction has this much of its singular value: at a critical point it has all
+/// A direction counts as there if the prediction has this much of its singular value: at a critical point it has all
 /// of it, or that of the smaller root of the scalar problem, or nothing.
 const THERE: f64 = 0.999;
 
@@ -55,7 +55,7 @@ const EQUAL: f64 = 100.0;
 ///
 /// # Errors
 ///
-/// As [`Ufm::objective`](crate::Ufm::objective), where the point belongs to another model; [`Error::TooLarge`].
+/// As [`Ufm::objective`](crate::Ufm::objective) if the point belongs to another model; [`Error::TooLarge`].
 pub fn difference<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<Difference, Error> {
     let point = point.into();
     let traces = Traces::new(minimizer, point)?;

@@ -56,7 +56,7 @@ const MINIMUM: f64 = 1e-8;
 ///
 /// # Errors
 ///
-/// For a run on another model as [`Ufm::objective`](crate::Ufm::objective), or [`Error::OtherObjective`] where only
+/// For a run on another model as [`Ufm::objective`](crate::Ufm::objective), or [`Error::OtherObjective`] if only
 /// decays, targets or a loss of the run differ; [`Error::BelowMinimum`]; as [`difference`] and [`escape`].
 ///
 /// # Example
@@ -85,7 +85,7 @@ const MINIMUM: f64 = 1e-8;
 pub fn ending(minimizer: &Minimizer, run: &Run) -> Result<Ending, Error> {
     let optimum = minimizer.objective();
     check_belongs(minimizer, run)?;
-    // Where f* = 0, relative to the objective at zero.
+    // If f* = 0, relative to the objective at zero.
     let scale = if optimum > 0.0 { optimum } else { 0.5 * minimizer.ufm().targets().mean_square() };
     if run.objective - optimum <= MINIMUM * scale {
         return Ok(Ending::GlobalMinimum);
@@ -120,7 +120,7 @@ fn check_not_below(objective: f64, minimum: f64, rounding: f64) -> Result<(), Er
 ///
 /// An entry of W_{L:1} H + b 1ᵀ - Y is rounded once a term, half an epsilon of ‖W_L‖ ··· ‖W_1‖ ‖H‖ + √N ‖b‖ + ‖Y‖ each
 /// time, in both evaluations; with δ as the sum over √N, the fit changes by √(2f) δ + δ²/2 at most. All other terms are
-/// sums of squares: half an epsilon a term, in both, of what they are, and the least number there is where a square is
+/// sums of squares: half an epsilon a term, in both, of what they are, and the least number there is if a square is
 /// below the normal numbers.
 fn rounding<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>, objective: f64) -> f64 {
     let (ufm, point) = (minimizer.ufm(), point.into());

@@ -11,7 +11,7 @@
 //! scaling,   L ≥ 2:  a direction at the smaller root of its scalar problem        1 + ((L+1) z_j² - L (σ_j-z_j) z_j)/(N τ_j)
 //! ```
 //!
-//! s = σ_i is the largest singular value of T - Z beside Z, z the one that the least used feature carries, zero where
+//! s = σ_i is the largest singular value of T - Z beside Z, z the one that the least used feature carries, zero if
 //! the width leaves room, and τ_j = (C z_j)^{2/(L+1)}. For L ≥ 2 a missing direction cannot grow out of zero: its decay
 //! curves up by 1, and what it would win is of order L + 1 ≥ 3.
 
@@ -40,7 +40,7 @@ pub struct Escape {
 /// to 1e-9 of it or so.
 const NEGATIVE: f64 = -1e-6;
 
-/// A direction of negative curvature at a critical point; none where it is a local minimizer.
+/// A direction of negative curvature at a critical point; `None` if it is a local minimizer.
 ///
 /// For L = 1 every critical point but the global minimizers has one (Zhu et al. 2021). For L ≥ 2 zero is a local
 /// minimizer, and so is any point that has the largest directions up to some index, each at the larger root of its
@@ -51,8 +51,8 @@ const NEGATIVE: f64 = -1e-6;
 ///
 /// # Errors
 ///
-/// As [`Ufm::objective`](crate::Ufm::objective), where the point belongs to another model; [`Error::TooLarge`],
-/// [`Error::MatrixNotFinite`] where products of the blocks leave the range of `f64`; [`Error::SvdDidNotConverge`].
+/// As [`Ufm::objective`](crate::Ufm::objective) if the point belongs to another model; [`Error::TooLarge`],
+/// [`Error::MatrixNotFinite`] if products of the blocks leave the range of `f64`; [`Error::SvdDidNotConverge`].
 ///
 /// # Example
 ///
@@ -92,7 +92,7 @@ struct Direction {
     length: f64,
 }
 
-/// A point in class space: its features M are the weighted class means H̄ D, or H where the targets are a matrix.
+/// A point in class space: its features M are the weighted class means H̄ D, or H if the targets are a matrix.
 struct Core<'a> {
     ufm: &'a Ufm,
     weights: &'a [Mat<f64>],
@@ -118,7 +118,7 @@ impl<'a> Core<'a> {
         Ok(Self { ufm, weights: point.weights(), features, prediction, rest })
     }
 
-    /// The way down of the most negative curvature by the formulas; none where no formula is negative.
+    /// The way down of the most negative curvature by the formulas; `None` if no formula is negative.
     fn direction(&self) -> Result<Option<Direction>, Error> {
         if self.ufm.depth() == 1 { self.growth() } else { self.rotation_or_scaling() }
     }
@@ -204,7 +204,7 @@ impl<'a> Core<'a> {
         dense_svd(rest.as_ref())
     }
 
-    /// The direction of feature space, of norm one, that W_1 and M use least in balanced variables: not at all where
+    /// The direction of feature space, of norm one, that W_1 and M use least in balanced variables: not at all if
     /// the width leaves room.
     fn least_used(&self) -> Result<Col<f64>, Error> {
         let (weights, features, width) = (&self.weights[0], &self.features, self.features.nrows());

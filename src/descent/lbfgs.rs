@@ -169,7 +169,7 @@ impl Walk for LbfgsWalk<'_> {
 }
 
 impl LbfgsWalk<'_> {
-    /// Keeps s and y of the step to the trial point, in the memory of the oldest pair where that is full.
+    /// Keeps s and y of the step to the trial point, in the memory of the oldest pair if that is full.
     fn remember(&mut self) {
         if self.memory == 0 {
             return;
@@ -186,7 +186,7 @@ impl LbfgsWalk<'_> {
             faer::zip!(to, a, b).for_each(|faer::unzip!(to, a, b)| *to = a - b);
         }
         let curvature = inner_product(&pair.displacement, &pair.change);
-        // Positive where the strong Wolfe conditions hold; else the pair would spoil the model of the curvature. A cosine,
+        // Positive if the strong Wolfe conditions hold; else the pair would spoil the model of the curvature. A cosine,
         // since far from a minimum curvatures can be a hundred orders of magnitude from 1.
         let change = self.scales.gradient_square(&pair.change).sqrt();
         let cosine = curvature / change / self.scales.displacement_square(&pair.displacement).sqrt();

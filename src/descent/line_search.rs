@@ -1,4 +1,4 @@
-//! A line search for the strong Wolfe conditions, which takes a lower point where they cannot be had.
+//! A line search for the strong Wolfe conditions, which takes a lower point if they cannot be had.
 
 use super::step::ROUNDING;
 
@@ -79,6 +79,6 @@ fn between(low: &Trial, high: &Trial) -> f64 {
     let share = (cubic - low.length) / width;
     // As long as every trial is too high, the bracket at least halves.
     let most = if low.length > 0.0 { 0.9 } else { 0.5 };
-    // NaN, where there is no such cubic, takes the middle.
+    // NaN, if there is no such cubic, takes the middle.
     low.length + width * if share.is_nan() { 0.5 } else { share.clamp(0.1, most) }
 }

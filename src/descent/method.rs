@@ -25,7 +25,7 @@ pub enum Method {
     /// found by a line search for the strong Wolfe conditions. Few steps, each of 4 × `memory` passes over as many
     /// numbers as the parameters have.
     ///
-    /// Lengths to try begin at t = 1, or at 2 f/|<∇f, d>| along d = -B ∇f if that is less. Where the conditions cannot be
+    /// Lengths to try begin at t = 1, or at 2 f/|<∇f, d>| along d = -B ∇f if that is less. If the conditions cannot be
     /// had the lowest point found is taken, then the negative gradient tried in place of d.
     Lbfgs {
         /// How many steps are remembered; 0 is steepest descent with a line search.
@@ -127,7 +127,7 @@ pub enum StepSize {
 }
 
 impl StepSize {
-    /// η of the step after so many others; none where it is found on the way.
+    /// η of the step after so many others; `None` if it is found on the way.
     pub(super) fn at(self, step: usize) -> Option<f64> {
         match self {
             Self::Automatic => None,

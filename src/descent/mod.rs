@@ -1,7 +1,7 @@
 //! Full-batch descent on the objective of a [`Ufm`]: the judge of the closed forms, and itself judged by them.
 //!
 //! What direction ([`Method`]), in which variables ([`Variables`]), how far ([`StepSize`]) and when to stop ([`Stop`])
-//! are separate choices. This module knows nothing of the theory: the optimum, where a run is to be stopped by its gap,
+//! are separate choices. This module knows nothing of the theory: the optimum, if a run is to be stopped by its gap,
 //! is given by the caller.
 
 mod adam;
@@ -121,7 +121,7 @@ impl Descent {
     }
 
     /// Measures the relative gap (f - f*)/f* to this optimum f*, and ends with [`Stop::Gap`] once it is at most 1e-10
-    /// or what [`Descent::with_gap_tolerance`] asks for. Where f* = 0 the gap is relative to the objective at zero, 1/2
+    /// or what [`Descent::with_gap_tolerance`] asks for. If f* = 0 the gap is relative to the objective at zero, 1/2
     /// for one-hot labels.
     ///
     /// An objective below f* by more than its rounding, 1e-11 of f*, ends the run with [`Stop::BelowOptimum`]: f* is not
@@ -130,7 +130,7 @@ impl Descent {
         Self { criteria: Criteria { optimum: Some(optimum), ..self.criteria }, ..self }
     }
 
-    /// Ends with [`Stop::Gap`] once the relative gap is at most this, where the optimum is given. Zero lets the run go
+    /// Ends with [`Stop::Gap`] once the relative gap is at most this, if the optimum is given. Zero lets the run go
     /// on to its other ends.
     pub fn with_gap_tolerance(self, gap_tolerance: f64) -> Self {
         Self { criteria: Criteria { gap_tolerance, ..self.criteria }, ..self }
@@ -140,10 +140,10 @@ impl Descent {
     ///
     /// # Errors
     ///
-    /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::ClassCounts`] where the start belongs
-    /// to another model, [`Error::NoClassCounts`] where a start without samples meets targets that are no labels;
-    /// [`Error::Domain`] where an option is no number that it can be; [`Error::TooLarge`] where the start does not fit
-    /// in memory once more, in the form that the descent works on; the method's own copies of it are asked for as any
+    /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::ClassCounts`] if the start belongs to
+    /// another model, [`Error::NoClassCounts`] if a start without samples meets targets that are not labels;
+    /// [`Error::Domain`] if an option is no number that it can be; [`Error::TooLarge`] if the start does not fit in
+    /// memory once more, in the form that the descent works on; the method's own copies of it are asked for as any
     /// program asks for memory.
     pub fn minimize(&self, ufm: &Ufm, start: impl Into<Point>) -> Result<Run, Error> {
         self.minimize_observed(ufm, start, |_| ControlFlow::Continue(()))

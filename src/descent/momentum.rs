@@ -22,7 +22,7 @@ pub(crate) struct MomentumWalk<'a> {
     point: Parameters,
     previous: Parameters,
     next: Parameters,
-    /// The objective at x, where it is known.
+    /// The objective at x, if it is known.
     objective: Option<f64>,
     /// Steps taken.
     steps: usize,
@@ -47,7 +47,7 @@ pub(crate) struct MomentumWalk<'a> {
 }
 
 impl<'a> MomentumWalk<'a> {
-    /// `longest` is the first step to try where steps are automatic.
+    /// `longest` is the first step to try if steps are automatic.
     pub(crate) fn new(
         method: Method,
         step_rule: StepSize,
@@ -91,7 +91,7 @@ impl<'a> MomentumWalk<'a> {
 
     /// The next objective, if it passes the test of [`StepSize::Automatic`].
     ///
-    /// With d = x + β m - η g - y the quadratic is f(y) - η ‖g‖²/2, and β² ‖m‖²/(2η) more where y = x.
+    /// With d = x + β m - η g - y the quadratic is f(y) - η ‖g‖²/2, and β² ‖m‖²/(2η) more if y = x.
     fn passing(&mut self) -> Option<f64> {
         let (beta, eta) = (self.carry.momentum, self.step_size);
         let carried = if self.carry.ahead { 0.0 } else { beta * beta * self.displacement_square };
@@ -134,11 +134,11 @@ impl<'a> MomentumWalk<'a> {
     }
 
     /// Tries a longer step now and then, while what steps promise drowns in rounding: these pass whatever they do, and so
-    /// must not grow. Near a minimum a longer one fails. But where the step was made for a region of far larger
+    /// must not grow. Near a minimum a longer one fails. But if the step was made for a region of far larger
     /// gradients it would never grow again.
     ///
     /// One that promises just enough to be told, and one of those that promise a thousand times as much and more, up to
-    /// half of f: where products of large weights cancel, f is good to far fewer digits than its size tells.
+    /// half of f: if products of large weights cancel, f is good to far fewer digits than its size tells.
     fn leap(&mut self) -> Option<f64> {
         let told = TOLD * ROUNDING * self.base;
         if self.promised() > told {
@@ -220,7 +220,7 @@ impl Walk for MomentumWalk<'_> {
         self.steps += 1;
         match self.step_rule.at(self.steps) {
             Some(step) => self.step_size = step,
-            // Where the decrease drowns in rounding the test says nothing, and a longer step has not earned it.
+            // If the decrease drowns in rounding the test says nothing, and a longer step has not earned it.
             None if self.promised() > TOLD * ROUNDING * self.base => {
                 self.told_step = eta;
                 self.step_size *= self.growth;

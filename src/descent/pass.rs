@@ -31,9 +31,9 @@ pub(crate) struct Constants<'a> {
     /// S_1ᵀ, and the transposed product of the layers after the waist.
     pub(crate) inner: MatRef<'a, f64>,
     pub(crate) outer: Option<MatRef<'a, f64>>,
-    /// Added to every output: the bias, less the constant of smoothed labels.
+    /// Added to every output: the bias, minus the constant of smoothed labels.
     pub(crate) shift: ColRef<'a, f64>,
-    /// The label of a sample's own class, less the constant of smoothed labels.
+    /// The label of a sample's own class, minus the constant of smoothed labels.
     pub(crate) label: f64,
     pub(crate) samples: f64,
     pub(crate) feature_decay: f64,

@@ -22,7 +22,7 @@ pub struct Record {
 pub struct Progress<'a> {
     /// The point's record.
     pub record: Record,
-    /// The relative gap, where the optimum was given.
+    /// The relative gap, if the optimum was given.
     pub gap: Option<f64>,
     /// The size of the step that led here; 0 at the start.
     pub step_size: f64,
@@ -39,12 +39,12 @@ impl Progress<'_> {
         self.shape.at(self.here.clone())
     }
 
-    /// The point, with the features of all samples. Cost: that of a copy, and 4 N d_1² operations where the descent is
+    /// The point, with the features of all samples. Cost: that of a copy, and 4 N d_1² operations if the descent is
     /// reduced.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the features do not fit in memory once more.
+    /// [`Error::TooLarge`] if the features do not fit in memory a second time.
     pub fn parameters(&self) -> Result<Parameters, Error> {
         self.point().into_parameters()
     }
@@ -58,7 +58,7 @@ pub struct Run {
     pub point: Point,
     /// The objective there.
     pub objective: f64,
-    /// The relative gap there, where the optimum was given: no less than zero but for rounding, about 1e-15 of f*, which
+    /// The relative gap there, if the optimum was given: no less than zero but for rounding, about 1e-15 of f*, which
     /// can make it negative.
     pub gap: Option<f64>,
     /// The norm of the gradient there, in the variables of the descent.
@@ -80,7 +80,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the features do not fit in memory.
+    /// [`Error::TooLarge`] if the features do not fit in memory.
     pub fn parameters(&self) -> Result<Parameters, Error> {
         self.point.clone().into_parameters()
     }

@@ -47,7 +47,7 @@ impl Stall {
     /// Whether the run has stalled: no progress for `PATIENCE` steps, and the point is the same bit for bit or its
     /// gradient is rounding.
     ///
-    /// The objective alone does not tell: where f lies within its rounding of a minimum the gradient can still fall by
+    /// The objective alone does not tell: if f lies within its rounding of a minimum the gradient can still fall by
     /// eight digits, and near a saddle the gradient grows long before f shows it. Both go on. A gradient that is
     /// rounding does neither.
     pub(crate) fn is_over(&mut self, walk: &mut impl Walk) -> bool {

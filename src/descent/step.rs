@@ -8,10 +8,10 @@ pub(crate) const ROUNDING: f64 = 16.0 * f64::EPSILON;
 /// A method under way.
 pub(crate) trait Walk {
     /// The objective at the point, and the norm of the gradient that the next step is made of, which is the one at the
-    /// point itself where it is no larger than `tolerance` of the objective.
+    /// point itself if it is no larger than `tolerance` of the objective.
     fn look(&mut self, tolerance: impl Fn(f64) -> f64) -> (f64, f64);
 
-    /// Takes a step and returns its size; none where no step can be told to lower the objective.
+    /// Takes a step and returns its size; `None` if no step can be told to lower the objective.
     fn step(&mut self) -> Option<f64>;
 
     /// The point, and the one before the last step.

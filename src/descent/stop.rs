@@ -15,7 +15,7 @@ pub enum Stop {
     Gradient,
     /// The number of steps has been used up.
     StepLimit,
-    /// The schedule of step sizes has come to zero and stays there: further steps of this size change nothing. Where
+    /// The schedule of step sizes has come to zero and stays there: further steps of this size change nothing. If
     /// both are reached at once it goes before [`Stop::StepLimit`], since more steps would not help.
     ScheduleEnd,
     /// The run no longer goes down, as far as floating-point numbers tell. One of three things has been found:

@@ -4,7 +4,7 @@ use faer::{ColMut, ColRef, Mat};
 
 use crate::error::Error;
 
-/// A matrix of zeros, or an error where its size overflows or the allocator refuses it.
+/// A matrix of zeros, or an error if its size overflows or the allocator refuses it.
 pub(crate) fn try_zeros(what: &'static str, rows: usize, cols: u64) -> Result<Mat<f64>, Error> {
     let too_large = || Error::TooLarge { what, rows, cols };
     let columns = usize::try_from(cols).map_err(|_| too_large())?;

@@ -1,6 +1,6 @@
 //! Linear algebra that knows nothing of classes: dense decompositions and singular-value thresholding.
 //!
-//! What it offers beyond faer: results that do not depend on the number of threads, errors instead of aborts where memory
+//! What it offers beyond faer: results that do not depend on the number of threads, errors instead of aborts if memory
 //! is refused, and entries near the ends of the range of `f64`.
 
 pub(crate) mod checks;

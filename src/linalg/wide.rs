@@ -68,7 +68,7 @@ impl Wide {
         Self { exponent: root.exponent + quotient, ..root }
     }
 
-    /// The nearest `f64`: infinite or zero where the exponent asks for it.
+    /// The nearest `f64`: infinite or zero if the exponent asks for it.
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn to_f64(self) -> f64 {
         // Two exact factors, since 2^-1074 is reached from a normal number only in two steps.

@@ -33,7 +33,7 @@ use crate::{
 ///
 /// h_G is the mean of all features, so that frequent classes weigh more. nc1 is not negative, the others lie between 0
 /// and 2, and neither the gauge nor the choice of U and V inside equal singular values changes them. A number whose
-/// definition divides by zero is `None`: nc1 where all class means are equal, and the others where the point or the
+/// definition divides by zero is `None`: nc1 if all class means are equal, and the others if the point or the
 /// minimizer is zero.
 ///
 /// # Example
@@ -72,8 +72,8 @@ pub struct Collapse {
 ///
 /// # Errors
 ///
-/// [`Error::NoClassCounts`] where the targets are no labels; as [`Ufm::objective`](crate::Ufm::objective) where the
-/// point belongs to another model; [`Error::MatrixNotFinite`], [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
+/// [`Error::NoClassCounts`] if the targets are not labels; as [`Ufm::objective`](crate::Ufm::objective) if the point
+/// belongs to another model; [`Error::MatrixNotFinite`], [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
 pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<Collapse, Error> {
     let (point, ufm) = (point.into(), minimizer.ufm());
     let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
@@ -85,11 +85,11 @@ pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
 /// The metrics of a network's last layers, whose `product` W_{L:1} is K × d_1, beside the minimizer of a model of its
 /// class counts, depth, decays and bias. Cost: O(K² d_1) operations, and those of [`FeatureStatistics::nc1`].
 ///
-/// nc1 is `None`, too, where the statistics have no scatter.
+/// nc1 is `None`, too, if the statistics have no scatter.
 ///
 /// # Errors
 ///
-/// [`Error::NoClassCounts`] where the targets of the model are no labels, [`Error::ClassCounts`] where they are those of
+/// [`Error::NoClassCounts`] if the targets of the model are not labels, [`Error::ClassCounts`] if they are those of
 /// other class counts; [`Error::Shape`]; [`Error::NotFinite`] for the product; [`Error::MatrixNotFinite`],
 /// [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
 ///
@@ -186,7 +186,7 @@ fn alignment(minimizer: &Minimizer, classifiers: MatRef<'_, f64>, means: MatRef<
         .then(|| (Scale(1.0 / size) * classifiers - Scale(1.0 / aligned_size) * aligned).norm_l2())
 }
 
-/// ‖⟨A⟩ - ⟨diag(values)⟩‖; none where one of the two is zero.
+/// ‖⟨A⟩ - ⟨diag(values)⟩‖; `None` if one of the two is zero.
 fn distance_to_diagonal(mut matrix: Mat<f64>, values: Vec<f64>) -> Option<f64> {
     scale_to_unit(&mut matrix);
     let (size, promised) = (matrix.norm_l2(), values.iter().copied().collect::<Col<f64>>().norm_l2());

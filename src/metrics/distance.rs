@@ -9,8 +9,8 @@ use crate::{
     theory::Minimizer,
 };
 
-/// The distance of a point from the set of minimizers, relative to their norm; none where the minimizer is not unique
-/// up to the gauge, see [`Minimizer::ties`].
+/// The distance of a point from the set of minimizers, relative to their norm; `None` if the minimizer is not unique up
+/// to the gauge, see [`Minimizer::ties`].
 ///
 /// Distances are those of balanced variables, in which no block outweighs the others. Over all gauges Q_l, d_l × rank
 /// of orthonormal columns, and with ρ = diag(√τ), the balanced level of every direction kept,
@@ -19,7 +19,7 @@ use crate::{
 /// min  ‖√λ_L W_L - U ρ Q_Lᵀ‖² + Σ_{l<L} ‖√λ_l W_l - Q_{l+1} ρ Q_lᵀ‖² + ‖√λ_H H D - Q_1 ρ Vᵀ‖² + λ_H ‖H - H̄ Y‖² + ‖b - b*‖²
 /// ```
 ///
-/// where H D stands for the weighted class means H̄ D; the root of it, over the same for a point of zeros. Where that
+/// where H D stands for the weighted class means H̄ D; the root of it, over the same for a point of zeros. If that
 /// is zero, since all directions have collapsed, over the level √τ of a direction that does not shrink.
 ///
 /// For L = 1 this is an orthogonal Procrustes problem, which one singular value decomposition solves. For L ≥ 2 one
@@ -30,7 +30,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// As [`Ufm::objective`](crate::Ufm::objective), where the point belongs to another model; [`Error::TooLarge`],
+/// As [`Ufm::objective`](crate::Ufm::objective) if the point belongs to another model; [`Error::TooLarge`],
 /// [`Error::MatrixNotFinite`], [`Error::SvdDidNotConverge`].
 ///
 /// # Example

@@ -30,7 +30,7 @@ use crate::{
 ///
 /// equinorm is at least 0, equiangularity at most 1, maximal_angle at most 2, and so are the last two. A number whose
 /// definition divides by zero is `None`: the cosines of a vector of zero, and with them both angles; all but the first
-/// and the last where there is one class; all where all vectors are zero.
+/// and the last if there is one class; all if all vectors are zero.
 ///
 /// # References
 ///
@@ -56,7 +56,7 @@ pub struct FrameDistances {
 ///
 /// # Errors
 ///
-/// [`Error::NoClasses`] where there is no column; [`Error::MatrixNotFinite`]; [`Error::TooLarge`].
+/// [`Error::NoClasses`] if there is no column; [`Error::MatrixNotFinite`]; [`Error::TooLarge`].
 ///
 /// # Example
 ///
@@ -100,11 +100,11 @@ pub fn frame_distances(vectors: MatRef<'_, f64>) -> Result<FrameDistances, Error
 }
 
 /// Self-duality: the square of the distance ‖⟨W⟩ - ⟨Mᵀ⟩‖ of the classifiers W, K × d, from the class means M, d × K,
-/// centered for the simplex; from 0 to 4. None where one of the two is zero. Cost: O(K d) operations.
+/// centered for the simplex; from 0 to 4. `None` if one of the two is zero. Cost: O(K d) operations.
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where the shapes do not match, with the one that the means ask for; [`Error::MatrixNotFinite`].
+/// [`Error::Shape`] if the shapes do not match, with the one that the means ask for; [`Error::MatrixNotFinite`].
 ///
 /// # Example
 ///
@@ -154,8 +154,8 @@ fn check_matrix(matrix: MatRef<'_, f64>) -> Result<(), Error> {
     }
 }
 
-/// Those of all pairs; none where a vector is zero. Each vector is taken to norm 1 first: its square may be out of range
-/// where those of others are not.
+/// Those of all pairs; `None` if a vector is zero. Each vector is taken to norm 1 first: its square may be out of range
+/// if those of others are not.
 fn cosines(vectors: MatRef<'_, f64>) -> Result<Option<Vec<f64>>, Error> {
     let mut units = try_zeros("unit vectors", vectors.nrows(), vectors.ncols() as u64)?;
     for (mut to, vector) in units.col_iter_mut().zip(vectors.col_iter()) {

@@ -20,7 +20,7 @@ use crate::{
 /// ```
 ///
 /// Classes whose logits or whose distances differ by no more than rounding share the first place, and two rules agree
-/// where they have a class in common: classes that have collapsed into one are not told apart by noise.
+/// if they have a class in common: classes that have collapsed into one are not told apart by noise.
 ///
 /// The disagreement goes to zero with balanced classes (NC4 of Papyan, Han, Donoho 2020). Under imbalance it need not: a
 /// minority class whose mean is nearest can have a smaller logit than a frequent one, and [`minimizer_disagreement`]
@@ -132,8 +132,8 @@ impl NearestCenter {
         Ok(())
     }
 
-    /// Takes in a batch with a row a sample: `features` is B × d, as numbers one after another or as a matrix, `labels`
-    /// are as for [`NearestCenter::add`]. Nothing is copied.
+    /// Takes in a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
+    /// `labels` are as for [`NearestCenter::add`]. Nothing is copied.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl NearestCenter {
         self.tally.part(self.tally.disagreements)
     }
 
-    /// The part of the samples that the network puts in their class; where several classes share the first place, one of
+    /// The part of the samples that the network puts in their class; if several classes share the first place, one of
     /// them at random.
     #[must_use]
     pub fn accuracy(&self) -> Option<f64> {
@@ -239,7 +239,7 @@ impl Rules {
             let by_center = first(nearness, |k| rounding * self.sizes[k].mean * (self.sizes[k].mean + 2.0 * size));
             let agree = by_logit.iter().any(|k| by_center.contains(k));
             let weight = weight(class);
-            // Where several share the first place, one of them is chosen at random.
+            // If several share the first place, one of them is chosen at random.
             let share = |first: &[usize]| if first.contains(&class) { weight / first.len() as f64 } else { 0.0 };
             tally = tally.plus(Tally {
                 samples: weight,

@@ -12,7 +12,7 @@ use crate::{
 /// With balanced classes the first three agree; under imbalance they differ by factors.
 ///
 /// All of them divide by the squared distance of the class means in every direction, so that the direction in which
-/// the means are closest decides. Where minority classes have collapsed, which is where the theory says that they must,
+/// the means are closest decides. If minority classes have collapsed, which is if the theory says that they must,
 /// their means differ by noise alone, and NC1 is large or as good as random in a network that has reached its optimum:
 /// [`FeatureStatistics::trace_ratio`](super::features::FeatureStatistics::trace_ratio), which sums up before
 /// it divides, tells of the variability there.
@@ -33,8 +33,8 @@ pub enum Nc1Convention {
 }
 
 /// tr(Σ_W Σ_B⁺), divided or not, as Σ ‖p_iᵀ E‖²/(N s_i²) with the singular values s_i and left vectors p_i of the
-/// centered class means and the deviations E from them: a sum of squares, and no d_1 × d_1 inverse. None where all
-/// class means are equal up to rounding.
+/// centered class means and the deviations E from them: a sum of squares, and no d_1 × d_1 inverse. `None` if all class
+/// means are equal up to rounding.
 ///
 /// `means` is d_1 × K, no count is zero; `errors` are how far each mean may be from the true one; `along` gives ‖pᵀ E‖²
 /// for every column p of a matrix.
@@ -74,7 +74,7 @@ pub(crate) fn nc1(
     Ok(Some(if convention == Nc1Convention::Undivided { classes * trace } else { trace }))
 }
 
-/// How far the mean of n features may be from the true one, where their distance from what they were summed up about is
+/// How far the mean of n features may be from the true one, if their distance from what they were summed up about is
 /// `spread` in the quadratic mean.
 ///
 /// A partial sum of i of them is of size i · spread, and rounded by half an epsilon of that: n² ε spread/4 in all, which
@@ -85,7 +85,7 @@ pub(crate) fn mean_error(norm: f64, samples: f64, spread: f64) -> f64 {
     (f64::EPSILON * (8.0 * norm + samples * spread / 4.0)).max(TINY)
 }
 
-/// Σ_k `weight(k)` h̄_k, exact where all class means are equal.
+/// Σ_k `weight(k)` h̄_k, exact if all class means are equal.
 pub(crate) fn weighted_mean(means: MatRef<'_, f64>, weight: impl Fn(usize) -> f64) -> Col<f64> {
     let first = means.col(0);
     let mut mean = Col::<f64>::zeros(means.nrows());

@@ -1,4 +1,4 @@
-//! Points of a model: parameters, or what is left of them where samples and widths are reduced.
+//! Points of a model: parameters, or what is left of them if samples and widths are reduced.
 
 pub(crate) mod columns;
 mod objective;
@@ -26,10 +26,10 @@ use crate::{
 
 /// A point of a model, as a descent works on it.
 ///
-/// Made of [`Parameters`] it is just that. After the exact reduction the features of N samples are K + min(d_1, N - K)
-/// columns, G = [H̄ D, T], where T Tᵀ/N is the within-class scatter; and where a start spans fewer dimensions than the
-/// layers have, the layers are as narrow as what it spans, W_l = Q_{l+1} W'_l Q_lᵀ and H = Q_1 H' with orthonormal
-/// columns Q_l. Everything that the theory and the metrics speak of can be had without the N columns.
+/// A point made of [`Parameters`] holds them as they are. After the exact reduction the features of N samples are K +
+/// min(d_1, N - K) columns, G = [H̄ D, T], where T Tᵀ/N is the within-class scatter. If a start spans fewer dimensions
+/// than the layers have, the layers are as narrow as that span, W_l = Q_{l+1} W'_l Q_lᵀ and H = Q_1 H' with orthonormal
+/// columns Q_l. The theory and the metrics never need the N columns.
 ///
 /// # Example
 ///
@@ -50,11 +50,11 @@ pub struct Point {
     /// Weights and features in the frames; the features are H or G.
     pub(crate) parameters: Parameters,
     reduction: Option<Reduction>,
-    /// Q_1 .. Q_L, where the layers are narrower than those of the model.
+    /// Q_1 .. Q_L, if the layers are narrower than those of the model.
     frames: Option<Vec<Mat<f64>>>,
 }
 
-/// A look at a point, or at parameters: what measurements take.
+/// A borrowed point or borrowed parameters: what measurements take.
 #[derive(Clone, Copy, Debug)]
 pub struct PointRef<'a> {
     parameters: &'a Parameters,
@@ -81,11 +81,11 @@ impl<'a> From<&'a Point> for PointRef<'a> {
 }
 
 impl Point {
-    /// A Gaussian start like [`Parameters::gaussian`], drawn in reduced form where the targets are labels, whatever the
-    /// number of samples: H̄ D has entries of variance v², and T is d_1 × (N - K) of them or, where N - K > d_1, the
-    /// triangular factor of a Wishart matrix of N - K degrees of freedom (Bartlett 1933).
+    /// A Gaussian start like [`Parameters::gaussian`], drawn in reduced form if the targets are labels, for any number
+    /// of samples: H̄ D has entries of variance v², and T is d_1 × (N - K) of them or, if N - K > d_1, the triangular
+    /// factor of a Wishart matrix of N - K degrees of freedom (Bartlett 1933).
     ///
-    /// The distribution is that of [`Parameters::gaussian`], the numbers of one seed are not.
+    /// The distribution is that of [`Parameters::gaussian`], but the numbers for one seed differ.
     ///
     /// # Errors
     ///
@@ -123,12 +123,12 @@ impl Point {
     }
 
     /// A collapsed Gaussian start: every feature is its class mean, and all blocks live in random subspaces of min(2 K,
-    /// d_l) dimensions, in which a descent stays. Scales as in [`Parameters::gaussian`], for these dimensions in the
-    /// place of the widths.
+    /// d_l) dimensions, in which a descent stays. Scales are those of [`Parameters::gaussian`], for these dimensions
+    /// instead of the widths.
     ///
     /// # Errors
     ///
-    /// As [`Parameters::gaussian`]; [`Error::NoClassCounts`] where the targets are a matrix.
+    /// As [`Parameters::gaussian`]; [`Error::NoClassCounts`] if the targets are a matrix.
     pub fn collapsed(ufm: &Ufm, scale: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
         let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
         check_positive("scale", scale)?;
@@ -148,11 +148,11 @@ impl Point {
         Ok(Self { parameters: start, reduction: Some(reduction), frames: Some(frames) })
     }
 
-    /// The objective at this point, as [`Ufm::objective`] has it at parameters.
+    /// The objective at this point: [`Ufm::objective`] for points of any form.
     ///
     /// # Errors
     ///
-    /// As [`Ufm::objective`], where the point belongs to another model.
+    /// As [`Ufm::objective`] if the point belongs to another model.
     pub fn objective(&self, ufm: &Ufm) -> Result<f64, Error> {
         self.check(ufm)?;
         let model = self.model(ufm);
@@ -173,18 +173,18 @@ impl Point {
         Ok(Self { parameters, reduction: Some(Reduction::contrasts(classes)), frames: None })
     }
 
-    /// The columns of features that a descent from here works on.
+    /// The number of columns of features that a descent from this point works on.
     #[must_use]
     pub fn columns(&self) -> usize {
         self.parameters.features.ncols()
     }
 
-    /// The parameters, with the features of all samples and layers of full width. Cost: 4 N d_1² operations where the
-    /// samples have been reduced and N - K exceeds d_1, N d_1 elsewhere.
+    /// The parameters, with the features of all samples and layers of full width. Cost: 4 N d_1² operations if the
+    /// samples have been reduced and N - K exceeds d_1, otherwise N d_1.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the features do not fit in memory.
+    /// [`Error::TooLarge`] if the features do not fit in memory.
     pub fn into_parameters(self) -> Result<Parameters, Error> {
         let Self { mut parameters, reduction, frames } = self;
         if let Some(reduction) = reduction {
@@ -202,14 +202,14 @@ impl Point {
         Ok(parameters)
     }
 
-    /// The point with Gaussian noise on every entry of weights and features, of the deviations that
-    /// [`Parameters::gaussian`] has at this scale: a warm start, and a test of whether a point is stable. A collapsed
-    /// start stays collapsed.
+    /// The point with Gaussian noise on every entry of weights and features, with the standard deviations of
+    /// [`Parameters::gaussian`] at this scale. Use it as a warm start, or to test whether a point is stable. A
+    /// collapsed start stays collapsed.
     ///
     /// # Errors
     ///
-    /// [`Error::Domain`] unless `scale` is positive and finite; as [`Ufm::objective`], where the point belongs to
-    /// another model.
+    /// [`Error::Domain`] unless `scale` is positive and finite; as [`Ufm::objective`] if the point belongs to another
+    /// model.
     ///
     /// # Example
     ///
@@ -345,25 +345,25 @@ impl<'a> PointRef<'a> {
         }
     }
 
-    /// The product W_{L:1} = W_L ··· W_1 beside the features of [`PointRef::weighted_features`]: in the frame of a
-    /// narrow start where there is one.
+    /// The product W_{L:1} = W_L ··· W_1 that belongs to the features of [`PointRef::weighted_features`]: in the frame
+    /// of a narrow start if there is one.
     pub(crate) fn product(self) -> Mat<f64> {
         self.parameters.product()
     }
 
-    /// W_1 .. W_L, in the frames of a narrow start where there is one.
+    /// W_1 .. W_L, in the frames of a narrow start if there is one.
     pub(crate) fn weights(self) -> &'a [Mat<f64>] {
         &self.parameters.weights
     }
 
-    /// The bias b, where there is one.
+    /// The bias b; `None` if the model has none.
     #[must_use]
     pub fn bias(self) -> Option<ColRef<'a, f64>> {
         self.parameters.bias()
     }
 
-    /// The features beside the right singular vectors of the target: H̄ D, d_1 × K, for labels, and H for a matrix of
-    /// targets; in the frame of a narrow start where there is one.
+    /// The features in the space of the right singular vectors of the target: H̄ D, d_1 × K, for labels, and H for a
+    /// matrix of targets; in the frame of a narrow start if there is one.
     pub(crate) fn weighted_features(self, ufm: &Ufm) -> Result<Mat<f64>, Error> {
         self.check(ufm)?;
         let features: MatRef<'_, f64> = self.parameters.features();
@@ -380,7 +380,7 @@ impl<'a> PointRef<'a> {
         Ok(means)
     }
 
-    /// H, or G where samples are reduced; in the frame of a narrow start where there is one.
+    /// H, or G if samples are reduced; in the frame of a narrow start if there is one.
     pub(crate) fn features(self) -> MatRef<'a, f64> {
         self.parameters.features()
     }
@@ -391,7 +391,7 @@ impl<'a> PointRef<'a> {
     }
 
     /// Shows a visitor the deviations of the features from their class means, some columns at a time: those of a class,
-    /// or, where samples are reduced, all of T. The sum of the products E Eᵀ is N Σ_W either way.
+    /// or, if samples are reduced, all of T. The sum of the products E Eᵀ is N Σ_W either way.
     pub(crate) fn visit_deviations(
         self,
         classes: &ClassCounts,
@@ -476,7 +476,7 @@ fn normal(rng: &mut (impl Rng + ?Sized)) -> f64 {
     StandardNormal.sample(rng)
 }
 
-/// √χ² with so many degrees of freedom, at least one.
+/// √χ² with this number of degrees of freedom, at least one.
 fn chi(freedom: u64, rng: &mut (impl Rng + ?Sized)) -> f64 {
     match ChiSquared::new(freedom as f64) {
         Ok(distribution) => rng.sample::<f64, _>(distribution).sqrt(),

@@ -38,7 +38,7 @@ pub enum Shrinkage {
 }
 
 impl Shrinkage {
-    /// The relative shrinkage e; where there are two, the smaller.
+    /// The relative shrinkage e; if there are two, the smaller.
     #[must_use]
     pub fn relative(self) -> f64 {
         match self {

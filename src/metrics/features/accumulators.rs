@@ -1,4 +1,4 @@
-//! From batches of samples to statistics: in one pass, or in two where that is less work.
+//! From batches of samples to statistics: in one pass, or in two if that is less work.
 
 use faer::{Mat, MatRef, Scale};
 
@@ -22,7 +22,7 @@ use crate::{
 /// Gathers [`FeatureStatistics`] from batches of features and labels, in any order.
 ///
 /// Everything is kept relative to the mean of the first samples of each class (Chan, Golub, LeVeque 1983), so that
-/// nothing is lost where features are far from the origin and classes are tight. Where those first samples are D from the
+/// nothing is lost if features are far from the origin and classes are tight. If those first samples are D from the
 /// mean of their class, as a single outlier can be, the scatter has an error of up to n² ε D²: begin with a batch that has
 /// several samples of every class, or take a second pass with a [`ScatterAccumulator`], which has none of it. Sums are in
 /// `f64`, whatever the features are in, and bitwise the same for any number of threads.
@@ -65,7 +65,7 @@ impl FeatureAccumulator {
         Self::gathering(width, classes, false)
     }
 
-    /// The same, gathering the scatter within classes too, which NC1 needs: d² numbers, N d² operations. Where K is
+    /// The same, gathering the scatter within classes too, which NC1 needs: d² numbers, N d² operations. If K is
     /// much smaller than d a second pass over the samples with a [`ScatterAccumulator`] is cheaper.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl FeatureAccumulator {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] where there are not d rows, or not as many columns as labels; [`Error::LabelOutOfRange`];
+    /// [`Error::Shape`] if there are not d rows, or not as many columns as labels; [`Error::LabelOutOfRange`];
     /// [`Error::NotFinite`].
     pub fn add<T: Copy + Into<f64> + Sync>(
         &mut self,
@@ -112,8 +112,8 @@ impl FeatureAccumulator {
         Ok(())
     }
 
-    /// Takes in a batch with a row a sample: `features` is B × d, as numbers one after another or as a matrix, `labels`
-    /// are as for [`FeatureAccumulator::add`]. Nothing is copied.
+    /// Takes in a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
+    /// `labels` are as for [`FeatureAccumulator::add`]. Nothing is copied.
     ///
     /// # Errors
     ///
@@ -252,8 +252,8 @@ impl ScatterAccumulator {
         Ok(())
     }
 
-    /// Takes in a batch with a row a sample: `features` is B × d, as numbers one after another or as a matrix, `labels`
-    /// are as for [`FeatureAccumulator::add`]. Nothing is copied.
+    /// Takes in a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
+    /// `labels` are as for [`FeatureAccumulator::add`]. Nothing is copied.
     ///
     /// # Errors
     ///
@@ -271,7 +271,7 @@ impl ScatterAccumulator {
     ///
     /// # Errors
     ///
-    /// [`Error::Passes`] where the two passes have not seen the same number of samples of every class.
+    /// [`Error::Passes`] if the two passes have not seen the same number of samples of every class.
     pub fn finish(self) -> Result<FeatureStatistics, Error> {
         let Self { mut statistics, basis, parts } = self;
         let mut parts = parts.into_iter();

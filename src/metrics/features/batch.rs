@@ -1,6 +1,6 @@
 //! Batches as frameworks have them, checked before anything is taken in.
 
-// pulp compiles its kernels for the registers found at run time only where they are inlined.
+// pulp compiles its kernels for the registers found at run time only if they are inlined.
 #![allow(clippy::inline_always)]
 
 use faer::MatRef;
@@ -90,7 +90,7 @@ pub(crate) fn check_batch<T: Copy + Into<f64> + Sync>(
     width: usize,
 ) -> Result<(), Error> {
     check_shape(Block::Features, (width, samples), features.shape())?;
-    // All cores look for columns with entries that are refused; where there are any, the first of them is looked up.
+    // All cores look for columns with entries that are refused; if there are any, the first of them is looked up.
     let arch = Arch::new();
     let chunks = samples.div_ceil(PANEL);
     let accepted = map_range(chunks, 1, |chunk| {
@@ -135,7 +135,7 @@ impl<T: Copy + Into<f64>> WithSimd for AreAccepted<'_, T> {
         let mut zeros = [0.0; LANES];
         for chunk in chunks {
             for (zero, &entry) in zeros.iter_mut().zip(chunk) {
-                // Zero, or NaN where the entry is NaN or the product infinite: of 2^480 and above.
+                // Zero, or NaN if the entry is NaN or the product infinite: of 2^480 and above.
                 *zero += entry.into() * BEYOND * 0.0;
             }
         }

@@ -102,12 +102,12 @@ impl FeatureStatistics {
             + self.squares.iter().sum::<f64>()
     }
 
-    /// NC1: the variability within classes beside that between them; never negative. None where all class means are
+    /// NC1: the variability within classes beside that between them; never negative. `None` if all class means are
     /// equal up to rounding. Cost: a thin decomposition of d × K, and d² K operations.
     ///
     /// # Errors
     ///
-    /// [`Error::NoScatter`] where the scatter has not been gathered; [`Error::ZeroCount`] for a class without samples;
+    /// [`Error::NoScatter`] if the scatter has not been gathered; [`Error::ZeroCount`] for a class without samples;
     /// [`Error::SvdDidNotConverge`], [`Error::TooLarge`].
     pub fn nc1(&self, convention: Nc1Convention) -> Result<Option<f64>, Error> {
         self.check_counts()?;
@@ -125,7 +125,7 @@ impl FeatureStatistics {
         })
     }
 
-    /// tr Σ_W / tr Σ_B with Σ_B = Σ_k (h̄_k - h_G)(h̄_k - h_G)ᵀ/K; none where all class means are equal. Needs no
+    /// tr Σ_W / tr Σ_B with Σ_B = Σ_k (h̄_k - h_G)(h̄_k - h_G)ᵀ/K; `None` if all class means are equal. Needs no
     /// scatter.
     ///
     /// # Errors
@@ -141,10 +141,11 @@ impl FeatureStatistics {
         Ok((between.sqrt() > rounding).then(|| within / samples * self.counts.len() as f64 / between))
     }
 
-    /// The class-distance normalized variance (Galanti, György, Hutter 2022): the mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²)
-    /// over pairs of classes; none where two class means are equal, or there is one class. Needs no scatter. Cost: K² d
-    /// operations of a matrix product, on all cores, and as many numbers as the class means; pairs that are much closer
-    /// to each other than to the mean of all features, which a product would round, cost several times as much.
+    /// The class-distance normalized variance (Galanti, György, Hutter 2022): the mean of (var_k + var_l)/(2 ‖h̄_k -
+    /// h̄_l‖²) over pairs of classes; `None` if two class means are equal, or there is one class. Needs no scatter.
+    /// Cost: K² d operations of a matrix product, on all cores, and as many numbers as the class means; pairs that are
+    /// much closer to each other than to the mean of all features, which a product would round, cost several times as
+    /// much.
     ///
     /// # Errors
     ///
@@ -154,7 +155,7 @@ impl FeatureStatistics {
         Ok(Pairs::new(self.means.as_ref(), self.global_mean().as_ref(), &self.errors)?.mean(&variances))
     }
 
-    /// The network whose features these are as a point of a model, with layers W_1 .. W_L and, where the model has one,
+    /// The network whose features these are as a point of a model, with layers W_1 .. W_L and, if the model has one,
     /// a bias: for the objective, the distance from the minimizers and singular values.
     ///
     /// Its class means are those of the features. Its deviations T from them are fewer, and no measurement of this crate
@@ -166,9 +167,9 @@ impl FeatureStatistics {
     ///
     /// # Errors
     ///
-    /// As [`Parameters::new`](crate::Parameters::new); [`Error::NoClassCounts`] where the targets of the model are no
-    /// labels, [`Error::ClassCounts`] where they are those of other class counts; [`Error::NoScatter`] where the scatter
-    /// has not been gathered along the rows of W_{L:1}; [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
+    /// As [`Parameters::new`](crate::Parameters::new); [`Error::NoClassCounts`] if the targets of the model are not
+    /// labels, [`Error::ClassCounts`] if they are those of other class counts; [`Error::NoScatter`] if the scatter has
+    /// not been gathered along the rows of W_{L:1}; [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
     pub fn point(&self, ufm: &Ufm, weights: Vec<Mat<f64>>, bias: Option<Col<f64>>) -> Result<Point, Error> {
         self.check_belongs_to(ufm)?;
         let (width, classes) = self.means.shape();
@@ -227,7 +228,7 @@ impl FeatureStatistics {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] where widths or numbers of classes differ; [`Error::NoScatter`] where one of the two has the
+    /// [`Error::Shape`] if widths or numbers of classes differ; [`Error::NoScatter`] if one of the two has the
     /// full scatter and the other has not. What a second pass has gathered is not merged but dropped.
     pub fn merge(mut self, other: &Self) -> Result<Self, Error> {
         check_shape(Block::Features, self.means.shape(), other.means.shape())?;

@@ -35,7 +35,7 @@ pub struct Direction {
     pub group: Option<usize>,
     /// The singular value σ of the target.
     pub target: f64,
-    /// The relative shrinkage e: in [0, 1/L] where the direction is kept, 1 where it is not.
+    /// The relative shrinkage e: in [0, 1/L] if the direction is kept, 1 if it is not.
     pub shrinkage: f64,
     /// The singular value z = σ (1-e) of the prediction W_{L:1} H̄ D.
     pub prediction: f64,
@@ -190,7 +190,7 @@ impl Directions {
             let cut = level.multiplicity - kept;
             room -= kept;
             let (Shrinkage::Partial(e) | Shrinkage::Both(e)) = shrinkage else {
-                // Where there is no room smaller decays would bring back the directions before it, and not this one.
+                // If there is no room smaller decays would bring back the directions before it, and not this one.
                 let scale = if kept > 0 { critical_scale } else { 0.0 };
                 directions.push(index, Direction::lost(ufm, level, Fate::Collapsed, scale));
                 cost += weighted(level.multiplicity, 1.0);
@@ -208,7 +208,7 @@ impl Directions {
             }
             if cut > 0 {
                 // The width cuts between equal targets: of one level, or, decomposed densely, of two that rounding
-                // tells apart. Levels of labels are distinct, even where their values round to one number.
+                // tells apart. Levels of labels are distinct, even if their values round to one number.
                 let equal =
                     |last: &Direction| last.fate == Fate::Kept && last.target - level.value <= spectrum.rounding();
                 let is_dense = matches!(spectrum, Spectrum::Dense(_));

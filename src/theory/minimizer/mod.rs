@@ -92,7 +92,7 @@ impl Ufm {
     ///
     /// # Errors
     ///
-    /// None for one-hot labels, or labels that are smoothed where there is a bias; for other targets as
+    /// None for one-hot labels, or labels that are smoothed if there is a bias; for other targets as
     /// [`Spectrum::new`].
     pub fn minimizer(&self) -> Result<Minimizer, Error> {
         Ok(Minimizer::new(self.clone(), Spectrum::new(self)?))
@@ -118,7 +118,7 @@ impl Minimizer {
         &self.spectrum
     }
 
-    /// The spectrum where it has the structure of class counts.
+    /// The spectrum if it has the structure of class counts.
     pub(crate) fn label_spectrum(&self) -> Result<&LabelSpectrum, Error> {
         match &self.spectrum {
             Spectrum::Labels(spectrum) => Ok(spectrum),
@@ -138,7 +138,7 @@ impl Minimizer {
         self.rank
     }
 
-    /// What becomes of the singular values of the target, by falling target; multiplicities add up to K, or to N where
+    /// What becomes of the singular values of the target, by falling target; multiplicities add up to K, or to N if
     /// that is smaller.
     #[must_use]
     pub fn directions(&self) -> &[Direction] {
@@ -171,7 +171,7 @@ impl Minimizer {
         &self.levels
     }
 
-    /// The optimal bias, where the model has one: the mean of the targets, class frequencies n/N for one-hot labels.
+    /// The optimal bias, if the model has one: the mean of the targets, class frequencies n/N for one-hot labels.
     #[must_use]
     pub fn bias(&self) -> Option<Col<f64>> {
         self.ufm.has_bias().then(|| self.ufm.targets().mean())
@@ -183,36 +183,35 @@ impl Minimizer {
         self.ties.is_empty()
     }
 
-    /// Why the minimizer is not unique up to the gauge; empty where it is. Thresholds are compared to within the
+    /// Why the minimizer is not unique up to the gauge; empty if it is. Thresholds are compared to within the
     /// rounding of q, 8 epsilons.
     #[must_use]
     pub fn ties(&self) -> &[Tie] {
         &self.ties
     }
 
-    /// The feature decay from which on the direction at this index collapses, the decays of the layers being as they
-    /// are:
+    /// The feature decay at which the direction at this index collapses, with the decays of the layers unchanged:
     ///
     /// ```text
     /// λ_H = (q_L/N)^(L+1) σ^(2L) / (λ_1 ··· λ_L)
     /// ```
     ///
-    /// Zero for a target that is zero or cut off by a width, and where it is below the range of `f64`.
+    /// Zero for a target that is zero or cut off by a width, and if it is below the range of `f64`.
     ///
     /// # Panics
     ///
-    /// Where there is no such direction.
+    /// If there is no such direction.
     #[must_use]
     pub fn critical_feature_decay(&self, direction: usize) -> f64 {
         self.critical_decay(direction, self.ufm.feature_decay())
     }
 
-    /// The decay of layer `layer` (from 0) from which on the direction at this index collapses, all other decays being
-    /// as they are. Zero for a target that is zero or cut off by a width.
+    /// The decay of layer `layer` (from 0) at which the direction at this index collapses, with all other decays
+    /// unchanged. Zero for a target that is zero or cut off by a width.
     ///
     /// # Panics
     ///
-    /// Where there is no such direction or layer.
+    /// If there is no such direction or layer.
     #[must_use]
     pub fn critical_layer_decay(&self, direction: usize, layer: usize) -> f64 {
         let depth = self.ufm.depth();
@@ -243,7 +242,7 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias.
+    /// [`Error::NoClassCounts`] if the targets have no groups: a matrix, or labels that are smoothed without a bias.
     pub fn group_fates(&self) -> Result<Vec<GroupFate>, Error> {
         let classes = self.label_spectrum()?.class_counts();
         let mut open = vec![false; self.directions.len()];
@@ -285,7 +284,7 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the matrix does not fit in memory.
+    /// [`Error::TooLarge`] if the matrix does not fit in memory.
     pub fn classifiers(&self) -> Result<Mat<f64>, Error> {
         let mut classifiers = self.spectrum.left_vectors(self.rank)?;
         scale_columns(&mut classifiers, &self.kept(|direction| direction.product));
@@ -296,7 +295,7 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::NoClassCounts`] where the targets are no labels; [`Error::TooLarge`] where the matrix does not fit in
+    /// [`Error::NoClassCounts`] if the targets are not labels; [`Error::TooLarge`] if the matrix does not fit in
     /// memory.
     ///
     /// # Example
@@ -340,7 +339,7 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the matrices do not fit in memory, before any work is done for them.
+    /// [`Error::TooLarge`] if the matrices do not fit in memory, before any work is done for them.
     pub fn parameters(&self) -> Result<Parameters, Error> {
         self.assemble(|width, rank| {
             let mut frame = try_zeros("gauge", width, rank as u64)?;

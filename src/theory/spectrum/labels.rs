@@ -41,8 +41,8 @@ use crate::{
 /// ```
 ///
 /// and D has √c_r m_r times, with unit vectors. Levels are listed by falling value. Singular values have a relative
-/// error of about one epsilon, the smallest as well as the largest; vectors are unique up to sign where the level is
-/// simple, and one of many bases where it is not.
+/// error of about one epsilon, the smallest as well as the largest; vectors are unique up to sign if the level is
+/// simple, and one of many bases if it is not.
 ///
 /// Cost: O(R²) operations and O(R) numbers; vectors are made on demand.
 ///
@@ -173,11 +173,11 @@ impl LabelSpectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where they do not fit in memory.
+    /// [`Error::TooLarge`] if they do not fit in memory.
     ///
     /// # Panics
     ///
-    /// Where `count` exceeds K.
+    /// If `count` exceeds K.
     pub fn left_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         self.vectors(count, Side::Left)
     }
@@ -186,11 +186,11 @@ impl LabelSpectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where they do not fit in memory.
+    /// [`Error::TooLarge`] if they do not fit in memory.
     ///
     /// # Panics
     ///
-    /// Where `count` exceeds K.
+    /// If `count` exceeds K.
     pub fn right_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         self.vectors(count, Side::Right)
     }
@@ -199,11 +199,11 @@ impl LabelSpectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where they do not fit in memory.
+    /// [`Error::TooLarge`] if they do not fit in memory.
     ///
     /// # Panics
     ///
-    /// Where `count` exceeds K.
+    /// If `count` exceeds K.
     pub fn both_vectors(&self, count: usize) -> Result<(Mat<f64>, Mat<f64>), Error> {
         check_room(&[("left and right singular vectors", self.classes.classes(), 2 * count as u64)])?;
         let (left, right) = join(|| self.left_vectors(count), || self.right_vectors(count));
@@ -214,7 +214,7 @@ impl LabelSpectrum {
     ///
     /// # Panics
     ///
-    /// Where `index` is not below K.
+    /// If `index` is not below K.
     #[must_use]
     pub fn left_vector(&self, index: usize) -> Col<f64> {
         self.vector(index, Side::Left)
@@ -224,7 +224,7 @@ impl LabelSpectrum {
     ///
     /// # Panics
     ///
-    /// Where `index` is not below K.
+    /// If `index` is not below K.
     #[must_use]
     pub fn right_vector(&self, index: usize) -> Col<f64> {
         self.vector(index, Side::Right)
@@ -234,7 +234,7 @@ impl LabelSpectrum {
     ///
     /// # Panics
     ///
-    /// Where X does not have K rows.
+    /// If X does not have K rows.
     #[must_use]
     pub fn left_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
         self.times(matrix, Side::Left)
@@ -244,7 +244,7 @@ impl LabelSpectrum {
     ///
     /// # Panics
     ///
-    /// Where X does not have K rows.
+    /// If X does not have K rows.
     #[must_use]
     pub fn left_transposed_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
         self.transposed_times(matrix, Side::Left)
@@ -254,7 +254,7 @@ impl LabelSpectrum {
     ///
     /// # Panics
     ///
-    /// Where X does not have K rows.
+    /// If X does not have K rows.
     #[must_use]
     pub fn right_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
         self.times(matrix, Side::Right)
@@ -264,7 +264,7 @@ impl LabelSpectrum {
     ///
     /// # Panics
     ///
-    /// Where X does not have K rows.
+    /// If X does not have K rows.
     #[must_use]
     pub fn right_transposed_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
         self.transposed_times(matrix, Side::Right)
@@ -457,7 +457,7 @@ impl Solved {
 
 /// The intervals [√n_(k+1), √n_(k)] that hold the singular values σ_1 ≥ ... ≥ σ_{K-1} of the centered label matrix,
 /// n_(1) ≥ n_(2) ≥ ... being the counts by falling size, and [0, 0] for σ_K = 0. As wide as the gap between neighboring
-/// counts, and a point where they are equal.
+/// counts, and a point if they are equal.
 ///
 /// # References
 ///

@@ -112,11 +112,11 @@ impl Spectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where they do not fit in memory.
+    /// [`Error::TooLarge`] if they do not fit in memory.
     ///
     /// # Panics
     ///
-    /// Where there are fewer singular values.
+    /// If there are fewer singular values.
     pub fn left_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         match self {
             Self::Labels(spectrum) => spectrum.left_vectors(count),
@@ -128,11 +128,11 @@ impl Spectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where they do not fit in memory.
+    /// [`Error::TooLarge`] if they do not fit in memory.
     ///
     /// # Panics
     ///
-    /// Where there are fewer singular values.
+    /// If there are fewer singular values.
     pub fn right_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         match self {
             Self::Labels(spectrum) => spectrum.right_vectors(count),
@@ -172,7 +172,7 @@ fn first_columns(vectors: &Mat<f64>, count: usize) -> Result<Mat<f64>, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::TooLarge`] where it does not fit in memory.
+/// [`Error::TooLarge`] if it does not fit in memory.
 pub fn centered_label_matrix(classes: &ClassCounts) -> Result<Mat<f64>, Error> {
     let mut matrix = try_zeros("centered label matrix", classes.classes(), classes.classes() as u64)?;
     let samples = classes.samples() as f64;

@@ -127,7 +127,7 @@ fn step(at: &Sum, above: f64, below: f64) -> f64 {
     if linear > 0.0 { 2.0 * product / (linear + root) } else { (linear - root) / (2.0 * constant) }
 }
 
-/// A point inside the bracket: the geometric mean where its ends differ by orders of magnitude.
+/// A point inside the bracket: the geometric mean if its ends differ by orders of magnitude.
 fn between(low: f64, high: f64) -> f64 {
     let (near, far) = if low.abs() < high.abs() { (low, high) } else { (high, low) };
     if near == 0.0 {

@@ -25,7 +25,7 @@ pub enum ClassFate {
 const ANGLE_ROUNDING: f64 = 64.0 * f64::EPSILON;
 
 impl Gram {
-    /// What has become of class `k`, within an angle in radians.
+    /// The fate of class `k`, within an angle in radians.
     ///
     /// Cost: as [`Gram::nearest`].
     ///
@@ -35,7 +35,7 @@ impl Gram {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     pub fn fate(&self, k: usize, angle: f64) -> Result<ClassFate, Error> {
         let gap = largest_gap(angle)?;
         let (r, _) = self.frame.groups(k, k);
@@ -110,7 +110,7 @@ impl Gram {
     }
 }
 
-/// 1 less the cosine of an angle that may be a few roundings larger.
+/// 1 minus the cosine of an angle that may be a few roundings larger.
 fn largest_gap(angle: f64) -> Result<f64, Error> {
     if !(0.0..=std::f64::consts::PI).contains(&angle) {
         return Err(Error::Domain { argument: "angle", value: angle, accepted: "0 to pi, in radians" });
@@ -141,8 +141,8 @@ fn components(n: usize, is_linked: impl Fn(usize, usize) -> bool) -> Vec<usize> 
 }
 
 impl Geometry {
-    /// What has become of class `k`, its classifier compared with all others within an angle in radians:
-    /// [`Gram::fate`] of [`Geometry::classifiers`].
+    /// The fate of class `k`, its classifier compared with all others within an angle in radians: [`Gram::fate`] of
+    /// [`Geometry::classifiers`].
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Geometry {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     pub fn fate(&self, k: usize, angle: f64) -> Result<ClassFate, Error> {
         self.classifiers().fate(k, angle)
     }

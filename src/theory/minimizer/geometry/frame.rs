@@ -174,7 +174,7 @@ impl Values {
         let mut between = Vec::new();
         for direction in directions {
             match direction.group {
-                // Where a width cuts through a group there are two directions, and the entries are open.
+                // If a width cuts through a group there are two directions, and the entries are open.
                 Some(r) => within[r] = of(direction, classes.group(r).count as f64),
                 None if direction.target > 0.0 => between.push(of(direction, 1.0)),
                 None => {}

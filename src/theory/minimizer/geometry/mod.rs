@@ -37,9 +37,9 @@ use neighbors::Neighbors;
 /// [`Group::classes`](crate::Group)`[0]`.
 ///
 /// Cost: O(R) operations and O(R) + K numbers, for R distinct counts, and O(R) operations for every question about one
-/// or two classes. The first question for a nearest class takes O(R²). A norm has a relative error of some epsilons; an
-/// inner product, a cosine or a logit has that error relative to the largest term of its sum above, which is small
-/// compared with it where vectors are nearly orthogonal; an angle, however small, has an error of some epsilons.
+/// or two classes. The first question for a nearest class takes O(R²). A norm has a relative error of a few epsilons;
+/// an inner product, a cosine or a logit has that error relative to the largest term of its sum above, which is small
+/// compared with it if vectors are nearly orthogonal; an angle, however small, has an error of a few epsilons.
 ///
 /// # Example
 ///
@@ -77,7 +77,7 @@ pub struct Gram {
     open: Arc<Open>,
     side: Side,
     /// The squares of singular values, in units of the square of a power of two near the largest: they leave the range
-    /// of `f64` where the singular values do not.
+    /// of `f64` if the singular values do not.
     values: Values,
     unit: f64,
     /// What the angles between all groups follow from, made when they are asked for.
@@ -102,7 +102,7 @@ impl Gram {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     #[must_use]
     pub fn inner_product(&self, k: usize, l: usize) -> Option<f64> {
         Some(self.in_units(k, l)? * self.unit * self.unit)
@@ -112,23 +112,23 @@ impl Gram {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     #[must_use]
     pub fn norm(&self, k: usize) -> Option<f64> {
         Some(self.in_units(k, k)?.sqrt() * self.unit)
     }
 
-    /// The cosine of the angle between classes `k` and `l`: `None` also where one of them is zero.
+    /// The cosine of the angle between classes `k` and `l`: `None` also if one of them is zero.
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     #[must_use]
     pub fn cosine(&self, k: usize, l: usize) -> Option<f64> {
         cosine(self.in_units(k, l)?, self.in_units(k, k)?.sqrt(), self.in_units(l, l)?.sqrt())
     }
 
-    /// The angle between classes `k` and `l` in radians, to some epsilons however small it is: `None` also where one of
+    /// The angle between classes `k` and `l` in radians, to a few epsilons however small it is: `None` also if one of
     /// them is zero.
     ///
     /// ```text
@@ -137,7 +137,7 @@ impl Gram {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     #[must_use]
     pub fn angle(&self, k: usize, l: usize) -> Option<f64> {
         let (first, second) = (self.in_units(k, k)?.sqrt(), self.in_units(l, l)?.sqrt());
@@ -181,7 +181,7 @@ impl Geometry {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     #[must_use]
     pub fn logit(&self, k: usize, l: usize) -> Option<f64> {
         let frame = &self.frame;
@@ -194,7 +194,7 @@ impl Geometry {
         if size <= residual_size {
             return Some(prediction.0);
         }
-        // δ_kl - n_k/N, where there is a bias.
+        // δ_kl - n_k/N, if there is a bias.
         let samples = frame.classes.samples();
         let others = if frame.has_bias { frame.classes.counts()[k] } else { 0 };
         let share = if k == l { (samples - others) as f64 } else { -(others as f64) };
@@ -206,7 +206,7 @@ impl Geometry {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     #[must_use]
     pub fn logit_gap(&self, k: usize, l: usize) -> Option<f64> {
         let own = self.logit(k, k)?;
@@ -220,12 +220,12 @@ impl Geometry {
         Some(own - self.logit(l, k)? + bias)
     }
 
-    /// Self-duality: the cosine of the angle between the classifier and the class mean of class `k`, 1 where they are
+    /// Self-duality: the cosine of the angle between the classifier and the class mean of class `k`, 1 if they are
     /// parallel, as they always are for balanced classes.
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     #[must_use]
     pub fn self_duality_cosine(&self, k: usize) -> Option<f64> {
         cosine(self.logit(k, k)?, self.classifiers.norm(k)?, self.class_means.norm(k)?)
@@ -237,7 +237,7 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias.
+    /// [`Error::NoClassCounts`] if the targets have no groups: a matrix, or labels that are smoothed without a bias.
     pub fn geometry(&self) -> Result<Geometry, Error> {
         let spectrum = self.label_spectrum()?;
         let frame = Arc::new(Frame::new(spectrum, self.ufm().has_bias()));

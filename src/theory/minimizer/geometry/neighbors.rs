@@ -45,7 +45,7 @@ pub(super) struct Neighbors {
     sums: Vec<Quad>,
     /// The inverse of the norm of the classes, 0 for classes that are zero; the left side divided by their count.
     inverse_norms: Vec<Quad>,
-    /// 1 less the cosine of two classes of the group.
+    /// 1 minus the cosine of two classes of the group.
     pub(super) gaps_within: Vec<f64>,
 }
 
@@ -92,14 +92,14 @@ impl Neighbors {
         difference * self.inverse_norms[r].0 * self.inverse_norms[t].0
     }
 
-    /// 1 less the cosine, to about the square of an epsilon.
+    /// 1 minus the cosine, to about the square of an epsilon.
     fn gap(&self, r: usize, t: usize) -> f64 {
         let inverse = self.inverse_norms[r] * self.inverse_norms[t];
         let difference = (self.sums[t] - self.sums[r]) / Quad::from(self.counts[r] - self.counts[t]);
         (Quad::ONE - difference * inverse).0.max(0.0)
     }
 
-    /// The group other than `r` whose classes are nearest to those of group `r`, the first of equals, with 1 less the
+    /// The group other than `r` whose classes are nearest to those of group `r`, the first of equals, with 1 minus the
     /// cosine. Cost: O(R).
     fn nearest(&self, r: usize) -> Option<(usize, f64)> {
         let others = || (0..self.counts.len()).filter(|&t| t != r && !self.is_zero(t));
@@ -146,7 +146,7 @@ impl Gram {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     #[must_use]
     pub fn nearest(&self, k: usize) -> Option<Nearest> {
         let (r, _) = self.frame.groups(k, k);
@@ -160,7 +160,7 @@ impl Gram {
         Some(Nearest { class, cosine: self.cosine(k, class)?, angle: self.angle(k, class)? })
     }
 
-    /// The group that the nearest class belongs to, with 1 less the cosine.
+    /// The group that the nearest class belongs to, with 1 minus the cosine.
     pub(super) fn nearest_group(&self, r: usize) -> Option<(usize, f64)> {
         let neighbors = self.neighbors();
         if neighbors.is_zero(r) {
@@ -177,7 +177,7 @@ impl Geometry {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If there is no such class.
     #[must_use]
     pub fn nearest(&self, k: usize) -> Option<Nearest> {
         self.classifiers().nearest(k)

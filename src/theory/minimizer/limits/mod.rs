@@ -70,7 +70,7 @@ impl Minimizer {
         }
     }
 
-    /// The largest decay of the features that reaches the goal, the decays of the layers being as they are.
+    /// The largest decay of the features that reaches the goal, with the decays of the layers unchanged.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl Minimizer {
         Ok(self.largest_scale(goal)?.map(|scale| self.single_limit(scale, self.ufm().feature_decay())))
     }
 
-    /// The largest decay of layer `layer` (from 0) that reaches the goal, all other decays being as they are.
+    /// The largest decay of layer `layer` (from 0) that reaches the goal, with all other decays unchanged.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Minimizer {
     ///
     /// # Panics
     ///
-    /// Where there is no such layer.
+    /// If there is no such layer.
     pub fn largest_layer_decay(&self, goal: Goal, layer: usize) -> Result<Option<f64>, Error> {
         let depth = self.ufm().depth();
         assert!(layer < depth, "there is no layer {layer}: there are {depth}, counted from 0");
@@ -95,11 +95,11 @@ impl Minimizer {
         Ok(self.largest_scale(goal)?.map(|scale| self.single_limit(scale, decay)))
     }
 
-    /// The factor by which all L + 1 decays together would have to grow for the classes of group `r` (by falling count)
-    /// to share one classifier: minority collapse in the sense of Fang et al. 2021. `None` for a group of one class,
-    /// and without a bias, where classes do not come to share a classifier before all of them vanish.
+    /// The factor by which all L + 1 decays together would have to grow for the classes of group `r` (in order of
+    /// falling count) to share one classifier: minority collapse in the sense of Fang et al. 2021. `None` for a group
+    /// of one class, and without a bias, where classes do not come to share a classifier before all of them vanish.
     ///
-    /// A single decay would have to grow by the power L + 1 of it. Below 1 the group has collapsed already; 0 where a
+    /// A single decay would have to grow by the power L + 1 of it. Below 1 the group has collapsed already; 0 if a
     /// width cuts off what tells its classes apart, at any decay.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Minimizer {
     ///
     /// # Panics
     ///
-    /// Where there is no such group.
+    /// If there is no such group.
     pub fn coincidence_scale(&self, r: usize) -> Result<Option<f64>, Error> {
         self.check_group(r)?;
         let own = self.directions().iter().find(|direction| direction.group == Some(r));
@@ -130,7 +130,7 @@ impl Minimizer {
     ///
     /// # Panics
     ///
-    /// Where there is no such group.
+    /// If there is no such group.
     pub fn vanishing_scale(&self, r: usize) -> Result<f64, Error> {
         self.check_group(r)?;
         let reaches = |direction: &&Direction| direction.group == Some(r) || direction.group.is_none();
@@ -170,8 +170,8 @@ impl Minimizer {
 /// q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) (count/ρ)^(-L/(L+1)) = q_L,      N = count (majority + minority/ρ)
 /// ```
 ///
-/// 1 where they have collapsed at every ratio, infinite where the ratio is beyond the range of `f64`. The minority
-/// classes then share one classifier where there is a bias, and vanish where there is none.
+/// 1 if they have collapsed at every ratio, infinite if the ratio is beyond the range of `f64`. The minority
+/// classes then share one classifier if there is a bias, and vanish if there is none.
 ///
 /// # Errors
 ///

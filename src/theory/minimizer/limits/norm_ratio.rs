@@ -128,7 +128,7 @@ impl Search<'_> {
     }
 
     /// The limit between a scale at which the ratio is reached and one at which it is not, to two epsilons: by inverse
-    /// quadratic interpolation where that can be relied on, by bisection elsewhere (Chandrupatla 1997).
+    /// quadratic interpolation if that can be relied on, by bisection elsewhere (Chandrupatla 1997).
     fn limit(&self, low: Sample, high: Sample) -> Result<f64, Error> {
         // The sample just made, and the last one on the other side.
         let (mut near, mut far) = (low, high);
