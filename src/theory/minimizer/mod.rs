@@ -35,15 +35,15 @@ use crate::{
     theory::{Spectrum, spectrum::LabelSpectrum},
 };
 
-/// What becomes of the classifiers of a group of classes of equal counts.
+/// The fate of the classifiers of a group of classes of equal counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GroupFate {
-    /// Every class has a classifier and a class mean of its own, told apart by the directions of the group.
+    /// Every class has a classifier and a class mean of its own, distinguished by the directions of the group.
     Distinct,
     /// With a bias, a class that is the only one of its count: its classifier is not zero, but only directions between
-    /// groups reach it, and it can come as close as they leave it to those of other counts.
-    /// [`Geometry::fate`](super::geometry::Geometry::fate) tells whether it has.
+    /// groups reach it, and it can come close to those of other counts.
+    /// [`Geometry::fate`](super::geometry::Geometry::fate) says whether it has.
     Single,
     /// All classes of the group share one classifier row and one class mean, which are not zero: minority collapse.
     Coincident,
@@ -54,11 +54,11 @@ pub enum GroupFate {
     Ambiguous,
 }
 
-/// The global minimizers of a [`Ufm`]: what all of them share, and any of them on demand.
+/// The global minimizers of a [`Ufm`]: what they have in common, and any one of them on request.
 ///
 /// The minimizer is unique up to the gauge (orthonormal Q_l with W_l → Q_{l+1} W_l Q_lᵀ, H → Q_1 H) unless
 /// [`Minimizer::ties`] says otherwise. Cost: O(R²) operations for R distinct class counts, and O(R L) numbers; nothing
-/// of size K × K is formed unless [`Minimizer::parameters`] are asked for.
+/// of size K × K is formed except by [`Minimizer::parameters`].
 ///
 /// # Example
 ///
@@ -92,8 +92,8 @@ impl Ufm {
     ///
     /// # Errors
     ///
-    /// None for one-hot labels, or labels that are smoothed if there is a bias; for other targets as
-    /// [`Spectrum::new`].
+    /// As [`Spectrum::new`], for targets other than one-hot labels, or smoothed labels with a bias. These give no
+    /// error.
     pub fn minimizer(&self) -> Result<Minimizer, Error> {
         Ok(Minimizer::new(self.clone(), Spectrum::new(self)?))
     }
@@ -138,16 +138,15 @@ impl Minimizer {
         self.rank
     }
 
-    /// What becomes of the singular values of the target, by falling target; multiplicities add up to K, or to N if
-    /// that is smaller.
+    /// The distinct singular values of the target and their fates, by falling target; multiplicities add up to K, or to
+    /// N if that is smaller.
     #[must_use]
     pub fn directions(&self) -> &[Direction] {
         &self.directions
     }
 
-    /// One number for every singular value of the target, by falling target, each direction as often as its
-    /// multiplicity says: the first [`Minimizer::rank`] are those of the directions kept, beside the first singular
-    /// vectors.
+    /// One number for every singular value of the target, by falling target, each direction repeated by its
+    /// multiplicity. The first [`Minimizer::rank`] belong to the directions kept, and to the first singular vectors.
     ///
     /// # Example
     ///
@@ -171,7 +170,8 @@ impl Minimizer {
         &self.levels
     }
 
-    /// The optimal bias, if the model has one: the mean of the targets, class frequencies n/N for one-hot labels.
+    /// The optimal bias; `None` if the model has no bias. It is the mean of the targets, class frequencies n/N for
+    /// one-hot labels.
     #[must_use]
     pub fn bias(&self) -> Option<Col<f64>> {
         self.ufm.has_bias().then(|| self.ufm.targets().mean())
@@ -183,8 +183,8 @@ impl Minimizer {
         self.ties.is_empty()
     }
 
-    /// Why the minimizer is not unique up to the gauge; empty if it is. Thresholds are compared to within the
-    /// rounding of q, 8 epsilons.
+    /// The reasons why the minimizer is not unique up to the gauge; empty if it is unique. Thresholds are compared to
+    /// within the rounding of q, 8 epsilons.
     #[must_use]
     pub fn ties(&self) -> &[Tie] {
         &self.ties
@@ -200,7 +200,7 @@ impl Minimizer {
     ///
     /// # Panics
     ///
-    /// If there is no such direction.
+    /// If `direction` is not below the number of directions.
     #[must_use]
     pub fn critical_feature_decay(&self, direction: usize) -> f64 {
         self.critical_decay(direction, self.ufm.feature_decay())
@@ -211,7 +211,7 @@ impl Minimizer {
     ///
     /// # Panics
     ///
-    /// If there is no such direction or layer.
+    /// If `direction` is not below the number of directions, or `layer` not below the number of layers.
     #[must_use]
     pub fn critical_layer_decay(&self, direction: usize, layer: usize) -> f64 {
         let depth = self.ufm.depth();
@@ -229,16 +229,17 @@ impl Minimizer {
         ScalarProblem::new(&self.ufm).critical_decay(target, decay)
     }
 
-    /// λ s^(L+1), which does to q what a factor s on all decays does: q^(L+1) is proportional to every single decay.
+    /// λ s^(L+1), which changes q in the same way as a factor s on all decays: q^(L+1) is proportional to every single
+    /// decay.
     pub(super) fn single_decay(&self, scale: f64, decay: f64) -> f64 {
         Wide::new(scale).power(self.ufm.depth() + 1).times(Wide::new(decay)).to_f64()
     }
 
-    /// What becomes of the classes of every group of [`ClassCounts::groups`](crate::ClassCounts::groups), in that
-    /// order: by falling count.
+    /// The fate of the classes of every group of [`ClassCounts::groups`](crate::ClassCounts::groups), in that order: by
+    /// falling count.
     ///
-    /// Bias-free, a class lives or dies with its own direction. With a bias, the √c_r directions tell the classes of a
-    /// group apart, and every one of the directions between the groups reaches all classes.
+    /// Without a bias, each class has its own direction and vanishes with it. With a bias, the √c_r directions
+    /// distinguish the classes of a group, and each direction between the groups reaches all classes.
     ///
     /// # Errors
     ///
@@ -249,7 +250,7 @@ impl Minimizer {
         for &(Tie::Threshold { direction } | Tie::Width { direction }) in &self.ties {
             open[direction] = true;
         }
-        // Of the directions kept, those between groups reach every class; one at its threshold may or may not be there.
+        // Of the directions kept, those between groups reach every class; one at its threshold may be present or not.
         let (mut reaches_all, mut maybe_reaches_all) = (false, false);
         let mut own = vec![(0, false); classes.groups().len()];
         for (direction, &open) in
@@ -357,7 +358,7 @@ impl Minimizer {
         self.assemble(|width, rank| random_orthonormal(width, rank, rng))
     }
 
-    /// Whether there is room for parameters and for what they are made of.
+    /// Checks that there is memory for parameters and for what they are computed from.
     fn check_room(&self) -> Result<(), Error> {
         let (ufm, rank) = (&self.ufm, self.rank as u64);
         // The matrix of weighted means has a column a class, or a sample.

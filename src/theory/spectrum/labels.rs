@@ -1,15 +1,14 @@
 //! The spectrum of the target of class labels, without a K × K matrix.
 //!
-//! At a minimizer features collapse to class means and the bias is n/N, and what is left is a K × K problem with the
-//! target
+//! At a minimizer features collapse to class means and the bias is n/N. This leaves a K × K problem with the target
 //!
 //! ```text
 //! T = D                        bias-free,    D = diag(√n_1, ..., √n_K)
 //! T = (I - n 1ᵀ/N) D           biased: the centered label matrix
 //! ```
 //!
-//! The first is diagonal; the second is a rank-one change of a diagonal matrix, so that its singular values and vectors
-//! follow from the distinct counts alone, whatever the number of classes.
+//! The first is diagonal. The second is a rank-one change of a diagonal matrix, so that its singular values and vectors
+//! follow from the distinct counts alone, for any number of classes.
 
 use faer::{Col, ColMut, Mat, MatRef, prelude::ReborrowMut};
 
@@ -455,9 +454,9 @@ impl Solved {
     }
 }
 
-/// The intervals [√n_(k+1), √n_(k)] that hold the singular values σ_1 ≥ ... ≥ σ_{K-1} of the centered label matrix,
-/// n_(1) ≥ n_(2) ≥ ... being the counts by falling size, and [0, 0] for σ_K = 0. As wide as the gap between neighboring
-/// counts, and a point if they are equal.
+/// The intervals [√n_(k+1), √n_(k)] that contain the singular values σ_1 ≥ ... ≥ σ_{K-1} of the centered label matrix,
+/// and [0, 0] for σ_K = 0; n_(1) ≥ n_(2) ≥ ... are the counts by falling size. If neighboring counts are equal, their
+/// interval is a point.
 ///
 /// # References
 ///

@@ -1,6 +1,7 @@
 //! The spectrum of the target: the matrix that weights and features try to reproduce.
 //!
-//! Two ways, one door: [`LabelSpectrum`] follows from class counts alone, and [`dense_svd`] decomposes any matrix.
+//! There are two ways to it: [`LabelSpectrum`] follows from class counts alone, and [`dense_svd`] decomposes any
+//! matrix.
 
 use faer::{Mat, MatRef};
 use qd::Quad;
@@ -23,8 +24,8 @@ use crate::{
 
 /// The singular value decomposition of the target of a model.
 ///
-/// The target is T = D or (I - n 1ᵀ/N) D, K × K, for class labels, whose right singular vectors belong to classes; it
-/// is Y, or Y less the mean of its columns, K × N, for a matrix of targets, whose right singular vectors belong to
+/// For class labels the target is T = D or (I - n 1ᵀ/N) D, K × K, and its right singular vectors belong to classes. For
+/// a matrix of targets it is Y, or Y minus the mean of its columns, K × N, and its right singular vectors belong to
 /// samples.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -40,8 +41,8 @@ impl Spectrum {
     ///
     /// # Errors
     ///
-    /// For targets that are a matrix, or labels that are smoothed without a bias, as [`dense_svd`]; for one-hot labels
-    /// none.
+    /// As [`dense_svd`] for targets that are a matrix, or labels that are smoothed without a bias. One-hot labels give
+    /// no error.
     pub fn new(ufm: &Ufm) -> Result<Self, Error> {
         let targets = ufm.targets();
         let smoothing = targets.smoothing();
@@ -73,8 +74,8 @@ impl Spectrum {
         Ok(Self::Dense(svd))
     }
 
-    /// The distinct singular values and their multiplicities, by falling value. Those of a dense decomposition are
-    /// listed one by one, equal or not.
+    /// The distinct singular values and their multiplicities, by falling value. A dense decomposition lists all of them
+    /// one by one, even if they are equal.
     #[must_use]
     pub fn levels(&self) -> Vec<Level> {
         match self {
@@ -91,7 +92,7 @@ impl Spectrum {
         }
     }
 
-    /// An absolute error that every singular value may have, beside a relative one of an epsilon.
+    /// An absolute error that every singular value may have, in addition to a relative one of an epsilon.
     pub(crate) fn rounding(&self) -> f64 {
         match self {
             Self::Labels(_) => 0.0,

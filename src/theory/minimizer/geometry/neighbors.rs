@@ -1,4 +1,4 @@
-//! Which class is nearest: questions about all pairs of groups.
+//! The nearest class of a class: questions about all pairs of groups.
 //!
 //! With a_j = w_j² (and the square of the norm of the vector) the part of an inner product that the directions between
 //! groups give is a difference of two numbers, one for each group, since
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Nearest {
-    /// The class: of those of its group the first, but for the class that is asked about.
+    /// The class: the first of its group, other than the class in question.
     pub class: usize,
     /// The cosine of the angle between the two.
     pub cosine: f64,
@@ -130,23 +130,24 @@ fn sums(frame: &Frame, squares: &[f64], count: f64) -> (LongSum, LongSum) {
 
 impl Gram {
     pub(super) fn neighbors(&self) -> &Neighbors {
-        // Made before the cell is touched: who waits for other threads with it in hand could wait for himself.
+        // Computed before the cell is locked: a thread that waits for others while it holds the lock could wait for
+        // itself.
         self.neighbors.get().unwrap_or_else(|| {
             let neighbors = Neighbors::new(&self.frame, self.side, &self.values);
             self.neighbors.get_or_init(|| neighbors)
         })
     }
 
-    /// The class, of all others, whose vector has the smallest angle to that of class `k`; of several the first by
-    /// falling count, but classes of the same count before others. `None` if that of class `k` is zero, or all others
-    /// are, and if a tie leaves any norm open.
+    /// The class, of all others, whose vector has the smallest angle to that of class `k`. If several have the same
+    /// angle, it is the first by falling count, but classes of the same count come before others. `None` if the vector
+    /// of class `k` or those of all others are zero, or if a tie makes any norm ambiguous.
     ///
-    /// Cost: O(R²) for the first question of this kind, then O(R) each. Which of two classes is nearer is decided by the
-    /// cosines to about twice the precision.
+    /// Cost: O(R²) for the first question of this kind, then O(R) each. Cosines are compared to about twice the
+    /// precision.
     ///
     /// # Panics
     ///
-    /// If there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn nearest(&self, k: usize) -> Option<Nearest> {
         let (r, _) = self.frame.groups(k, k);
@@ -177,7 +178,7 @@ impl Geometry {
     ///
     /// # Panics
     ///
-    /// If there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn nearest(&self, k: usize) -> Option<Nearest> {
         self.classifiers().nearest(k)
