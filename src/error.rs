@@ -34,7 +34,7 @@ impl fmt::Display for Block {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// There are no class counts at all.
+    /// The list of class counts is empty.
     NoClasses,
     /// A class has no sample: `counts[class] == 0`.
     ZeroCount {
@@ -89,7 +89,7 @@ pub enum Error {
         class: usize,
         /// Its samples in the model.
         expected: u64,
-        /// Its samples in what was given.
+        /// Its samples in the argument.
         found: u64,
     },
     /// The objective of a run is not that of its point under the given model: the run was on a model with other decays

@@ -201,12 +201,12 @@ impl Parameters {
         Self { weights: Vec::new(), features: Mat::new(), bias: None, classes: None }
     }
 
-    /// The blocks but for H.
+    /// The blocks except H.
     pub(crate) fn small_blocks(&self) -> impl Iterator<Item = MatRef<'_, f64>> {
         self.weights.iter().map(Mat::as_ref).chain(self.bias.as_ref().map(Col::as_mat))
     }
 
-    /// The blocks but for H.
+    /// The blocks except H.
     pub(crate) fn small_blocks_mut(&mut self) -> impl Iterator<Item = MatMut<'_, f64>> {
         self.weights.iter_mut().map(Mat::as_mut).chain(self.bias.as_mut().map(Col::as_mat_mut))
     }

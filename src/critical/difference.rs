@@ -32,7 +32,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A direction counts as there if the prediction has this much of its singular value: at a critical point it has all
+/// A direction counts as present if the prediction has this share of its singular value: at a critical point it has all
 /// of it, or that of the smaller root of the scalar problem, or nothing.
 const THERE: f64 = 0.999;
 
@@ -47,9 +47,9 @@ const EQUAL: f64 = 100.0;
 /// points can have there: z for each direction that the minimizer keeps; and for one that it gives up nothing, or a
 /// singular value of at least about σ q^((L+1)/(L-1)), for L = 1 σ (1-q). A target of zero, or one whose q is beyond
 /// the last for which e (1-e)^((L-1)/(L+1)) = q has a root, has no direction at any critical point, and is never in
-/// excess. What rounding, or the gradient that the point still has, could have put there or taken away counts as
-/// nothing: of a direction that cannot be told from none, neither its presence nor its absence is reported, nor of one
-/// at a tie, see [`Minimizer::ties`].
+/// excess. Rounding, or the remaining gradient of the point, can add or remove a small part of a direction. If a
+/// direction could come from these alone, it is reported neither as missing nor as in excess. The same holds for a
+/// direction at a tie, see [`Minimizer::ties`].
 ///
 /// Cost: one evaluation of the gradient, and O((K + R²) d_1) operations for class labels; no K × K matrix is formed.
 ///
@@ -107,9 +107,9 @@ fn groups(minimizer: &Minimizer) -> Vec<Range<usize>> {
 
 /// The prediction along the singular vectors of the target.
 struct Traces {
-    /// u_kᵀ W_{L:1}, a row each.
+    /// u_kᵀ W_{L:1}, one row for each k.
     left: Mat<f64>,
-    /// (M v_k)ᵀ, a row each.
+    /// (M v_k)ᵀ, one row for each k.
     right: Mat<f64>,
     /// ‖W_L‖ ··· ‖W_1‖ and ‖M‖.
     sizes: (f64, f64),
@@ -149,7 +149,7 @@ impl Traces {
     }
 }
 
-/// What a critical point can have of a direction, and what a point with a small gradient can have in its place.
+/// The part of a direction that a critical point can have, and the part that a point with a small gradient can have.
 struct Limits<'a> {
     ufm: &'a Ufm,
     /// ‖∇f‖ in balanced variables.

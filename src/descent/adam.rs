@@ -18,7 +18,7 @@ pub(crate) struct Rates {
     pub(crate) epsilon: f64,
 }
 
-/// The step size of Adam if none is given.
+/// The default step size of Adam.
 const CUSTOMARY_STEP: f64 = 1e-3;
 
 pub(crate) struct AdamWalk<'a> {

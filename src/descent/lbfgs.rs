@@ -122,7 +122,7 @@ impl<'a> LbfgsWalk<'a> {
             if self.pairs.is_empty() {
                 return if slope < 0.0 { scan(start, |length| self.look_along(length)) } else { None };
             }
-            // A direction that leads nowhere: start again from the negative gradient, once.
+            // A direction without progress: start again from the negative gradient, once.
             self.steepest = self.scale_of_pairs();
             self.pairs.clear();
         }

@@ -1,4 +1,4 @@
-//! A line search for the strong Wolfe conditions, which takes a lower point if they cannot be had.
+//! A line search for the strong Wolfe conditions, which takes a lower point if no length satisfies them.
 
 use super::step::ROUNDING;
 

@@ -1,9 +1,9 @@
-//! The classics for balanced classes: simplex equiangular tight frames, orthogonal frames and self-duality.
+//! The classical metrics for balanced classes: simplex equiangular tight frames, orthogonal frames and self-duality.
 //!
 //! With balanced classes the minimizer is a simplex frame with a bias and an orthogonal frame without, and all numbers
-//! here are zero at it. Under imbalance they are not, and [`collapse`](super::collapse) has the metrics that are; what
-//! they are at the minimizer follows from [`Minimizer::classifiers`](crate::theory::Minimizer::classifiers)
-//! and [`Minimizer::class_means`](crate::theory::Minimizer::class_means).
+//! here are zero at it. Under imbalance they are not; the metrics of [`collapse`](super::collapse) are. Their values at
+//! the minimizer follow from [`Minimizer::classifiers`](crate::theory::Minimizer::classifiers) and
+//! [`Minimizer::class_means`](crate::theory::Minimizer::class_means).
 
 use faer::{Mat, MatRef, Scale};
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// How far one vector a class is from the frames of balanced neural collapse.
+/// How far a set of vectors, one for each class, is from the frames of balanced neural collapse.
 ///
 /// With v_k the vectors of K classes, G = VᵀV their Gram matrix, ⟨A⟩ = A/‖A‖, and means and standard deviations over
 /// classes, or over pairs of them, as of a whole population:
@@ -34,8 +34,8 @@ use crate::{
 ///
 /// # References
 ///
-/// Papyan, Han, Donoho 2020, figures 2 to 4, for the first three, of class means less their mean and of classifiers; Zhu
-/// et al. 2021 for the simplex; Tirer, Bruna 2022 and Dang et al. 2023 for the orthogonal frame.
+/// Papyan, Han, Donoho 2020, figures 2 to 4, for the first three, of centered class means and of classifiers; Zhu et
+/// al. 2021 for the simplex; Tirer, Bruna 2022 and Dang et al. 2023 for the orthogonal frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FrameDistances {
@@ -51,8 +51,9 @@ pub struct FrameDistances {
     pub orthogonal: Option<f64>,
 }
 
-/// The distances of `vectors`, d × K, a column a class: the transpose of W_{L:1}, or class means, which the simplex
-/// wants [centered](super::features::FeatureStatistics::centered_means). Cost: 2 K² d operations, K² numbers.
+/// The distances of `vectors`, d × K, with one column for each class, from the frames: the transpose of W_{L:1}, or
+/// class means. For the simplex give [centered](super::features::FeatureStatistics::centered_means) means. Cost: 2 K² d
+/// operations, K² numbers.
 ///
 /// # Errors
 ///
@@ -104,7 +105,7 @@ pub fn frame_distances(vectors: MatRef<'_, f64>) -> Result<FrameDistances, Error
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] if the shapes do not match, with the one that the means ask for; [`Error::MatrixNotFinite`].
+/// [`Error::Shape`] if the shapes do not match, with the shape that fits the means; [`Error::MatrixNotFinite`].
 ///
 /// # Example
 ///

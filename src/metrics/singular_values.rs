@@ -1,4 +1,5 @@
-//! The singular values of the layers and of the weighted class means at any point, beside those of the minimizer.
+//! The singular values of the layers and of the weighted class means at any point, compared with those of the
+//! minimizer.
 
 use faer::Mat;
 
@@ -36,9 +37,9 @@ pub fn singular_values<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<
 }
 
 /// The largest error of the singular values of any layer, of the product and of the weighted class means, each relative
-/// to the largest singular value that the theory promises for that block.
+/// to the largest singular value that the theory predicts for that block.
 ///
-/// If every direction has collapsed the promise is zero, and the error is that of the balanced variables √λ_l W_l,
+/// If every direction has collapsed, the prediction is zero. Then the error is that of the balanced variables √λ_l W_l,
 /// √λ_H H̄ D: relative to the level of a direction that does not shrink. The product then has no scale and is left out.
 ///
 /// # Errors

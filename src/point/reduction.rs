@@ -32,8 +32,8 @@ pub(crate) struct Reduction {
 /// P: the space that the deviations from the class means live in.
 #[derive(Clone, Debug, PartialEq)]
 enum Basis {
-    /// The first of Helmert's contrasts within the classes: all N - K of them if that is at most d_1, none if
-    /// every feature is its class mean, and stays so.
+    /// The first of Helmert's contrasts within the classes: all N - K of them if that is at most d_1, or zero of them
+    /// if every feature is its class mean and remains it.
     Contrasts,
     /// N - K > d_1: the first d_1 columns of the orthogonal factor of (H - H̄ Y)ᵀ, as Householder reflections.
     Factor(Arc<Householder>),

@@ -99,7 +99,7 @@ pub fn shrinkage_threshold(layers: usize) -> Result<f64, Error> {
 /// # Example
 ///
 /// ```
-/// use neural_collapse::theory::shrinkage::{ScalarMinimizer, scalar_minimizer};
+/// use neural_collapse::theory::scalar::{ScalarMinimizer, scalar_minimizer};
 ///
 /// assert_eq!(scalar_minimizer(0.25, 1)?, ScalarMinimizer::Positive(1.0)); // 1/√β - 1
 /// assert_eq!(scalar_minimizer(0.505, 2)?, ScalarMinimizer::Zero); // although 0.505 = 2x/(x² + 1)² has a root near 0.99
@@ -141,7 +141,7 @@ pub fn scalar_minimizer(beta: f64, layers: usize) -> Result<ScalarMinimizer, Err
 /// # Example
 ///
 /// ```
-/// use neural_collapse::theory::shrinkage::{Shrinkage, shrinkage};
+/// use neural_collapse::theory::scalar::{Shrinkage, shrinkage};
 ///
 /// assert_eq!(shrinkage(0.3, 1)?, Shrinkage::Partial(0.3));
 /// let e = shrinkage(0.3, 2)?.relative();

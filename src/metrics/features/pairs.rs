@@ -15,7 +15,7 @@ const BLOCK: usize = 256;
 /// ‖a - b‖² is taken from ‖a‖² + ‖b‖² - 2 aᵀb if that is no smaller than this part of ‖a‖² + ‖b‖²: no more than four
 /// bits cancel. Closer pairs are subtracted entry by entry.
 const CANCELED: f64 = 1.0 / 16.0;
-/// Numbers that are summed up beside each other.
+/// Numbers that are summed up side by side.
 const LANES: usize = 8;
 
 /// Class means, d × K, about a center, with what the pairs need to know of each.
@@ -80,7 +80,7 @@ impl<'a> Pairs<'a> {
         if distance >= CANCELED * squares {
             return distance;
         }
-        // Of the means themselves: centered ones have rounded away what tells close pairs apart.
+        // Of the means themselves: centered ones have rounded away the differences of close pairs.
         subtracted(self.means.col(k), self.means.col(l))
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Part {
     panel: Mat<f64>,
     /// The same along a basis.
     along: Mat<f64>,
-    /// A sample whose numbers do not lie beside each other.
+    /// A sample whose numbers are not contiguous in memory.
     gathered: Vec<f64>,
 }
 
@@ -108,7 +108,7 @@ impl Part {
     }
 }
 
-/// As many parts as memory for eight million numbers allows, each of this many: 64 MiB.
+/// The number of parts, each of this size, that fit in eight million numbers: 64 MiB.
 pub(super) fn parts(numbers: usize) -> usize {
     ((8 << 20) / numbers.max(1)).clamp(1, 8)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! T = U diag(σ_1 ≥ ... ≥ σ_K) Vᵀ                     the target, see `spectrum`
-//! q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1))     one scalar problem a direction, see `shrinkage`
+//! q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1))     one scalar problem for each direction, see `scalar`
 //! z = σ (1-e)                                        prediction W_{L:1} H̄ D
 //! τ = λ_l w_l² = λ_H h² = (z² λ_H λ_1 ··· λ_L)^(1/(L+1))   the balanced level: w_l of W_l, h of H̄ D
 //! w = w_1 ··· w_L = z/h                              product W_{L:1}
@@ -361,7 +361,7 @@ impl Minimizer {
     /// Checks that there is memory for parameters and for what they are computed from.
     fn check_room(&self) -> Result<(), Error> {
         let (ufm, rank) = (&self.ufm, self.rank as u64);
-        // The matrix of weighted means has a column a class, or a sample.
+        // The matrix of weighted means has one column for each class, or for each sample.
         let columns = if ufm.class_counts().is_some() { ufm.outputs() as u64 } else { ufm.samples() };
         let widest = ufm.layers().iter().map(|layer| layer.width).max().unwrap_or(0);
         let mut matrices = vec![
