@@ -21,8 +21,8 @@ pub enum Stop {
     ScheduleEnd,
     /// The run no longer goes down, to the precision of floating-point numbers. One of three things has been found:
     ///
-    /// - No automatic step lowers the objective by more than its rounding, 16 epsilons of it: along the direction of the
-    ///   method none that a line search tries, and along the negative gradient none of the lengths 4 f/‖∇f‖², half of
+    /// - No automatic step lowers the objective by more than its rounding, 16 epsilons of it. For the direction of the
+    ///   method these are the lengths that a line search tries; for the negative gradient they are 4 f/‖∇f‖², half of
     ///   that, a quarter, and so on to the limit of rounding.
     /// - The point has not changed in any bit for 1000 steps, and will not: given steps are too short for it.
     /// - For 1000 steps the objective has not fallen by more than its rounding below its least value before, and the

@@ -43,7 +43,7 @@ pub enum GroupFate {
     Distinct,
     /// With a bias, a class that is the only one of its count: its classifier is not zero, but only directions between
     /// groups reach it, and it can come close to those of other counts.
-    /// [`Geometry::fate`](super::geometry::Geometry::fate) says whether it has.
+    /// [`Geometry::fate`](crate::theory::Geometry::fate) says whether it has.
     Single,
     /// All classes of the group share one classifier row and one class mean, which are not zero: minority collapse.
     Coincident,
