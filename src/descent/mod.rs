@@ -96,9 +96,9 @@ impl Descent {
         Self { variables, ..self }
     }
 
-    /// Whether to run on K + min(d_1, N - K) columns of features instead of N, by the exact orthogonal reduction: the
-    /// same trajectory, to rounding, for a fraction of the work. On by default; targets that are a matrix are not
-    /// reduced.
+    /// Sets whether to run on K + min(d_1, N - K) columns of features instead of N, by the exact orthogonal reduction.
+    /// The trajectory is the same, to rounding, for a fraction of the work. On by default; targets that are a matrix
+    /// are not reduced.
     pub fn with_reduction(self, reduced: bool) -> Self {
         Self { reduced, ..self }
     }

@@ -47,7 +47,7 @@ pub fn soft_threshold(matrix: MatRef<'_, f64>, threshold: f64) -> Result<Svd, Er
 }
 
 impl Svd {
-    /// U diag(σ) Vᵀ.
+    /// The matrix U diag(σ) Vᵀ.
     #[must_use]
     pub fn matrix(&self) -> Mat<f64> {
         &self.left * self.values.as_diagonal() * self.right.transpose()

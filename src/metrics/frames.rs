@@ -155,8 +155,8 @@ fn check_matrix(matrix: MatRef<'_, f64>) -> Result<(), Error> {
     }
 }
 
-/// Those of all pairs; `None` if a vector is zero. Each vector is taken to norm 1 first: its square may be out of range
-/// if those of others are not.
+/// The cosines of all pairs; `None` if a vector is zero. Each vector is taken to norm 1 first: its square may be out of
+/// range if those of others are not.
 fn cosines(vectors: MatRef<'_, f64>) -> Result<Option<Vec<f64>>, Error> {
     let mut units = try_zeros("unit vectors", vectors.nrows(), vectors.ncols() as u64)?;
     for (mut to, vector) in units.col_iter_mut().zip(vectors.col_iter()) {

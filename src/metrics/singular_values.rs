@@ -15,11 +15,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SingularValues {
-    /// Those of W_1 .. W_L, min(d_l, d_{l+1}) each; fewer, the rest being zero, if the point is a narrow start.
+    /// Singular values of W_1 .. W_L, min(d_l, d_{l+1}) each. A narrow start has fewer; the rest are zero.
     pub layers: Vec<Vec<f64>>,
-    /// Those of the product W_{L:1}, min(K, d_1).
+    /// Singular values of the product W_{L:1}, min(K, d_1).
     pub product: Vec<f64>,
-    /// Those of the weighted class means H̄ D, min(K, d_1), or of H if the targets are a matrix.
+    /// Singular values of the weighted class means H̄ D, min(K, d_1), or of H if the targets are a matrix.
     pub features: Vec<f64>,
 }
 

@@ -24,12 +24,12 @@ pub enum Nc1Convention {
     /// et al. 2023, Liu 2024.
     #[default]
     Global,
-    /// The same with the unweighted mean of class means instead of h_G.
+    /// tr(Σ_W Σ_B⁺)/K, as [`Self::Global`] but with the unweighted mean of class means instead of h_G.
     UnweightedMean,
     /// tr(Σ_W Σ_B⁺)/K, Σ_B = Σ_k n_k/N (h̄_k - h_G)(h̄_k - h_G)ᵀ: the scatter between classes of the analysis of
     /// variance.
     WeightedClasses,
-    /// tr(Σ_W Σ_B⁺) with the Σ_B of the first, not divided by K.
+    /// tr(Σ_W Σ_B⁺) with the Σ_B of [`Self::Global`], not divided by K.
     Undivided,
 }
 

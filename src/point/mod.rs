@@ -159,7 +159,7 @@ impl Point {
         Ok(objective::objective(&model, &PointRef::from(self).compared_with(ufm), &self.parameters))
     }
 
-    /// Of features that are reduced already, G = [H̄ D, T].
+    /// A point of features that are already reduced, G = [H̄ D, T].
     pub(crate) fn reduced(
         ufm: &Ufm,
         weights: Vec<Mat<f64>>,

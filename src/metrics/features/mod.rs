@@ -86,7 +86,7 @@ impl FeatureStatistics {
         self.scatter.is_some()
     }
 
-    /// Σ_i ‖h_{k,i} - h̄_k‖²/n_k of every class.
+    /// The variance of every class, Σ_i ‖h_{k,i} - h̄_k‖²/n_k.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl FeatureStatistics {
         Ok(self.squares.iter().zip(&self.counts).map(|(square, &count)| square / count as f64).collect())
     }
 
-    /// ‖H‖² of all features.
+    /// The squared norm ‖H‖² of all features.
     #[must_use]
     pub fn squared_norm(&self) -> f64 {
         let means = self.means.col_iter().zip(&self.counts);
@@ -127,8 +127,8 @@ impl FeatureStatistics {
         })
     }
 
-    /// tr Σ_W / tr Σ_B with Σ_B = Σ_k (h̄_k - h_G)(h̄_k - h_G)ᵀ/K; `None` if all class means are equal. Needs no
-    /// scatter.
+    /// The trace ratio tr Σ_W / tr Σ_B with Σ_B = Σ_k (h̄_k - h_G)(h̄_k - h_G)ᵀ/K; `None` if all class means are equal.
+    /// Needs no scatter.
     ///
     /// # Errors
     ///

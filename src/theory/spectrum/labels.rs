@@ -229,7 +229,8 @@ impl LabelSpectrum {
         self.vector(index, Side::Right)
     }
 
-    /// U X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K + R²) p).
+    /// The product U X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K +
+    /// R²) p).
     ///
     /// # Panics
     ///
@@ -239,7 +240,8 @@ impl LabelSpectrum {
         self.times(matrix, Side::Left)
     }
 
-    /// Uᵀ X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K + R²) p).
+    /// The product Uᵀ X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K +
+    /// R²) p).
     ///
     /// # Panics
     ///
@@ -249,7 +251,8 @@ impl LabelSpectrum {
         self.transposed_times(matrix, Side::Left)
     }
 
-    /// V X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost: O((K + R²) p).
+    /// The product V X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost: O((K +
+    /// R²) p).
     ///
     /// # Panics
     ///
@@ -259,7 +262,8 @@ impl LabelSpectrum {
         self.times(matrix, Side::Right)
     }
 
-    /// Vᵀ X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost: O((K + R²) p).
+    /// The product Vᵀ X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost:
+    /// O((K + R²) p).
     ///
     /// # Panics
     ///
