@@ -153,8 +153,8 @@ impl ClassCounts {
         Self::new(counts)
     }
 
-    /// Exponential long tail between two counts, both exact: n_k = ⌊`largest`^(1 - k/(K-1)) `smallest`^(k/(K-1))⌋, k = 0
-    /// .. K-1.
+    /// Exponential long tail between two counts, both exact: n_k = ⌊`largest`^(1 - k/(K-1)) `smallest`^(k/(K-1))⌋, k =
+    /// 0 .. K-1.
     ///
     /// # Errors
     ///
@@ -321,8 +321,9 @@ fn check_ratio(ratio: f64) -> Result<(), Error> {
 /// The text form of class counts: `C` is a class of C samples, `CxM` stands for M such classes; entries are separated
 /// by commas, spaces, tabs or line ends; a comma may follow the last one.
 ///
-/// Every number is a class: `1,234` is two classes, and ids in a column before the counts are classes too. A number with
-/// a leading zero, as in 1,005, or with another separator between thousands than a comma or a plain space is refused.
+/// Every number is a class: `1,234` is two classes, and ids in a column before the counts are classes too. A number
+/// with a leading zero, as in 1,005, or with another separator between thousands than a comma or a plain space is
+/// refused.
 ///
 /// # Errors
 ///

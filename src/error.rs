@@ -172,7 +172,8 @@ pub enum Error {
         /// The entry.
         value: f64,
     },
-    /// An entry of features is so large, 2^480 (about 3e144) or more, that sums of squares could leave the range of `f64`.
+    /// An entry of features is so large, 2^480 (about 3e144) or more, that sums of squares could leave the range of
+    /// `f64`.
     OutOfRange {
         /// The block.
         block: Block,

@@ -1,5 +1,5 @@
-//! Where the last layers of a classifier trained with squared loss must end, in closed form from class counts and weight
-//! decays.
+//! Where the last layers of a classifier trained with squared loss must end, in closed form from class counts and
+//! weight decays.
 //!
 //! When a classifier is trained past zero training error, the features of each class shrink to their mean, and the last
 //! layer lines up with these means: this is *neural collapse*. This crate computes the end point for your class sizes
@@ -17,7 +17,8 @@
 //!
 //! # Example
 //!
-//! Which classes of an imbalanced data set collapse at this decay? Does a descent that knows nothing of the theory agree?
+//! Which classes of an imbalanced data set collapse at this decay? Does a descent that knows nothing of the theory
+//! agree?
 //!
 //! ```
 //! use neural_collapse::{ClassCounts, Layer, Parameters, Ufm, descent::Descent, theory::GroupFate};
@@ -39,8 +40,8 @@
 //! ```
 //!
 //! The [`tour`](_documentation::tour) goes the whole way, from what a network minimizes to whether its training has
-//! reached the minimum. [`guarantees`](_documentation::guarantees) lists accuracy, edge cases, determinism and cost, each
-//! with the test that checks it.
+//! reached the minimum. [`guarantees`](_documentation::guarantees) lists accuracy, edge cases, determinism and cost,
+//! each with the test that checks it.
 //!
 //! # Where things are
 //!
@@ -96,8 +97,8 @@
 //! - 2 for a sum over classes and a mean over samples,
 //! - 1 for half of that.
 //!
-//! A `weight_decay` μ of an optimizer adds μ W to the gradient; its penalty is μ/2 ‖W‖². A feature penalty averaged over
-//! samples, μ_H/(2N) ‖H‖², gives λ_H = μ_H/(α N). [`TrainingConvention`] does the conversion.
+//! A `weight_decay` μ of an optimizer adds μ W to the gradient; its penalty is μ/2 ‖W‖². A feature penalty averaged
+//! over samples, μ_H/(2N) ‖H‖², gives λ_H = μ_H/(α N). [`TrainingConvention`] does the conversion.
 //!
 //! # Threads
 //!

@@ -150,7 +150,8 @@ impl Parameters {
         self.bias.as_ref().map(Col::as_ref)
     }
 
-    /// The class counts that the columns of H are sorted by; `None` if the parameters were made for a matrix of targets.
+    /// The class counts that the columns of H are sorted by; `None` if the parameters were made for a matrix of
+    /// targets.
     #[must_use]
     pub fn class_counts(&self) -> Option<&ClassCounts> {
         self.classes.as_ref()

@@ -86,8 +86,8 @@ pub fn difference<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> 
     Ok(difference)
 }
 
-/// The ranges of directions of equal targets: those of one level, which a width can cut in two directions that share its
-/// vectors, and those that a dense decomposition tells apart by rounding alone.
+/// The ranges of directions of equal targets: those of one level, which a width can cut in two directions that share
+/// its vectors, and those that a dense decomposition tells apart by rounding alone.
 fn groups(minimizer: &Minimizer) -> Vec<Range<usize>> {
     let (directions, levels) = (minimizer.directions(), minimizer.levels());
     let rounding = EQUAL * minimizer.spectrum().rounding();
@@ -185,8 +185,8 @@ impl<'a> Limits<'a> {
     }
 
     /// What a point with this gradient can have in directions that it does not have. In balanced variables the
-    /// regularizers alone move a block off such a direction, so that no more than the gradient is left in the first and in
-    /// the last block, g/√λ_H and g/√λ_L, and the layers between carry one to the other.
+    /// regularizers alone move a block off such a direction, so that no more than the gradient is left in the first and
+    /// in the last block, g/√λ_H and g/√λ_L, and the layers between carry one to the other.
     fn unkept(&self) -> f64 {
         let root = |decay: f64| self.gradient / decay.sqrt();
         root(self.ufm.feature_decay()) * root(self.ufm.layers()[self.ufm.depth() - 1].decay) * self.inner

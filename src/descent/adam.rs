@@ -135,8 +135,8 @@ impl Walk for AdamWalk<'_> {
         (objective, self.scales.gradient_square(&gradient).sqrt())
     }
 
-    /// Under a gradient that is always the same m becomes g and √v becomes |g|, in 1e5 steps after a start with gradients of
-    /// 1e26. Then every variable moves by η |g|/(|g| + ε).
+    /// Under a gradient that is always the same m becomes g and √v becomes |g|, in 1e5 steps after a start with
+    /// gradients of 1e26. Then every variable moves by η |g|/(|g| + ε).
     fn stays(&self) -> bool {
         let eta = self.step_rule.at(self.steps).unwrap_or(self.automatic);
         self.point.blocks().zip(self.gradient.blocks()).zip(self.scales.blocks()).all(|((point, gradient), scale)| {

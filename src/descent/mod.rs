@@ -124,8 +124,8 @@ impl Descent {
     /// or the value of [`Descent::with_gap_tolerance`]. If f* = 0 the gap is relative to the objective at zero, 1/2 for
     /// one-hot labels.
     ///
-    /// An objective below f* by more than its rounding, 1e-11 of f*, ends the run with [`Stop::BelowOptimum`]: f* is not
-    /// the optimum of this model.
+    /// An objective below f* by more than its rounding, 1e-11 of f*, ends the run with [`Stop::BelowOptimum`]: f* is
+    /// not the optimum of this model.
     pub fn with_optimum(self, optimum: f64) -> Self {
         Self { criteria: Criteria { optimum: Some(optimum), ..self.criteria }, ..self }
     }

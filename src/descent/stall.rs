@@ -61,8 +61,8 @@ impl Stall {
         frozen || self.gradient_is_rounding(walk)
     }
 
-    /// Whether a change of every variable by 16 epsilons of it, up or down, at least doubles the gradient, which has not
-    /// doubled since the last look.
+    /// Whether a change of every variable by 16 epsilons of it, up or down, at least doubles the gradient, which has
+    /// not doubled since the last look.
     fn gradient_is_rounding(&mut self, walk: &mut impl Walk) -> bool {
         let point = walk.points().0.clone();
         let norm = walk.measure(&point).1;

@@ -64,7 +64,8 @@ pub(crate) fn run(
         }
     };
     let last = trajectory.last().map_or(f64::INFINITY, |record| record.objective);
-    // Lower by more than rounding: a last point whose gradient is small is not given up for an epsilon of the objective.
+    // Lower by more than rounding: a last point whose gradient is small is not given up for an epsilon of the
+    // objective.
     let point = match best {
         Some((objective, point)) if !(last <= objective * (1.0 + ROUNDING)) => point,
         _ => walk.points().0.clone(),

@@ -5,10 +5,10 @@
 //!
 //! # What do I minimize?
 //!
-//! A classifier for ten classes is trained in PyTorch: two classes of 5000 images, four of 500 and four of 50. The loss is
-//! `MSELoss` on one-hot labels. The last linear layer has width 64 and a weight decay of 5e-3. The features that this
-//! layer reads have a penalty of 1e-3/2 times the mean of ‖h‖². The theory has its own units: half the squared error,
-//! summed over classes and averaged over samples. [`TrainingConvention`] converts from one to the other.
+//! A classifier for ten classes is trained in PyTorch: two classes of 5000 images, four of 500 and four of 50. The loss
+//! is `MSELoss` on one-hot labels. The last linear layer has width 64 and a weight decay of 5e-3. The features that
+//! this layer reads have a penalty of 1e-3/2 times the mean of ‖h‖². The theory has its own units: half the squared
+//! error, summed over classes and averaged over samples. [`TrainingConvention`] converts from one to the other.
 //!
 //! ```
 //! use neural_collapse::{ClassCounts, FeatureConvention, Layer, LossConvention, TrainingConvention, Ufm};

@@ -58,8 +58,8 @@ pub struct Ufm {
 }
 
 impl Ufm {
-    /// The model with a bias that is not penalized: (4.2) for one layer, (4.3) for more. `layers` are W_1 .. W_L in that
-    /// order.
+    /// The model with a bias that is not penalized: (4.2) for one layer, (4.3) for more. `layers` are W_1 .. W_L in
+    /// that order.
     ///
     /// [`Ufm::without_bias`] and [`Ufm::with_bias`] give the other models.
     ///

@@ -34,7 +34,8 @@ pub struct Nearest {
     pub angle: f64,
 }
 
-/// Cosines that differ by less than this are compared once more with twice the precision: four roundings, and their sum.
+/// Cosines that differ by less than this are compared once more with twice the precision: four roundings, and their
+/// sum.
 const COSINE_ROUNDING: f64 = 8.0 * f64::EPSILON;
 
 /// For every group, what its angles to all other groups follow from.
