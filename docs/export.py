@@ -1,6 +1,6 @@
-"""Trains a small PyTorch network on imbalanced classes and exports its last layer for the program `measure`.
+"""Trains a small PyTorch network on imbalanced classes and exports its last layer for `neural-collapse measure`.
 
-    python3 examples/measure/export.py FOLDER    # a minute
+    python3 docs/export.py FOLDER    # a minute
 
 The last lines are all that a network of your own needs.
 """

@@ -50,7 +50,7 @@ pub(crate) fn root(count: u64) -> f64 {
     (count as f64).sqrt()
 }
 
-/// The classes that share one count.
+/// A group of classes that have the same count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Group<'a> {
     /// The number of samples of each class of the group, c_r.
@@ -99,7 +99,7 @@ impl ClassCounts {
         })
     }
 
-    /// `classes` classes of `count` samples each.
+    /// Balanced classes: `classes` classes of `count` samples each.
     ///
     /// # Errors
     ///
@@ -115,8 +115,8 @@ impl ClassCounts {
     ///
     /// # Errors
     ///
-    /// [`Error::Domain`] unless `ratio >= 1` is finite; [`Error::ZeroCount`] where the ratio leaves no sample; as
-    /// [`ClassCounts::new`].
+    /// [`Error::Domain`] unless `ratio >= 1` is finite; [`Error::ZeroCount`] if a minority class would have no sample;
+    /// as [`ClassCounts::new`].
     pub fn step(majority: usize, minority: usize, count: u64, ratio: f64) -> Result<Self, Error> {
         check_ratio(ratio)?;
         let mut counts = empty(majority.saturating_add(minority))?;
@@ -128,14 +128,14 @@ impl ClassCounts {
     /// Exponential long tail (Cui et al. 2019): n_k = ⌊`largest` · `ratio`^(-k/(K-1))⌋, k = 0 .. K-1, so that the first
     /// class is `ratio` times as large as the last.
     ///
-    /// The floor is that of the real number, not of a rounded power: 4980/498 is 10. Where a ratio that rounds to
-    /// `ratio` gives a whole number, that number is meant: `100.0 / 3.0` takes 100 to 3.
+    /// The floor is that of the real number, not of a rounded power: 4980/498 is 10. If a real ratio that rounds to
+    /// `ratio` gives a whole number, the count is that number: `100.0 / 3.0` takes 100 to 3.
     /// [`ClassCounts::long_tail_between`] takes the smallest count itself.
     ///
     /// # Errors
     ///
-    /// [`Error::Domain`] unless `ratio >= 1` is finite; [`Error::ZeroCount`] where the tail runs out of samples; as
-    /// [`ClassCounts::new`].
+    /// [`Error::Domain`] unless `ratio >= 1` is finite; [`Error::ZeroCount`] if a class of the tail would have no
+    /// sample; as [`ClassCounts::new`].
     ///
     /// # Example
     ///
@@ -158,8 +158,8 @@ impl ClassCounts {
         Self::new(counts)
     }
 
-    /// Exponential long tail between two counts, both exact: n_k = ⌊`largest`^(1 - k/(K-1)) `smallest`^(k/(K-1))⌋, k = 0
-    /// .. K-1.
+    /// Exponential long tail between two counts, both exact: n_k = ⌊`largest`^(1 - k/(K-1)) `smallest`^(k/(K-1))⌋, k =
+    /// 0 .. K-1.
     ///
     /// # Errors
     ///
@@ -262,7 +262,7 @@ impl ClassCounts {
     ///
     /// # Panics
     ///
-    /// Where there is no such group.
+    /// If `r` is not below the number of groups.
     #[must_use]
     pub fn group(&self, r: usize) -> Group<'_> {
         let groups = self.inner.ends.len();
@@ -272,7 +272,7 @@ impl ClassCounts {
         Group { count: self.inner.counts[classes[0]], classes }
     }
 
-    /// The ranges of the classes among samples sorted by class, of which there are as many as fit in memory.
+    /// The ranges of the classes among samples sorted by class, whose number fits in memory.
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
         self.counts().iter().scan(0, |end, &count| {
@@ -282,7 +282,7 @@ impl ClassCounts {
         })
     }
 
-    /// Whether parameters, a point or a network have these counts. Those of a clone are the same without a look.
+    /// Whether the counts are equal. Clones are recognized without comparing the counts.
     pub(crate) fn check_same(&self, found: &[u64]) -> Result<(), Error> {
         if std::ptr::eq(self.counts(), found) {
             return Ok(());
@@ -305,8 +305,8 @@ impl ClassCounts {
     }
 }
 
-/// Room for so many counts, and a look at whether there is room for their order and its making too, before any of it is
-/// asked for in earnest.
+/// Memory for this number of counts. Also checks, before any is used, that there is memory for their order and for
+/// sorting.
 fn empty(classes: usize) -> Result<Vec<u64>, Error> {
     let too_large = |_| Error::TooLarge { what: "class counts", rows: classes, cols: 1 };
     Vec::<[u64; 4]>::new().try_reserve_exact(classes).map_err(too_large)?;
@@ -326,8 +326,9 @@ fn check_ratio(ratio: f64) -> Result<(), Error> {
 /// The text form of class counts: `C` is a class of C samples, `CxM` stands for M such classes; entries are separated
 /// by commas, spaces, tabs or line ends; a comma may follow the last one.
 ///
-/// Every number is a class: `1,234` is two classes, and ids in a column before the counts are classes too. A number with
-/// a leading zero, as in 1,005, or with another separator between thousands than a comma or a plain space is refused.
+/// Every number is a class: `1,234` is two classes, and ids in a column before the counts are classes too. A number
+/// with a leading zero, as in 1,005, or with another separator between thousands than a comma or a plain space is
+/// refused.
 ///
 /// # Errors
 ///

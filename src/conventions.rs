@@ -1,4 +1,4 @@
-//! What a framework minimizes, in the units of this crate.
+//! Losses and decays of frameworks, in the units of this crate.
 
 use crate::{
     error::{Error, check_not_negative},
@@ -32,8 +32,8 @@ pub enum FeatureConvention {
     Mean,
 }
 
-/// What training minimizes: a squared error and penalties μ/2 ‖W_l‖² of the layers, as an optimizer's `weight_decay` μ
-/// has them, and of the features.
+/// What training minimizes: a squared error, penalties μ/2 ‖W_l‖² of the layers, as with an optimizer's `weight_decay`
+/// μ, and a penalty of the features.
 ///
 /// # Example
 ///
@@ -63,7 +63,7 @@ named!(LossConvention, "loss convention": Mean = "mean", HalfMean = "half-mean",
 named!(FeatureConvention, "feature convention": Total = "total", Mean = "mean");
 
 impl LossConvention {
-    /// α, for this many outputs K.
+    /// α for K outputs.
     #[must_use]
     pub fn scale(self, outputs: usize) -> f64 {
         match self {
@@ -76,13 +76,13 @@ impl LossConvention {
 }
 
 impl TrainingConvention {
-    /// A loss and a penalty of features.
+    /// A convention for the loss and for the penalty of the features.
     #[must_use]
     pub fn new(loss: LossConvention, features: FeatureConvention) -> Self {
         Self { loss, features }
     }
 
-    /// λ_l = μ/α of a layer whose penalty is μ/2 ‖W_l‖².
+    /// The decay λ_l = μ/α of a layer whose penalty is μ/2 ‖W_l‖².
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl TrainingConvention {
         Ok(decay / self.loss.scale(outputs))
     }
 
-    /// λ_H: μ_H/α, or μ_H/(α N) where the penalty is averaged over samples.
+    /// The decay λ_H of the features: μ_H/α, or μ_H/(α N) if the penalty is averaged over samples.
     ///
     /// # Errors
     ///

@@ -27,14 +27,14 @@ impl fmt::Display for Block {
     }
 }
 
-/// Everything that can be wrong with what a user gives to this crate.
+/// Every way in which the input of a user can be invalid.
 ///
-/// The documentation of each variant is the predicate that raises it. Classes, samples and labels are counted from 0,
-/// as in every framework; layers are named W_1 .. W_L, as in the paper.
+/// The documentation of each variant states the condition that raises it. Classes, samples and labels are counted from
+/// 0, as in every framework; layers are named W_1 .. W_L, as in the paper.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// There are no class counts at all.
+    /// The list of class counts is empty.
     NoClasses,
     /// A class has no sample: `counts[class] == 0`.
     ZeroCount {
@@ -63,7 +63,7 @@ pub enum Error {
         /// The number of classes: labels run from 0 to `classes - 1`.
         classes: usize,
     },
-    /// Features that are given as rows, one after another, are not as many numbers as samples times width.
+    /// The number of entries of features given as rows is not the number of samples times the width.
     RowsLength {
         /// The numbers given.
         numbers: usize,
@@ -79,29 +79,29 @@ pub enum Error {
         /// Its columns.
         cols: usize,
     },
-    /// Something that only class counts have was asked of a model whose targets are a matrix, or are labels that are
-    /// smoothed without a bias.
+    /// A question needs class counts, but the targets of the model are a matrix, or labels that are smoothed without a
+    /// bias.
     NoClassCounts,
-    /// Parameters, a point or the samples of a network have other class counts than the model they are given to, if only
-    /// in another order.
+    /// Parameters, a point or the samples of a network have other class counts than the model, or the same in another
+    /// order.
     ClassCounts {
-        /// The first class that differs, from 0: one that only one of the two has counts 0 in the other.
+        /// The first class that differs, from 0. A class that only one of the two has counts as 0 samples in the other.
         class: usize,
         /// Its samples in the model.
         expected: u64,
-        /// Its samples in what was given.
+        /// Its samples in the argument.
         found: u64,
     },
-    /// The objective of a run is not that of its point under the model that it is judged by: the run was on a model of
-    /// other decays or other targets.
+    /// The objective of a run is not that of its point under the given model: the run was on a model with other decays
+    /// or other targets.
     OtherObjective {
         /// The objective of the point under the model.
         expected: f64,
         /// The objective of the run.
         found: f64,
     },
-    /// An objective is below the global minimum of its model by more than rounding, which the theory rules out: squares
-    /// have left the range of `f64`, or this crate is wrong.
+    /// An objective is below the global minimum of its model by more than rounding. The theory rules this out: squares
+    /// have left the range of `f64`, or this crate has an error.
     BelowMinimum {
         /// The objective.
         objective: f64,
@@ -122,7 +122,7 @@ pub enum Error {
         /// The value given.
         value: f64,
     },
-    /// A number is outside the domain of the function it was given to.
+    /// An argument is outside the domain of the function.
     Domain {
         /// The name of the argument.
         argument: &'static str,
@@ -131,7 +131,7 @@ pub enum Error {
         /// What is accepted.
         accepted: &'static str,
     },
-    /// A block of the variables does not have the shape that the model, or what it is combined with, gives it.
+    /// A block of the variables does not have the shape that the model, or another argument, requires.
     Shape {
         /// The block.
         block: Block,
@@ -147,7 +147,7 @@ pub enum Error {
         /// Weight matrices given.
         found: usize,
     },
-    /// A bias was given to a bias-free model, or none to a biased one.
+    /// A bias is given for a model without one, or is missing for a model with one.
     BiasPresence {
         /// Whether the model has a bias.
         expected: bool,
@@ -172,7 +172,8 @@ pub enum Error {
         /// The entry.
         value: f64,
     },
-    /// An entry of features is so large, 2^480 (about 3e144) or more, that sums of squares could leave the range of `f64`.
+    /// An entry of features is so large, 2^480 (about 3e144) or more, that sums of squares could leave the range of
+    /// `f64`.
     OutOfRange {
         /// The block.
         block: Block,
@@ -183,7 +184,7 @@ pub enum Error {
         /// The entry.
         value: f64,
     },
-    /// The scatter within classes was asked for, and has not been gathered, or not along the rows of the product of the
+    /// The scatter within classes is needed and has not been gathered, or not along the rows of the product of the
     /// layers.
     NoScatter,
     /// Two passes over the samples have not seen the same number of samples of a class.
@@ -195,7 +196,7 @@ pub enum Error {
         /// Its samples in the second.
         second: u64,
     },
-    /// A word is not the name of any of the choices.
+    /// A word is not one of the accepted names.
     UnknownName {
         /// What is chosen.
         what: &'static str,
@@ -204,7 +205,7 @@ pub enum Error {
         /// The names that are accepted.
         accepted: &'static [&'static str],
     },
-    /// An array would need more memory than the machine can address or is willing to give.
+    /// An array would need more memory than the machine can address or than the allocator gives.
     TooLarge {
         /// What the array is.
         what: &'static str,
@@ -324,7 +325,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What a word that is not a count may be instead.
+/// What a word that is not a count may mean.
 fn suspicion(word: &str) -> &'static str {
     let mut groups = word.split(|c: char| !c.is_ascii_digit());
     let is_first = groups.next().is_some_and(|first| (1..=3).contains(&first.len()));
@@ -340,7 +341,7 @@ fn suspicion(word: &str) -> &'static str {
     }
 }
 
-/// Positive finite numbers, and no NaN.
+/// Accepts positive finite numbers, not NaN.
 pub(crate) fn check_positive(argument: &'static str, value: f64) -> Result<(), Error> {
     if value > 0.0 && value.is_finite() {
         Ok(())
@@ -349,7 +350,7 @@ pub(crate) fn check_positive(argument: &'static str, value: f64) -> Result<(), E
     }
 }
 
-/// Finite numbers that are not negative, and no NaN.
+/// Accepts finite numbers that are not negative, not NaN.
 pub(crate) fn check_not_negative(argument: &'static str, value: f64) -> Result<(), Error> {
     if value >= 0.0 && value.is_finite() {
         Ok(())

@@ -1,10 +1,15 @@
-//! Give it class counts and weight decays, and it tells you, in closed form, where the last layers of a classifier
-//! trained with squared loss must end; then it goes there by gradient descent so that you can see the two agree.
+//! Where the last layers of a classifier trained with squared loss must end, in closed form from class counts and
+//! weight decays.
+//!
+//! When a classifier is trained past zero training error, the features of each class shrink to their mean, and the last
+//! layer lines up with these means: this is *neural collapse*. This crate computes the end point for your class sizes
+//! and decays. It then goes there by gradient descent, so that you can see the two agree, and it measures how far a
+//! trained network is from that point.
 //!
 //! # The model
 //!
 //! The L-extended unconstrained features model (Liu 2024, Definition 3.1) takes the features of a network's last hidden
-//! layer as free variables, and minimizes over them, over the L linear layers that follow and over a bias
+//! layer as free variables. It minimizes over the features, over the L linear layers that follow, and over a bias:
 //!
 //! ```text
 //! f(W_1 .. W_L, H, b) = 1/(2N) ‖W_L ··· W_1 H + b 1ᵀ - Y‖² + Σ_l λ_l/2 ‖W_l‖² + λ_H/2 ‖H‖²
@@ -12,7 +17,7 @@
 //!
 //! # Example
 //!
-//! Which classes of an imbalanced data set collapse at this decay, and does a descent that knows nothing of the theory
+//! Which classes of an imbalanced data set collapse at this decay? Does a descent that knows nothing of the theory
 //! agree?
 //!
 //! ```
@@ -23,10 +28,10 @@
 //! let ufm = Ufm::new("150,60x5,5x20".parse::<ClassCounts>()?, [Layer::new(64, 5e-3)], 5e-3)?;
 //!
 //! let minimizer = ufm.minimizer()?;
-//! assert_eq!(minimizer.rank(), 6); // 19 of the 25 directions are gone:
+//! assert_eq!(minimizer.rank(), 6); // 19 of the 25 directions vanish:
 //! assert_eq!(minimizer.group_fates()?[2], GroupFate::Coincident); // the 20 small classes share one classifier
-//! assert!(minimizer.coincidence_scale(1)?.unwrap() > 1.2); // the next group does once all decays grow by a fifth
-//! assert!(minimizer.geometry()?.classifiers().cosine(1, 2).unwrap() < 0.0); // two of them now
+//! assert!(minimizer.coincidence_scale(1)?.unwrap() > 1.2); // the next group does after all decays grow by a fifth
+//! assert!(minimizer.geometry()?.classifiers().cosine(1, 2).unwrap() < 0.0); // now two of them point apart
 //!
 //! let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
 //! let run = Descent::default().minimize(&ufm, start)?;
@@ -34,7 +39,9 @@
 //! # Ok::<(), neural_collapse::Error>(())
 //! ```
 //!
-//! The [`tour`] goes the whole way, from what a network minimizes to whether its training has got there.
+//! The [`tour`](_documentation::tour) goes the whole way, from what a network minimizes to whether its training has
+//! reached the minimum. [`guarantees`](_documentation::guarantees) lists accuracy, edge cases, determinism and cost,
+//! each with the test that checks it.
 //!
 //! # Where things are
 //!
@@ -47,12 +54,12 @@
 //! | decays and losses as frameworks scale them | [`TrainingConvention`] |
 //! | the model: layers, decays, bias; its objective and gradient | [`Ufm`] |
 //! | weights, features and bias; random starts | [`Parameters`] |
-//! | the same for any number of samples: exactly reduced, or collapsed | [`Point`] |
+//! | a point with any number of samples: exactly reduced, or collapsed | [`Point`] |
 //! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::Minimizer`] |
 //! | norms and angles between classes, minority collapse | [`theory::Geometry`] |
 //! | the largest decays that keep what a network needs | [`theory::Goal`] |
 //! | the spectrum of the target: from class counts, or dense | [`theory::LabelSpectrum`], [`theory::Spectrum`] |
-//! | Lemma A.2 | [`theory::scalar`] |
+//! | the scalar problem of one singular value, Lemma A.2 | [`theory::scalar`] |
 //! | singular-value decomposition and thresholding, Lemma A.1 | [`linalg`] |
 //! | gradient descent, heavy ball, Nesterov with restarts, L-BFGS, Adam | [`descent`] |
 //! | what kind of point a descent has reached, and the way down from a saddle | [`critical`] |
@@ -60,7 +67,7 @@
 //! | frames, self-duality and NC4, the classics for balanced classes | [`metrics`] |
 //! | the distance of a point from the minimizers, and of its singular values | [`metrics`] |
 //!
-//! `theory` and `descent` do not know of each other: each is the other's judge.
+//! `theory` and `descent` do not import each other, so that each is an independent check of the other.
 //!
 //! # Symbols
 //!
@@ -79,28 +86,28 @@
 //! | T = U diag(σ) Vᵀ | K × K | [`theory::Spectrum`] | the target: (I - n 1ᵀ/N) D with a bias, D without, for class labels |
 //! | σ, e, z | | [`Direction`](theory::Direction): `target`, `shrinkage`, `prediction` | z = σ (1-e), singular value of W_{L:1} H̄ D |
 //! | w, w_l, h | | `product`, `layers`, `feature` | singular values of W_{L:1}, of W_l, of H̄ D |
-//! | q | | [`theory::scalar`] | N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1)), which decides over e |
+//! | q | | [`theory::scalar`] | N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1)), which determines e |
 //! | f, f* | | [`Ufm::objective`], [`Minimizer::objective`](theory::Minimizer::objective) | the objective, and its global minimum |
 //!
 //! # Which decay did I train with?
 //!
-//! If training minimizes α/(2N) ‖residual‖² + μ/2 ‖W‖² + μ_H/2 ‖H‖², the λ of this crate are μ/α and μ_H/α: α = 2/K for
-//! a mean over all K N elements (PyTorch's `MSELoss`), 2 for a sum over classes and a mean over samples, 1 for half of
-//! that. A `weight_decay` μ of an optimizer adds μ W to the gradient, and is μ/2 ‖W‖². A feature penalty averaged over
-//! samples, μ_H/(2N) ‖H‖², gives λ_H = μ_H/(α N). [`TrainingConvention`] does the conversion.
+//! If training minimizes α/(2N) ‖residual‖² + μ/2 ‖W‖² + μ_H/2 ‖H‖², the λ of this crate are μ/α and μ_H/α. α is
+//!
+//! - 2/K for a mean over all K N elements, as in PyTorch's `MSELoss`,
+//! - 2 for a sum over classes and a mean over samples,
+//! - 1 for half of that.
+//!
+//! A `weight_decay` μ of an optimizer adds μ W to the gradient; its penalty is μ/2 ‖W‖². A feature penalty averaged
+//! over samples, μ_H/(2N) ‖H‖², gives λ_H = μ_H/(α N). [`TrainingConvention`] does the conversion.
 //!
 //! # Threads
 //!
-//! The default feature `rayon` runs descent and large decompositions on all threads of the rayon pool that they are
-//! called in. Results are bitwise the same for any number of threads, and from run to run. Without it the crate builds
+//! With the default feature `rayon`, descent and large decompositions run on all threads of the rayon pool that calls
+//! them. Results are bitwise the same for any number of threads, and from run to run. Without `rayon` the crate builds
 //! for `wasm32-unknown-unknown`.
 //!
-//! Matrices are those of [`faer`], generators those of [`rand`]: both are re-exported, so that versions agree. A new
-//! minor version of either is a new minor version of this crate, which stays below 1.0 as long as they do.
-//!
-//! # What can be relied on
-//!
-//! Accuracy, edges, determinism and cost of every result, each with the test that holds it: [`guarantees`].
+//! Matrices are those of [`faer`], random generators those of [`rand`]. Both crates are re-exported, so that versions
+//! agree. A new minor version of either is a new minor version of this crate, which stays below 1.0 as long as they do.
 //!
 //! # References
 //!
@@ -114,13 +121,13 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[path = "documentation/mod.rs"]
+pub mod _documentation;
 mod classes;
 mod conventions;
 pub mod critical;
 pub mod descent;
 mod error;
-#[doc = include_str!("../docs/guarantees.md")]
-pub mod guarantees {}
 pub mod linalg;
 pub mod metrics;
 mod model;
@@ -130,7 +137,6 @@ mod parameters;
 mod point;
 mod targets;
 pub mod theory;
-pub mod tour;
 
 pub use classes::{ClassCounts, Group};
 pub use conventions::{FeatureConvention, LossConvention, TrainingConvention};

@@ -2,7 +2,7 @@
 
 /// Gives an enum of plain choices its words: `Display`, `FromStr` and all of them as `ALL`.
 ///
-/// A word is in lower case with hyphens, as flags of programs are. What is read is what is written, letter for letter.
+/// Words are in lower case with hyphens, like flags of programs. `FromStr` accepts exactly what `Display` writes.
 macro_rules! named {
     ($type:ident, $what:literal: $($variant:ident = $word:literal),+ $(,)?) => {
         impl $type {

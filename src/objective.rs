@@ -15,7 +15,7 @@ impl Ufm {
     ///
     /// # Errors
     ///
-    /// Where the parameters belong to another model: [`Error::LayerCount`], [`Error::BiasPresence`],
+    /// If the parameters belong to another model: [`Error::LayerCount`], [`Error::BiasPresence`],
     /// [`Error::ClassCounts`], [`Error::Shape`].
     pub fn objective(&self, parameters: &Parameters) -> Result<f64, Error> {
         parameters.check_shapes(self)?;

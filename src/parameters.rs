@@ -19,7 +19,7 @@ use crate::{
 /// The columns of H are the samples: those of the target matrix, or sorted by class, first the n_0 samples of class 0,
 /// then the n_1 of class 1, and so on. Shapes and finiteness are checked once, when the parameters are made. Parameters
 /// remember the class counts that their columns are sorted by: a model of other counts refuses them with
-/// [`Error::ClassCounts`], even where all shapes are the same.
+/// [`Error::ClassCounts`], even if all shapes agree.
 ///
 /// # Example
 ///
@@ -47,8 +47,8 @@ pub struct Parameters {
 
 impl Parameters {
     /// Parameters for `ufm`: `weights` are W_1 .. W_L in that order, W_l of d_{l+1} × d_l; `features` is H, d_1 × N;
-    /// `bias` is b, of length K, present exactly where the model has one. Where the targets are labels, columns of H
-    /// are taken to be sorted by the class counts of `ufm`.
+    /// `bias` is b, of length K, present if and only if the model has one. If the targets are labels, the columns of H
+    /// must be sorted by class, with the class counts of `ufm`.
     ///
     /// # Errors
     ///
@@ -60,17 +60,18 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// All zeros: a critical point of every model without a bias, and its global minimizer once every direction has
-    /// collapsed. With a bias so is the point whose b is the mean of the targets, and the rest zero.
+    /// All zeros: a critical point of every model without a bias, and its global minimizer if every direction has
+    /// collapsed. With a bias the same holds for the point whose b is the mean of the targets and whose other blocks
+    /// are zero.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the features do not fit in memory.
+    /// [`Error::TooLarge`] if the features do not fit in memory.
     pub fn zeros(ufm: &Ufm) -> Result<Self, Error> {
         Self::with_columns(ufm, ufm.samples())
     }
 
-    /// A Gaussian start whose scale has a meaning for every model: in the balanced variables √λ_l W_l and √λ_H H̄D,
+    /// A Gaussian start whose scale means the same for every model: in the balanced variables √λ_l W_l and √λ_H H̄D,
     /// each block is `scale` times the level √τ, τ = (λ_H λ_1 ··· λ_L n_max)^{1/(L+1)}.
     ///
     /// At a minimizer every block has the same singular values in these variables, none larger than √τ. A Gaussian
@@ -82,16 +83,16 @@ impl Parameters {
     /// b               =  0
     /// ```
     ///
-    /// For L = 1 any positive scale leads to the global minimum, in more steps the larger it is: the level of H̄ D is that
-    /// of a minimizer, and the deviations from class means are √(N/K) times as large, which at 10⁸ samples of a class, or
-    /// a scale of 10⁴, can take more than 10⁵ steps. L-BFGS, a smaller scale or a start without deviations
-    /// ([`Point::collapsed`](crate::Point::collapsed)) then gets there. For L ≥ 2 zero is a local minimizer, and a
-    /// start far below the balanced level ends there: start at a scale of about 1, with widths of several times K, which
-    /// for many layers can still be too few.
+    /// For L = 1 any positive scale leads to the global minimum, but a larger scale takes more steps. The level of H̄ D
+    /// is that of a minimizer, and the deviations from class means are √(N/K) times as large. With 10⁸ samples for each
+    /// class, or a scale of 10⁴, this can take more than 10⁵ steps. Then use L-BFGS, a smaller scale or a start without
+    /// deviations ([`Point::collapsed`](crate::Point::collapsed)). For L ≥ 2 zero is a local minimizer, and a start far
+    /// below the balanced level ends there: choose a scale of about 1 and widths of several times K. For many layers
+    /// even these can be too small.
     ///
     /// # Errors
     ///
-    /// [`Error::Domain`] unless `scale` is positive and finite; [`Error::TooLarge`] where the features do not fit in
+    /// [`Error::Domain`] unless `scale` is positive and finite; [`Error::TooLarge`] if the features do not fit in
     /// memory.
     pub fn gaussian(ufm: &Ufm, scale: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
         check_positive("scale", scale)?;
@@ -121,7 +122,7 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// [`Error::Domain`] unless both are finite and not negative; [`Error::TooLarge`] where the features do not fit in
+    /// [`Error::Domain`] unless both are finite and not negative; [`Error::TooLarge`] if the features do not fit in
     /// memory.
     pub fn gaussian_with_deviations(
         ufm: &Ufm,
@@ -153,19 +154,20 @@ impl Parameters {
         self.features.as_ref()
     }
 
-    /// The bias b, where there is one.
+    /// The bias b; `None` if the model has none.
     #[must_use]
     pub fn bias(&self) -> Option<ColRef<'_, f64>> {
         self.bias.as_ref().map(Col::as_ref)
     }
 
-    /// The class counts that the columns of H are sorted by; `None` if the parameters were made for a matrix of targets.
+    /// The class counts that the columns of H are sorted by; `None` if the parameters were made for a matrix of
+    /// targets.
     #[must_use]
     pub fn class_counts(&self) -> Option<&ClassCounts> {
         self.classes.as_ref()
     }
 
-    /// The weights, the features and the bias, to be changed and given to [`Parameters::new`] again.
+    /// Takes the parameters apart into weights, features and bias, which [`Parameters::new`] accepts again.
     #[must_use]
     pub fn into_parts(self) -> (Vec<Mat<f64>>, Mat<f64>, Option<Col<f64>>) {
         (self.weights, self.features, self.bias)
@@ -185,7 +187,7 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// [`Error::NoClassCounts`] where the targets are no labels; as [`Ufm::objective`], where the parameters belong to
+    /// [`Error::NoClassCounts`] if the targets are not labels; as [`Ufm::objective`] if the parameters belong to
     /// another model.
     pub fn class_means(&self, ufm: &Ufm) -> Result<Mat<f64>, Error> {
         self.check_shapes(ufm)?;
@@ -193,29 +195,29 @@ impl Parameters {
         Ok(class_means(classes, self.features.as_ref()))
     }
 
-    /// The blocks W_1 .. W_L, H and, where there is one, b.
+    /// The blocks W_1 .. W_L, H and, if there is one, b.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = MatRef<'_, f64>> {
         let weights = self.weights.iter().map(Mat::as_ref);
         weights.chain([self.features.as_ref()]).chain(self.bias.as_ref().map(Col::as_mat))
     }
 
-    /// The blocks W_1 .. W_L, H and, where there is one, b.
+    /// The blocks W_1 .. W_L, H and, if there is one, b.
     pub(crate) fn blocks_mut(&mut self) -> impl Iterator<Item = MatMut<'_, f64>> {
         let weights = self.weights.iter_mut().map(Mat::as_mut);
         weights.chain([self.features.as_mut()]).chain(self.bias.as_mut().map(Col::as_mat_mut))
     }
 
-    /// No parameters of any model: what stays behind where parameters are moved out.
+    /// A placeholder that belongs to no model, left behind when parameters are moved out.
     pub(crate) fn empty() -> Self {
         Self { weights: Vec::new(), features: Mat::new(), bias: None, classes: None }
     }
 
-    /// The blocks but for H.
+    /// The blocks except H.
     pub(crate) fn small_blocks(&self) -> impl Iterator<Item = MatRef<'_, f64>> {
         self.weights.iter().map(Mat::as_ref).chain(self.bias.as_ref().map(Col::as_mat))
     }
 
-    /// The blocks but for H.
+    /// The blocks except H.
     pub(crate) fn small_blocks_mut(&mut self) -> impl Iterator<Item = MatMut<'_, f64>> {
         self.weights.iter_mut().map(Mat::as_mut).chain(self.bias.as_mut().map(Col::as_mat_mut))
     }
@@ -254,8 +256,8 @@ impl Parameters {
         if self.bias.is_some() != ufm.has_bias() {
             return Err(Error::BiasPresence { expected: ufm.has_bias() });
         }
-        // Before the shapes: other counts are often the reason why these differ, and the better explanation. Where one
-        // side has a matrix of targets, nothing is known of classes, and shapes are all that can be compared.
+        // Before the shapes: other counts are often the reason why these differ, and a better explanation. If one side
+        // has a matrix of targets, nothing is known of classes, and shapes are all that can be compared.
         if let (Some(expected), Some(found)) = (ufm.class_counts(), &self.classes) {
             expected.check_same(found.counts())?;
         }
@@ -281,7 +283,7 @@ impl Parameters {
     }
 }
 
-/// The class means of features sorted by class, d_1 × K: exact where all features of a class are equal.
+/// The class means of features sorted by class, d_1 × K: exact if all features of a class are equal.
 pub(crate) fn class_means(classes: &ClassCounts, features: MatRef<'_, f64>) -> Mat<f64> {
     let mut means = Mat::zeros(features.nrows(), classes.classes());
     for (mut mean, columns) in means.col_iter_mut().zip(classes.ranges()) {

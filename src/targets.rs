@@ -1,4 +1,4 @@
-//! What the model is to reproduce: one-hot labels, smoothed labels, or any matrix.
+//! The targets of a model: one-hot labels, smoothed labels, or any matrix.
 
 use std::sync::Arc;
 
@@ -12,8 +12,7 @@ use crate::{
 
 /// The targets Y, K outputs by N samples.
 ///
-/// [`ClassCounts`] turn into one-hot labels by themselves: `Ufm::new(classes, ..)`. A clone shares the data and
-/// costs nothing.
+/// [`ClassCounts`] convert into one-hot labels: `Ufm::new(classes, ..)`. A clone shares the data and costs nothing.
 ///
 /// # Example
 ///
@@ -83,7 +82,7 @@ impl Targets {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyTargets`] where a side is zero; [`Error::MatrixNotFinite`].
+    /// [`Error::EmptyTargets`] if a side is zero; [`Error::MatrixNotFinite`].
     pub fn matrix(targets: Mat<f64>) -> Result<Self, Error> {
         if targets.nrows() == 0 || targets.ncols() == 0 {
             return Err(Error::EmptyTargets { rows: targets.nrows(), cols: targets.ncols() });
@@ -112,7 +111,7 @@ impl Targets {
         }
     }
 
-    /// The class counts, where the targets are labels.
+    /// The class counts; `None` if the targets are a matrix.
     #[must_use]
     pub fn class_counts(&self) -> Option<&ClassCounts> {
         match &self.kind {
@@ -121,7 +120,7 @@ impl Targets {
         }
     }
 
-    /// The label smoothing ε: 0 for one-hot labels, and for targets that are no labels.
+    /// The label smoothing ε: 0 for one-hot labels, and for a matrix of targets.
     #[must_use]
     pub fn smoothing(&self) -> f64 {
         match &self.kind {
@@ -130,7 +129,7 @@ impl Targets {
         }
     }
 
-    /// The matrix, where the targets are one.
+    /// The matrix; `None` if the targets are labels.
     #[must_use]
     pub fn as_matrix(&self) -> Option<MatRef<'_, f64>> {
         match &self.kind {

@@ -28,7 +28,7 @@ const ROOMS: [&str; 14] = [
 const STRANGERS: (&str, &str) = ("theory", "descent");
 
 /// Files that hold documentation only.
-const PAGES: [&str; 2] = ["lib", "tour"];
+const PAGES: [&str; 2] = ["lib", "documentation"];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

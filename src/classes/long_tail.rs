@@ -7,9 +7,9 @@ use qd::Quad;
 /// exponential.
 const ROUNDING: f64 = 1e-12;
 
-/// More than the relative error of a count in double-double arithmetic, 710 of its roundings of 2^-104. What is so
-/// close below a whole number counts as that number: exact powers are, and an irrational number comes as close with a
-/// probability of 10^-23 at counts of 10^4, and of 10^-11 at 2^53.
+/// More than the relative error of a count in double-double arithmetic, 710 of its roundings of 2^-104. A value that is
+/// this close below a whole number counts as that number: exact powers are, and an irrational number comes as close
+/// with a probability of 10^-23 at counts of 10^4, and of 10^-11 at 2^53.
 const QUAD_ROUNDING: f64 = 1.0 / (1_u128 << 90) as f64;
 
 /// ⌊`largest` · `ratio`^(-k/(K-1))⌋ for k = 0 .. K-1, where K is the number of classes and `ratio` at least 1.

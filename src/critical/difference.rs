@@ -32,7 +32,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A direction counts as there where the prediction has this much of its singular value: at a critical point it has all
+/// A direction counts as present if the prediction has this share of its singular value: at a critical point it has all
 /// of it, or that of the smaller root of the scalar problem, or nothing.
 const THERE: f64 = 0.999;
 
@@ -47,15 +47,15 @@ const EQUAL: f64 = 100.0;
 /// points can have there: z for each direction that the minimizer keeps; and for one that it gives up nothing, or a
 /// singular value of at least about σ q^((L+1)/(L-1)), for L = 1 σ (1-q). A target of zero, or one whose q is beyond
 /// the last for which e (1-e)^((L-1)/(L+1)) = q has a root, has no direction at any critical point, and is never in
-/// excess. What rounding, or the gradient that the point still has, could have put there or taken away counts as
-/// nothing: of a direction that cannot be told from none, neither its presence nor its absence is reported, nor of one
-/// at a tie, see [`Minimizer::ties`].
+/// excess. Rounding, or the remaining gradient of the point, can add or remove a small part of a direction. If a
+/// direction could come from these alone, it is reported neither as missing nor as in excess. The same holds for a
+/// direction at a tie, see [`Minimizer::ties`].
 ///
 /// Cost: one evaluation of the gradient, and O((K + R²) d_1) operations for class labels; no K × K matrix is formed.
 ///
 /// # Errors
 ///
-/// As [`Ufm::objective`](crate::Ufm::objective), where the point belongs to another model; [`Error::TooLarge`].
+/// As [`Ufm::objective`](crate::Ufm::objective) if the point belongs to another model; [`Error::TooLarge`].
 pub fn difference<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<Difference, Error> {
     let point = point.into();
     let traces = Traces::new(minimizer, point)?;
@@ -86,8 +86,8 @@ pub fn difference<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> 
     Ok(difference)
 }
 
-/// The ranges of directions of equal targets: those of one level, which a width can cut in two directions that share its
-/// vectors, and those that a dense decomposition tells apart by rounding alone.
+/// The ranges of directions of equal targets: those of one level, which a width can cut in two directions that share
+/// its vectors, and those that a dense decomposition tells apart by rounding alone.
 fn groups(minimizer: &Minimizer) -> Vec<Range<usize>> {
     let (directions, levels) = (minimizer.directions(), minimizer.levels());
     let rounding = EQUAL * minimizer.spectrum().rounding();
@@ -107,9 +107,9 @@ fn groups(minimizer: &Minimizer) -> Vec<Range<usize>> {
 
 /// The prediction along the singular vectors of the target.
 struct Traces {
-    /// u_kᵀ W_{L:1}, a row each.
+    /// u_kᵀ W_{L:1}, one row for each k.
     left: Mat<f64>,
-    /// (M v_k)ᵀ, a row each.
+    /// (M v_k)ᵀ, one row for each k.
     right: Mat<f64>,
     /// ‖W_L‖ ··· ‖W_1‖ and ‖M‖.
     sizes: (f64, f64),
@@ -149,7 +149,7 @@ impl Traces {
     }
 }
 
-/// What a critical point can have of a direction, and what a point with a small gradient can have in its place.
+/// The part of a direction that a critical point can have, and the part that a point with a small gradient can have.
 struct Limits<'a> {
     ufm: &'a Ufm,
     /// ‖∇f‖ in balanced variables.
@@ -185,8 +185,8 @@ impl<'a> Limits<'a> {
     }
 
     /// What a point with this gradient can have in directions that it does not have. In balanced variables the
-    /// regularizers alone move a block off such a direction, so that no more than the gradient is left in the first and in
-    /// the last block, g/√λ_H and g/√λ_L, and the layers between carry one to the other.
+    /// regularizers alone move a block off such a direction, so that no more than the gradient is left in the first and
+    /// in the last block, g/√λ_H and g/√λ_L, and the layers between carry one to the other.
     fn unkept(&self) -> f64 {
         let root = |decay: f64| self.gradient / decay.sqrt();
         root(self.ufm.feature_decay()) * root(self.ufm.layers()[self.ufm.depth() - 1].decay) * self.inner

@@ -19,15 +19,15 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// At the global minimum: f ≤ f* (1 + 1e-8), whatever the run was asked for.
+    /// At the global minimum: f ≤ f* (1 + 1e-8), for any stopping criteria of the run.
     GlobalMinimum,
     /// At a strict saddle above the global minimum: [`escape`] gives a way down. For L = 1 every critical point that is
-    /// no global minimizer is one.
+    /// not a global minimizer is one.
     StrictSaddle(Difference),
     /// At a local minimizer above the global minimum, for L ≥ 2: zero is one, a direction that is held just beyond its
     /// threshold is another.
     LocalMinimizer(Difference),
-    /// Before its gradient was small enough for a critical point, which a run that stalled may be close to all the same.
+    /// Not at a critical point: the gradient is not small enough yet. A run that stalled may still be close to one.
     Unfinished(Stop),
 }
 
@@ -47,16 +47,15 @@ impl fmt::Display for Ending {
 /// about 1e-4 of its threshold.
 const MINIMUM: f64 = 1e-8;
 
-/// Tells how a run on the model of `minimizer` has ended: by the objective, not by what the run was told of the
-/// optimum.
+/// How a run on the model of `minimizer` has ended. Uses the objective itself, not the optimum that the run was given.
 ///
-/// That the run was on this model is checked first: its point has to fit the model, and its objective has to be that of
-/// its point under the model. Cost: an evaluation of the objective, and above the minimum those of [`difference`] and
+/// First checks that the run was on this model: its point must fit the model, and its objective must be that of its
+/// point under the model. Cost: an evaluation of the objective, and above the minimum those of [`difference`] and
 /// [`escape`].
 ///
 /// # Errors
 ///
-/// For a run on another model as [`Ufm::objective`](crate::Ufm::objective), or [`Error::OtherObjective`] where only
+/// For a run on another model as [`Ufm::objective`](crate::Ufm::objective), or [`Error::OtherObjective`] if only
 /// decays, targets or a loss of the run differ; [`Error::BelowMinimum`]; as [`difference`] and [`escape`].
 ///
 /// # Example
@@ -85,7 +84,7 @@ const MINIMUM: f64 = 1e-8;
 pub fn ending(minimizer: &Minimizer, run: &Run) -> Result<Ending, Error> {
     let optimum = minimizer.objective();
     check_belongs(minimizer, run)?;
-    // Where f* = 0, relative to the objective at zero.
+    // If f* = 0, relative to the objective at zero.
     let scale = if optimum > 0.0 { optimum } else { 0.5 * minimizer.ufm().targets().mean_square() };
     if run.objective - optimum <= MINIMUM * scale {
         return Ok(Ending::GlobalMinimum);
@@ -103,7 +102,7 @@ pub fn ending(minimizer: &Minimizer, run: &Run) -> Result<Ending, Error> {
 /// Whether the run was on the model of the minimizer, and its objective is possible there.
 fn check_belongs(minimizer: &Minimizer, run: &Run) -> Result<(), Error> {
     let ufm = minimizer.ufm();
-    // What has left the range of `f64` is infinite in a run.
+    // In a run, numbers beyond the range of `f64` are infinite.
     let objective = Some(run.point.objective(ufm)?).filter(|value| !value.is_nan()).unwrap_or(f64::INFINITY);
     let rounding = rounding(minimizer, &run.point, objective);
     if !(run.objective == objective || (run.objective - objective).abs() <= rounding) {
@@ -120,7 +119,7 @@ fn check_not_below(objective: f64, minimum: f64, rounding: f64) -> Result<(), Er
 ///
 /// An entry of W_{L:1} H + b 1ᵀ - Y is rounded once a term, half an epsilon of ‖W_L‖ ··· ‖W_1‖ ‖H‖ + √N ‖b‖ + ‖Y‖ each
 /// time, in both evaluations; with δ as the sum over √N, the fit changes by √(2f) δ + δ²/2 at most. All other terms are
-/// sums of squares: half an epsilon a term, in both, of what they are, and the least number there is where a square is
+/// sums of squares: half an epsilon a term, in both, of what they are, and the least positive number if a square is
 /// below the normal numbers.
 fn rounding<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>, objective: f64) -> f64 {
     let (ufm, point) = (minimizer.ufm(), point.into());
@@ -151,7 +150,7 @@ mod tests {
     use super::check_not_below;
     use crate::error::Error;
 
-    /// The theory rules it out, so that no run can show it.
+    /// The theory rules this out, so that no run can show it.
     #[test]
     fn an_objective_below_the_minimum_is_an_error() {
         let below = Error::BelowMinimum { objective: 0.25, minimum: 0.5 };

@@ -1,4 +1,4 @@
-//! Ways down from critical points that are no local minimizers.
+//! Ways down from critical points that are not local minimizers.
 //!
 //! At a critical point no feature deviates from its class mean, all blocks are balanced, and the prediction has
 //! singular vectors of the target: Z = W_{L:1} H̄ D = Σ z_j u_j v_jᵀ, where T v_j = σ_j u_j. In balanced variables √λ
@@ -11,9 +11,9 @@
 //! scaling,   L ≥ 2:  a direction at the smaller root of its scalar problem        1 + ((L+1) z_j² - L (σ_j-z_j) z_j)/(N τ_j)
 //! ```
 //!
-//! s = σ_i is the largest singular value of T - Z beside Z, z the one that the least used feature carries, zero where
-//! the width leaves room, and τ_j = (C z_j)^{2/(L+1)}. For L ≥ 2 a missing direction cannot grow out of zero: its decay
-//! curves up by 1, and what it would win is of order L + 1 ≥ 3.
+//! s = σ_i is the largest singular value of T - Z outside the directions of Z. z is the singular value that the least
+//! used feature carries, zero if the width leaves room, and τ_j = (C z_j)^{2/(L+1)}. For L ≥ 2 a missing direction
+//! cannot grow out of zero: its decay curves up by 1, and its gain is only of order L + 1 ≥ 3.
 
 use faer::{Col, ColRef, Mat, MatRef};
 
@@ -41,19 +41,19 @@ pub struct Escape {
 /// to 1e-9 of it or so.
 const NEGATIVE: f64 = -1e-6;
 
-/// A direction of negative curvature at a critical point; none where it is a local minimizer.
+/// A direction of negative curvature at a critical point; `None` if it is a local minimizer.
 ///
-/// For L = 1 every critical point but the global minimizers has one (Zhu et al. 2021). For L ≥ 2 zero is a local
+/// For L = 1 every critical point except the global minimizers has one (Zhu et al. 2021). For L ≥ 2 zero is a local
 /// minimizer, and so is any point that has the largest directions up to some index, each at the larger root of its
-/// scalar problem. Away from critical points none means nothing.
+/// scalar problem. Away from critical points `None` has no meaning.
 ///
 /// Cost: the dense decomposition of two K × K matrices, K × N for targets that are a matrix, and one of 2 K × d_1 for
 /// L = 1.
 ///
 /// # Errors
 ///
-/// As [`Ufm::objective`](crate::Ufm::objective), where the point belongs to another model; [`Error::TooLarge`],
-/// [`Error::MatrixNotFinite`] where products of the blocks leave the range of `f64`; [`Error::SvdDidNotConverge`].
+/// As [`Ufm::objective`](crate::Ufm::objective) if the point belongs to another model; [`Error::TooLarge`],
+/// [`Error::MatrixNotFinite`] if products of the blocks leave the range of `f64`; [`Error::SvdDidNotConverge`].
 ///
 /// # Example
 ///
@@ -89,18 +89,18 @@ pub fn escape<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<Option<Es
 struct Direction {
     weights: Vec<Mat<f64>>,
     features: Mat<f64>,
-    /// A length of step that changes the point as much as it is worth.
+    /// The length of a step that changes the point by a significant amount.
     length: f64,
 }
 
-/// A point in class space: its features M are the weighted class means H̄ D, or H where the targets are a matrix.
+/// A point in class space: its features M are the weighted class means H̄ D, or H if the targets are a matrix.
 struct Core<'a> {
     ufm: &'a Ufm,
     weights: &'a [Mat<f64>],
     features: Mat<f64>,
     /// Z = W_{L:1} M.
     prediction: Mat<f64>,
-    /// The target less what the point makes of it, bias included: T - Z at a critical point.
+    /// The residual of the target, bias included: T - Z at a critical point.
     rest: Mat<f64>,
 }
 
@@ -119,7 +119,7 @@ impl<'a> Core<'a> {
         Ok(Self { ufm, weights: point.framed_weights(), features, prediction, rest })
     }
 
-    /// The way down of the most negative curvature by the formulas; none where no formula is negative.
+    /// The way down of the most negative curvature by the formulas; `None` if no formula is negative.
     fn direction(&self) -> Result<Option<Direction>, Error> {
         if self.ufm.depth() == 1 { self.growth() } else { self.rotation_or_scaling() }
     }
@@ -192,7 +192,7 @@ impl<'a> Core<'a> {
         self.ufm.decays().level(Wide::new(prediction).power(2)).to_f64()
     }
 
-    /// The singular vectors of what is left beside the directions that are there.
+    /// The singular vectors of the residual outside the directions that are present.
     fn missing(&self, there: &[usize], left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Result<Svd, Error> {
         let mut rest = self.rest.clone();
         for &j in there {
@@ -205,7 +205,7 @@ impl<'a> Core<'a> {
         dense_svd(rest.as_ref())
     }
 
-    /// The direction of feature space, of norm one, that W_1 and M use least in balanced variables: not at all where
+    /// The direction of feature space, of norm one, that W_1 and M use least in balanced variables: not at all if
     /// the width leaves room.
     fn least_used(&self) -> Result<Col<f64>, Error> {
         let (weights, features, width) = (&self.weights[0], &self.features, self.features.nrows());
@@ -217,8 +217,8 @@ impl<'a> Core<'a> {
         if used >= width {
             return Ok(dense_svd(vectors.as_ref())?.left.col(width - 1).to_owned());
         }
-        // Of the coordinate axes the one that is farthest from the span of what is used, less its part in the span:
-        // 1/d_1 of it or more is left, and projected twice it is orthogonal to rounding.
+        // The coordinate axis that is farthest from the span in use, minus its part in the span: 1/d_1 of it or more is
+        // left, and projected twice it is orthogonal to rounding.
         let basis = orthonormal(vectors)?;
         let part = |&i: &usize| basis.row(i).squared_norm_l2();
         let axis = (0..width).min_by(|i, j| part(i).total_cmp(&part(j))).unwrap_or(0);
@@ -269,8 +269,8 @@ impl<'a> Core<'a> {
         1.0 + (first.squared_norm_l2() - 2.0 * along) / self.ufm.samples() as f64
     }
 
-    /// The longest of the steps ±length/2^i that lower the objective by a quarter of what the curvature promises: one
-    /// that is lower by rounding alone is no way down.
+    /// The longest of the steps ±length/2^i that lower the objective by a quarter of what the curvature promises: a
+    /// start that is lower only by rounding is not a way down.
     fn step(&self, direction: &Direction, curvature: f64) -> Option<f64> {
         let before = self.objective(direction, 0.0);
         let lengths = (0..f64::MANTISSA_DIGITS).map(|i| direction.length * 0.5_f64.powi(i.cast_signed()));
@@ -278,7 +278,7 @@ impl<'a> Core<'a> {
         steps.into_iter().find(|&step| self.objective(direction, step) < before + curvature * step * step / 8.0)
     }
 
-    /// The objective at a step, but for what no step in class space changes.
+    /// The objective at a step, without the terms that no step in class space changes.
     fn objective(&self, direction: &Direction, step: f64) -> f64 {
         let moved = |block: &Mat<f64>, change: &Mat<f64>| block + faer::Scale(step) * change;
         let features = moved(&self.features, &direction.features);

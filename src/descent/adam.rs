@@ -18,7 +18,7 @@ pub(crate) struct Rates {
     pub(crate) epsilon: f64,
 }
 
-/// The step size of Adam where none is given.
+/// The default step size of Adam.
 const CUSTOMARY_STEP: f64 = 1e-3;
 
 pub(crate) struct AdamWalk<'a> {
@@ -135,8 +135,8 @@ impl Walk for AdamWalk<'_> {
         (objective, self.scales.gradient_square(&gradient).sqrt())
     }
 
-    /// Under a gradient that is always the same m becomes g and √v becomes |g|, in 1e5 steps after a start with gradients of
-    /// 1e26. Then every variable moves by η |g|/(|g| + ε).
+    /// Under a gradient that is always the same m becomes g and √v becomes |g|, in 1e5 steps after a start with
+    /// gradients of 1e26. Then every variable moves by η |g|/(|g| + ε).
     fn stays(&self) -> bool {
         let eta = self.step_rule.at(self.steps).unwrap_or(self.automatic);
         self.point.blocks().zip(self.gradient.blocks()).zip(self.scales.blocks()).all(|((point, gradient), scale)| {

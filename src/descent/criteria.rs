@@ -1,14 +1,14 @@
-//! When a run is to stop, and why.
+//! The criteria that stop a run.
 
 use std::ops::ControlFlow;
 
 use super::{method::StepSize, run::Record, stop::Stop};
 
-/// f below the optimum by more than this share of it is no rounding: a sum of n terms of one sign is good to √n epsilons,
-/// and this is that of n = 2e9, more terms than a point in memory has.
+/// f below the optimum by more than this share of it is not rounding: a sum of n terms of one sign is good to √n
+/// epsilons, and this is that of n = 2e9, more terms than a point in memory has.
 const BELOW: f64 = 1e-11;
 
-/// What a run is asked for: the numbers that end it.
+/// The criteria of a run: the numbers that end it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Criteria {
     pub(super) step_limit: usize,
@@ -17,7 +17,7 @@ pub(super) struct Criteria {
     pub(super) gap_tolerance: f64,
 }
 
-/// What ends a run, but for what the walk itself finds.
+/// What ends a run, except what the walk itself finds.
 pub(super) struct Judge {
     pub(super) criteria: Criteria,
     pub(super) schedule: StepSize,

@@ -3,7 +3,7 @@
 //! The products of a panel are faer's; without this file the rest of the step would take as long as they do (measured:
 //! 0.4 µs against 0.1 µs a column of 512 numbers).
 
-// pulp compiles its kernels for the registers found at run time only where they are inlined.
+// pulp compiles its kernels for the registers found at run time only if they are inlined.
 #![allow(clippy::inline_always)]
 
 use std::ops::Range;
@@ -39,7 +39,7 @@ pub(crate) struct Step {
     pub(crate) carry: Carry,
     /// λ of the block.
     pub(crate) decay: f64,
-    /// η in plain variables: that of the descent over λ where its variables are balanced.
+    /// η in plain variables: that of the descent over λ if its variables are balanced.
     pub(crate) rate: f64,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Kernel<'a> {
     arch: Arch,
     parts: Vec<Part<'a>>,
     layers: Layers,
-    /// Added to every output: the bias, less the constant of smoothed labels.
+    /// Added to every output: the bias, minus the constant of smoothed labels.
     shift: Col<f64>,
     /// Weights and bias of the point where a step that looks ahead takes the gradient; no features.
     ahead: Parameters,
@@ -201,7 +201,7 @@ impl<'a> Kernel<'a> {
 ///
 /// # Errors
 ///
-/// As [`Ufm::objective`], if the point belongs to another model; [`Error::TooLarge`].
+/// As [`Ufm::objective`] if the point belongs to another model; [`Error::TooLarge`].
 pub(crate) fn gradient_norm(ufm: &Ufm, point: PointRef<'_>) -> Result<f64, Error> {
     point.check(ufm)?;
     let model = point.model(ufm);

@@ -122,7 +122,7 @@ impl<'a> LbfgsWalk<'a> {
             if self.pairs.is_empty() {
                 return if slope < 0.0 { scan(start, |length| self.look_along(length)) } else { None };
             }
-            // A direction that leads nowhere: start again from the negative gradient, once.
+            // A direction without progress: start again from the negative gradient, once.
             self.steepest = self.scale_of_pairs();
             self.pairs.clear();
         }
@@ -169,7 +169,7 @@ impl Walk for LbfgsWalk<'_> {
 }
 
 impl LbfgsWalk<'_> {
-    /// Keeps s and y of the step to the trial point, in the memory of the oldest pair where that is full.
+    /// Keeps s and y of the step to the trial point, in the memory of the oldest pair if that is full.
     fn remember(&mut self) {
         if self.memory == 0 {
             return;
@@ -186,7 +186,7 @@ impl LbfgsWalk<'_> {
             faer::zip!(to, a, b).for_each(|faer::unzip!(to, a, b)| *to = a - b);
         }
         let curvature = inner_product(&pair.displacement, &pair.change);
-        // Positive where the strong Wolfe conditions hold; else the pair would spoil the model of the curvature. A cosine,
+        // Positive if the strong Wolfe conditions hold; else the pair would spoil the model of the curvature. A cosine,
         // since far from a minimum curvatures can be a hundred orders of magnitude from 1.
         let change = self.scales.gradient_square(&pair.change).sqrt();
         let cosine = curvature / change / self.scales.displacement_square(&pair.displacement).sqrt();

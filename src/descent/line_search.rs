@@ -1,4 +1,4 @@
-//! A line search for the strong Wolfe conditions, which takes a lower point where they cannot be had.
+//! A line search for the strong Wolfe conditions, which takes a lower point if no length satisfies them.
 
 use super::step::ROUNDING;
 
@@ -23,7 +23,8 @@ pub(crate) struct Trial {
 /// cubic interpolation (Nocedal, Wright 2006, algorithms 3.5 and 3.6). If none is found, one that lowers the objective
 /// by more than its rounding; `None` if there is none of these either.
 ///
-/// `start` is the trial of length 0, with a negative slope. The last trial that `look` is asked for is the one returned.
+/// `start` is the trial of length 0, with a negative slope. The last trial that `look` is asked for is the one
+/// returned.
 pub(crate) fn search(start: Trial, mut look: impl FnMut(f64) -> Trial) -> Option<Trial> {
     let rounding = ROUNDING * start.objective;
     let too_high =
@@ -58,8 +59,8 @@ pub(crate) fn search(start: Trial, mut look: impl FnMut(f64) -> Trial) -> Option
     (low.objective < start.objective - rounding).then(|| look(low.length))
 }
 
-/// The longest of the lengths t = 4 f/|<g, d>|, half of it, a quarter, .., down to where the slope promises no more than
-/// rounding, that lowers the objective by more than its rounding; `None` if none of them does.
+/// The longest of the lengths t = 4 f/|<g, d>|, half of it, a quarter, .., down to where the slope promises no more
+/// than rounding, that lowers the objective by more than its rounding; `None` if none of them does.
 pub(crate) fn scan(start: Trial, mut look: impl FnMut(f64) -> Trial) -> Option<Trial> {
     let rounding = ROUNDING * start.objective;
     let longest = 4.0 * start.objective / start.slope.abs();
@@ -79,6 +80,6 @@ fn between(low: &Trial, high: &Trial) -> f64 {
     let share = (cubic - low.length) / width;
     // As long as every trial is too high, the bracket at least halves.
     let most = if low.length > 0.0 { 0.9 } else { 0.5 };
-    // NaN, where there is no such cubic, takes the middle.
+    // NaN, if there is no such cubic, takes the middle.
     low.length + width * if share.is_nan() { 0.5 } else { share.clamp(0.1, most) }
 }

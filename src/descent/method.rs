@@ -24,34 +24,34 @@ pub enum Method {
     #[default]
     Nesterov,
     /// x - t B ∇f(x), where B approximates the inverse of the Hessian from the last steps (Nocedal 1980), and t is
-    /// found by a line search for the strong Wolfe conditions. Few steps, each of 4 × `memory` passes over as many
-    /// numbers as the parameters have.
+    /// found by a line search for the strong Wolfe conditions. It needs few steps. Each step reads all parameters 4 ×
+    /// `memory` times.
     ///
-    /// Lengths to try begin at t = 1, or at 2 f/|<∇f, d>| along d = -B ∇f if that is less. Where the conditions cannot be
-    /// had the lowest point found is taken, then the negative gradient tried in place of d.
+    /// Lengths to try begin at t = 1, or at 2 f/|<∇f, d>| along d = -B ∇f if that is less. If no length satisfies the
+    /// conditions, the lowest point found is taken; if there is none, the negative gradient is tried instead of d.
     Lbfgs {
         /// How many steps are remembered; 0 is steepest descent with a line search.
         memory: usize,
     },
-    /// Adam (Kingma, Ba 2015), for comparison with what frameworks do: it is not equivariant under rotations, and works
-    /// on the features of all samples. An automatic step size is its customary 0.001, halved for good whenever the
-    /// objective at the next point would be above that at the start: decays can be so small that the minimizer itself is
-    /// less than 0.001 wide.
+    /// Adam (Kingma, Ba 2015), for comparison with frameworks. It is not equivariant under rotations, and works on the
+    /// features of all samples. Its automatic step size is the usual 0.001, halved permanently whenever the objective
+    /// at the next point would be above that at the start: decays can be so small that the minimizer itself is less
+    /// than 0.001 wide.
     Adam {
-        /// The decay rate of the running mean of the gradient, in [0, 1): customarily 0.9.
+        /// The decay rate of the running mean of the gradient, in [0, 1): usually 0.9.
         beta_1: f64,
-        /// The decay rate of the running mean of its square, in [0, 1): customarily 0.999.
+        /// The decay rate of the running mean of its square, in [0, 1): usually 0.999.
         beta_2: f64,
-        /// What is added to the root of that mean: customarily 1e-8.
+        /// What is added to the root of that mean: usually 1e-8.
         epsilon: f64,
     },
 }
 
 impl Method {
-    /// Heavy ball with its customary momentum, 0.9.
+    /// Heavy ball with its usual momentum, 0.9.
     pub const HEAVY_BALL: Self = Self::HeavyBall { momentum: 0.9 };
 
-    /// Adam with its customary rates.
+    /// Adam with its usual rates.
     pub const ADAM: Self = Self::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 };
 
     /// L-BFGS with a memory of ten steps.
@@ -139,11 +139,11 @@ pub enum StepSize {
     /// ```
     ///
     /// A step that fails the test is halved; after a step that passes, η grows by a factor of 2 as long as no step has
-    /// failed yet, of 1.02 from then on. The first step is no longer than 2 f/‖∇f‖², beyond which none passes because f
-    /// is never negative, so that starts of any size go down from the first step on. No tuning is needed.
+    /// failed yet, of 1.02 from then on. The first step is no longer than 2 f/‖∇f‖², because f is never negative and no
+    /// longer step can pass. So starts of any size go down from the first step on, without tuning.
     ///
-    /// For L-BFGS and Adam see there. A run ends with [`Stop::Stalled`](super::Stop::Stalled) once no such step, however
-    /// short, lowers the objective by more than rounding.
+    /// For L-BFGS and Adam see [`Method`]. A run ends with [`Stop::Stalled`](super::Stop::Stalled) if no such step,
+    /// however short, lowers the objective by more than rounding.
     #[default]
     Automatic,
     /// This η at every step, in the variables of the descent, for those who study the dynamics: small steps of gradient
@@ -152,8 +152,8 @@ pub enum StepSize {
     /// Steps too short to change the point in any bit end the run with [`Stop::Stalled`](super::Stop::Stalled), after
     /// 1000 of them.
     Fixed(f64),
-    /// `initial` times `factor` to the number of whole periods of `every` steps behind it: the step schedule of training
-    /// code. Should η round to zero, the run ends with [`Stop::ScheduleEnd`](super::Stop::ScheduleEnd).
+    /// `initial` times `factor` for each whole period of `every` steps that has passed: the step schedule of training
+    /// code. If η rounds to zero, the run ends with [`Stop::ScheduleEnd`](super::Stop::ScheduleEnd).
     Stepwise {
         /// The first η.
         initial: f64,
@@ -173,7 +173,7 @@ pub enum StepSize {
 }
 
 impl StepSize {
-    /// η of the step after so many others; none where it is found on the way.
+    /// η of the step after this number of steps; `None` if the run finds it.
     pub(super) fn at(self, step: usize) -> Option<f64> {
         match self {
             Self::Automatic => None,
@@ -189,7 +189,7 @@ impl StepSize {
         }
     }
 
-    /// Whether η is zero after so many steps, and stays so: both schedules that reach zero fall.
+    /// Whether η is zero after this number of steps, and stays zero: both schedules that reach zero never rise.
     pub(super) fn has_ended(self, step: usize) -> bool {
         self.at(step) == Some(0.0)
     }
@@ -244,7 +244,7 @@ impl Momentum {
         self.t = 1.0;
     }
 
-    /// To be told the slope <∇f(y), x_{k+1} - x_k> of the step taken.
+    /// Takes in the slope <∇f(y), x_{k+1} - x_k> of the step taken. Call it after every step.
     pub(super) fn stepped(&mut self, slope: f64) {
         if self.method.looks_ahead() && slope > 0.0 {
             self.stop();

@@ -1,8 +1,8 @@
-//! Full-batch descent on the objective of a [`Ufm`]: the judge of the closed forms, and itself judged by them.
+//! Full-batch descent on the objective of a [`Ufm`]: an independent check of the closed forms, which in turn check it.
 //!
 //! What direction ([`Method`]), in which variables ([`Variables`]), how far ([`StepSize`]) and when to stop ([`Stop`])
-//! are separate choices. This module knows nothing of the theory: the optimum, where a run is to be stopped by its gap,
-//! is given by the caller.
+//! are separate choices. This module knows nothing of the theory: to stop a run by its gap, the caller gives the
+//! optimum.
 
 mod adam;
 mod criteria;
@@ -43,7 +43,7 @@ use crate::{
     point::{Point, PointRef},
 };
 
-/// A descent: a method and its options. A small value, to be kept and used for any number of models.
+/// A descent: a method and its options. It is a small value that can be used for any number of models.
 ///
 /// # Example
 ///
@@ -86,19 +86,19 @@ impl Default for Descent {
 }
 
 impl Descent {
-    /// A descent by this method, otherwise as [`Descent::default`].
+    /// A descent by this method, with the other options of [`Descent::default`].
     pub fn new(method: Method) -> Self {
         Self { method, ..Self::default() }
     }
 
-    /// Moves in these variables.
+    /// Sets the variables that the descent moves in.
     pub fn with_variables(self, variables: Variables) -> Self {
         Self { variables, ..self }
     }
 
-    /// Whether to run on K + min(d_1, N - K) columns of features instead of N, by the exact orthogonal reduction: the
-    /// same trajectory, to rounding, for a fraction of the work. On by default; targets that are a matrix are not
-    /// reduced.
+    /// Sets whether to run on K + min(d_1, N - K) columns of features instead of N, by the exact orthogonal reduction.
+    /// The trajectory is the same, to rounding, for a fraction of the work. On by default; targets that are a matrix
+    /// are not reduced.
     pub fn with_reduction(self, reduced: bool) -> Self {
         Self { reduced, ..self }
     }
@@ -113,25 +113,25 @@ impl Descent {
         Self { criteria: Criteria { step_limit, ..self.criteria }, ..self }
     }
 
-    /// Ends with [`Stop::Gradient`] once ‖∇f‖ ≤ `tolerance` √f, the norm being that of the variables of the descent
-    /// (and f no less than an epsilon of the objective at zero). Zero asks for a gradient of zero: a run then goes on
-    /// until [`Stop::Stalled`].
+    /// Ends with [`Stop::Gradient`] once ‖∇f‖ ≤ `tolerance` √f, in the norm of the variables of the descent (with f
+    /// replaced by an epsilon of the objective at zero if it is less). Zero requires a gradient of zero, so that a run
+    /// continues until [`Stop::Stalled`].
     pub fn with_gradient_tolerance(self, tolerance: f64) -> Self {
         Self { criteria: Criteria { gradient_tolerance: tolerance, ..self.criteria }, ..self }
     }
 
     /// Measures the relative gap (f - f*)/f* to this optimum f*, and ends with [`Stop::Gap`] once it is at most 1e-10
-    /// or what [`Descent::with_gap_tolerance`] asks for. Where f* = 0 the gap is relative to the objective at zero, 1/2
-    /// for one-hot labels.
+    /// or the value of [`Descent::with_gap_tolerance`]. If f* = 0 the gap is relative to the objective at zero, 1/2 for
+    /// one-hot labels.
     ///
-    /// An objective below f* by more than its rounding, 1e-11 of f*, ends the run with [`Stop::BelowOptimum`]: f* is not
-    /// the optimum of this model.
+    /// An objective below f* by more than its rounding, 1e-11 of f*, ends the run with [`Stop::BelowOptimum`]: f* is
+    /// not the optimum of this model.
     pub fn with_optimum(self, optimum: f64) -> Self {
         Self { criteria: Criteria { optimum: Some(optimum), ..self.criteria }, ..self }
     }
 
-    /// Ends with [`Stop::Gap`] once the relative gap is at most this, where the optimum is given. Zero lets the run go
-    /// on to its other ends.
+    /// Ends with [`Stop::Gap`] once the relative gap is at most this, if the optimum is given. With zero only the other
+    /// criteria end the run.
     pub fn with_gap_tolerance(self, gap_tolerance: f64) -> Self {
         Self { criteria: Criteria { gap_tolerance, ..self.criteria }, ..self }
     }
@@ -140,16 +140,16 @@ impl Descent {
     ///
     /// # Errors
     ///
-    /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::ClassCounts`] where the start belongs
-    /// to another model, [`Error::NoClassCounts`] where a start without samples meets targets that are no labels;
-    /// [`Error::Domain`] where an option is no number that it can be; [`Error::TooLarge`] where the start does not fit
-    /// in memory once more, in the form that the descent works on; the method's own copies of it are asked for as any
-    /// program asks for memory.
+    /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::ClassCounts`] if the start belongs to
+    /// another model, [`Error::NoClassCounts`] if the start has no samples and the targets are not labels;
+    /// [`Error::Domain`] if an option is out of its range; [`Error::TooLarge`] if the start does not fit in memory a
+    /// second time, in the form that the descent works on. The method's own copies of it are allocated without such a
+    /// check.
     pub fn minimize(&self, ufm: &Ufm, start: impl Into<Point>) -> Result<Run, Error> {
         self.minimize_observed(ufm, start, |_| ControlFlow::Continue(()))
     }
 
-    /// Descends from `start`; the observer is shown every point, the start included, and can end the run.
+    /// Descends from `start` and shows the observer every point, including the start. The observer can end the run.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ impl Descent {
         };
         let model = start.model(ufm);
         let kernel = Kernel::new(&model, &PointRef::from(&start).compared_with(ufm));
-        // The same scales whatever the widths: those of the model itself.
+        // The same scales for any widths: those of the model itself.
         let scales = Scales::new(self.variables, ufm);
         let longest = longest_step(self.variables, ufm);
         let scale = Some(0.5 * ufm.targets().mean_square()).filter(|scale| *scale > 0.0).unwrap_or(1.0);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::parameters::Parameters;
 
-/// A decrease of more than this many roundings is told from none.
+/// A decrease by more than this number of roundings is significant.
 const TOLD: f64 = 100.0;
 
 /// x, the point before it, and the next one, which is made in the same pass as the gradient.
@@ -22,7 +22,7 @@ pub(crate) struct MomentumWalk<'a> {
     point: Parameters,
     previous: Parameters,
     next: Parameters,
-    /// The objective at x, where it is known.
+    /// The objective at x, if it is known.
     objective: Option<f64>,
     /// Steps taken.
     steps: usize,
@@ -33,9 +33,9 @@ pub(crate) struct MomentumWalk<'a> {
     made_with: (f64, f64),
     /// The last η that was tested against more than rounding.
     told_step: f64,
-    /// Steps in a row whose promise drowned in rounding.
+    /// Consecutive steps whose promise was below rounding.
     drowned: usize,
-    /// The objective at the start, which automatic steps do not exceed.
+    /// The objective at the start, which automatic steps never exceed.
     bound: f64,
     /// ‖x - p‖² in the variables of the descent.
     displacement_square: f64,
@@ -47,7 +47,7 @@ pub(crate) struct MomentumWalk<'a> {
 }
 
 impl<'a> MomentumWalk<'a> {
-    /// `longest` is the first step to try where steps are automatic.
+    /// `longest` is the first step to try if steps are automatic.
     pub(crate) fn new(
         method: Method,
         step_rule: StepSize,
@@ -91,14 +91,14 @@ impl<'a> MomentumWalk<'a> {
 
     /// The next objective, if it passes the test of [`StepSize::Automatic`].
     ///
-    /// With d = x + β m - η g - y the quadratic is f(y) - η ‖g‖²/2, and β² ‖m‖²/(2η) more where y = x.
+    /// With d = x + β m - η g - y the quadratic is f(y) - η ‖g‖²/2, and β² ‖m‖²/(2η) more if y = x.
     fn passing(&mut self) -> Option<f64> {
         let (beta, eta) = (self.carry.momentum, self.step_size);
         let carried = if self.carry.ahead { 0.0 } else { beta * beta * self.displacement_square };
         let quadratic = self.base - self.promised() + carried / (2.0 * eta);
         let limit = quadratic + ROUNDING * self.base;
-        // No objective is negative: a step beyond 2 f/‖g‖² fails, without a look at where it leads. From a start that is
-        // far too large this leaves out all but the last few of hundreds of halvings.
+        // No objective is negative: a step beyond 2 f/‖g‖² fails, without evaluating the objective there. From a start
+        // that is far too large this leaves out all but the last few of hundreds of halvings.
         if !(limit >= 0.0) {
             return None;
         }
@@ -116,7 +116,8 @@ impl<'a> MomentumWalk<'a> {
             if let Some(next) = self.passing() {
                 return Some(next);
             }
-            // A gradient step that promises less than rounding does not fail, what is carried over does: on without it.
+            // A gradient step that promises less than rounding does not fail, but the momentum does: continue without
+            // it.
             let is_tiny = self.promised() < ROUNDING * self.base;
             if is_tiny && self.carry.momentum > 0.0 {
                 self.momentum.stop();
@@ -133,19 +134,21 @@ impl<'a> MomentumWalk<'a> {
         }
     }
 
-    /// Tries a longer step now and then, while what steps promise drowns in rounding: these pass whatever they do, and so
-    /// must not grow. Near a minimum a longer one fails. But where the step was made for a region of far larger
-    /// gradients it would never grow again.
+    /// Tries a longer step now and then, while the promise of a step is below rounding. Such steps always pass the
+    /// test, and so must not grow. Near a minimum a longer one fails. But if the step comes from a region of far larger
+    /// gradients, it would never grow again.
     ///
-    /// One that promises just enough to be told, and one of those that promise a thousand times as much and more, up to
-    /// half of f: where products of large weights cancel, f is good to far fewer digits than its size tells.
+    /// It tries a step that promises just enough to be significant, and one that promises a thousand times that or
+    /// more, up to half of f: if products of large weights cancel, f has far fewer correct digits than its size
+    /// suggests.
     fn leap(&mut self) -> Option<f64> {
         let told = TOLD * ROUNDING * self.base;
         if self.promised() > told {
             self.drowned = 0;
             return None;
         }
-        // Nor may they be longer than one that was tested: steps of 2/c, where c is the curvature, swing between x and -x.
+        // They must not be longer than a step that was tested either: steps of 2/c, where c is the curvature, swing
+        // between x and -x.
         self.step_size = self.step_size.min(self.told_step);
         self.drowned += 1;
         if self.drowned < 8 || !self.drowned.is_power_of_two() {
@@ -163,7 +166,7 @@ impl<'a> MomentumWalk<'a> {
         None
     }
 
-    /// By how much the gradient step would lower a quadratic of curvature 1/η.
+    /// The amount by which the gradient step would lower a quadratic of curvature 1/η.
     fn promised(&self) -> f64 {
         0.5 * self.step_size * self.gradient_square
     }
@@ -220,7 +223,7 @@ impl Walk for MomentumWalk<'_> {
         self.steps += 1;
         match self.step_rule.at(self.steps) {
             Some(step) => self.step_size = step,
-            // Where the decrease drowns in rounding the test says nothing, and a longer step has not earned it.
+            // If the decrease is below rounding, the test proves nothing, and the step must not grow.
             None if self.promised() > TOLD * ROUNDING * self.base => {
                 self.told_step = eta;
                 self.step_size *= self.growth;

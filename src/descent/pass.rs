@@ -31,9 +31,9 @@ pub(crate) struct Constants<'a> {
     /// S_1ᵀ, and the transposed product of the layers after the waist.
     pub(crate) inner: MatRef<'a, f64>,
     pub(crate) outer: Option<MatRef<'a, f64>>,
-    /// Added to every output: the bias, less the constant of smoothed labels.
+    /// Added to every output: the bias, minus the constant of smoothed labels.
     pub(crate) shift: ColRef<'a, f64>,
-    /// The label of a sample's own class, less the constant of smoothed labels.
+    /// The label of a sample's own class, minus the constant of smoothed labels.
     pub(crate) label: f64,
     pub(crate) samples: f64,
     pub(crate) feature_decay: f64,
@@ -167,7 +167,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Everything that is done with a panel, in the order of the data: each block uses what the one before has left in
+    /// Everything that is done with a panel, in the order of the data: each block uses what the previous one left in
     /// the cache.
     fn pass_panel(&mut self, constants: &Constants<'_>, range: Range<usize>, point: MatRef<'_, f64>, task: Task<'_>) {
         let size = range.len();
@@ -227,8 +227,8 @@ impl<'a> Part<'a> {
         };
         matmul(self.moment.as_mut(), sum, base, signal.transpose(), 1.0, Par::Seq);
 
-        // ∂f/∂H less its decay goes straight to where the gradient, or the next point, is wanted: S_1ᵀ E/N. The sweep
-        // that follows adds the decay, takes the step and sums norms, in registers.
+        // ∂f/∂H without its decay goes straight to where the gradient, or the next point, is wanted: S_1ᵀ E/N. The
+        // sweep that follows adds the decay, takes the step and sums norms, in registers.
         let back_to_features = |to: MatMut<'_, f64>| {
             matmul(to, Accum::Replace, constants.inner, signal, 1.0 / constants.samples, Par::Seq);
         };
@@ -253,7 +253,7 @@ fn times(to: MatMut<'_, f64>, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
 }
 
 /// From the outputs of a panel to its errors E, with E 1 and the squares of E added up by output: K sums side by side
-/// are independent, where one sum would have to wait for every addition.
+/// are independent; a single sum would have to wait for every addition.
 fn compare(
     residual: MatMut<'_, f64>,
     columns: &[Column],

@@ -7,13 +7,13 @@ use crate::model::Ufm;
 const PANEL: usize = 96 * 512;
 /// Columns of a panel, however wide or narrow the features are.
 const PANEL_COLUMNS: (usize, usize) = (16, 192);
-/// At most this many parts, for as many cores; each has a d_1 × K sum of its own.
+/// At most this number of parts, one for each core; each has a d_1 × K sum of its own.
 const MAX_PARTS: usize = 16;
 /// Fewer columns than this are not worth a part of their own.
 const MIN_PART: usize = 64;
 
 /// The plan of all passes over one set of columns. It depends on the model and on the number of columns alone, never on
-/// the number of threads: that is what makes sums the same, bit for bit, whoever adds them up.
+/// the number of threads: that is what makes sums the same, bit for bit, for any number of threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// The layer that the pass goes through, from 0; `None` if it takes W_{L:1} at once.

@@ -1,4 +1,4 @@
-//! What a run shows on its way, and what it leaves.
+//! What a run shows an observer, and its result.
 
 use super::stop::Stop;
 use crate::{error::Error, parameters::Parameters, point::Point};
@@ -11,8 +11,8 @@ pub struct Record {
     pub step: usize,
     /// The objective here.
     pub objective: f64,
-    /// The norm, in the variables of the descent, of the gradient that the next step is made of: for Nesterov's method
-    /// taken a little ahead of the point, but for a last point that ends the run with [`Stop::Gradient`].
+    /// The norm, in the variables of the descent, of the gradient that the next step uses. Nesterov's method takes it a
+    /// little ahead of the point, except at a last point that ends the run with [`Stop::Gradient`].
     pub gradient_norm: f64,
 }
 
@@ -22,7 +22,7 @@ pub struct Record {
 pub struct Progress<'a> {
     /// The point's record.
     pub record: Record,
-    /// The relative gap, where the optimum was given.
+    /// The relative gap; `None` if no optimum was given.
     pub gap: Option<f64>,
     /// The size of the step that led here; 0 at the start.
     pub step_size: f64,
@@ -39,12 +39,12 @@ impl Progress<'_> {
         self.shape.at(self.here.clone())
     }
 
-    /// The point, with the features of all samples. Cost: that of a copy, and 4 N d_1² operations where the descent is
+    /// The point, with the features of all samples. Cost: that of a copy, and 4 N d_1² operations if the descent is
     /// reduced.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the features do not fit in memory once more.
+    /// [`Error::TooLarge`] if the features do not fit in memory a second time.
     pub fn parameters(&self) -> Result<Parameters, Error> {
         self.point().into_parameters()
     }
@@ -58,8 +58,7 @@ pub struct Run {
     pub point: Point,
     /// The objective there.
     pub objective: f64,
-    /// The relative gap there, where the optimum was given: no less than zero but for rounding, about 1e-15 of f*, which
-    /// can make it negative.
+    /// The relative gap there; `None` if no optimum was given. Only rounding, about 1e-15 of f*, can make it negative.
     pub gap: Option<f64>,
     /// The norm of the gradient there, in the variables of the descent.
     pub gradient_norm: f64,
@@ -80,7 +79,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the features do not fit in memory.
+    /// [`Error::TooLarge`] if the features do not fit in memory.
     pub fn parameters(&self) -> Result<Parameters, Error> {
         self.point.clone().into_parameters()
     }

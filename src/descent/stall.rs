@@ -1,4 +1,4 @@
-//! When a run no longer moves: the part of [`Stop::Stalled`](super::Stop::Stalled) that no single step can tell.
+//! Runs that no longer move: the part of [`Stop::Stalled`](super::Stop::Stalled) that needs more than one step to see.
 
 use super::{
     run::Record,
@@ -6,9 +6,10 @@ use super::{
 };
 use crate::parameters::Parameters;
 
-/// Steps in a row without progress, after which a run is looked at. So many because a gradient that is rounding can
-/// still hold a way down from a saddle: there it grows by a factor of 1 + η c a step, where -c is the curvature, and in
-/// a thousand steps e times and more from η c = 1e-3 on. One look is two gradients: 0.2 % of the run.
+/// Consecutive steps without progress, after which a run is checked. The number is large because a gradient that is
+/// rounding can still hold a way down from a saddle: there it grows by a factor of 1 + η c a step, where -c is the
+/// curvature, and in a thousand steps e times and more from η c = 1e-3 on. One check takes two gradients: 0.2 % of the
+/// run.
 const PATIENCE: usize = 1000;
 
 /// What a run has done since it last made progress.
@@ -30,7 +31,7 @@ impl Stall {
         Self { least: f64::INFINITY, idle: 0, same: 0, last: None, gradient_norm: None }
     }
 
-    /// To be told every point.
+    /// Takes in a point. Call it at every point.
     pub(crate) fn note(&mut self, record: &Record) {
         let values = (record.objective, record.gradient_norm);
         self.same = if self.last == Some(values) { self.same + 1 } else { 0 };
@@ -47,7 +48,7 @@ impl Stall {
     /// Whether the run has stalled: no progress for `PATIENCE` steps, and the point is the same bit for bit or its
     /// gradient is rounding.
     ///
-    /// The objective alone does not tell: where f lies within its rounding of a minimum the gradient can still fall by
+    /// The objective alone is not enough: if f lies within its rounding of a minimum the gradient can still fall by
     /// eight digits, and near a saddle the gradient grows long before f shows it. Both go on. A gradient that is
     /// rounding does neither.
     pub(crate) fn is_over(&mut self, walk: &mut impl Walk) -> bool {
@@ -60,8 +61,8 @@ impl Stall {
         frozen || self.gradient_is_rounding(walk)
     }
 
-    /// Whether a change of every variable by 16 epsilons of it, up or down, at least doubles the gradient, which has not
-    /// doubled since the last look.
+    /// Whether a change of every variable by 16 epsilons of it, up or down, at least doubles the gradient, which has
+    /// not doubled since the last look.
     fn gradient_is_rounding(&mut self, walk: &mut impl Walk) -> bool {
         let point = walk.points().0.clone();
         let norm = walk.measure(&point).1;

@@ -1,4 +1,4 @@
-//! One step of any method: what the loop asks of it.
+//! One step of any method: the interface to the loop.
 
 use crate::parameters::Parameters;
 
@@ -7,11 +7,11 @@ pub(crate) const ROUNDING: f64 = 16.0 * f64::EPSILON;
 
 /// A method under way.
 pub(crate) trait Walk {
-    /// The objective at the point, and the norm of the gradient that the next step is made of, which is the one at the
-    /// point itself where it is no larger than `tolerance` of the objective.
+    /// The objective at the point, and the norm of the gradient that the next step uses. This is the gradient at the
+    /// point itself if it is no larger than `tolerance` of the objective.
     fn look(&mut self, tolerance: impl Fn(f64) -> f64) -> (f64, f64);
 
-    /// Takes a step and returns its size; none where no step can be told to lower the objective.
+    /// Takes a step and returns its size; `None` if no step lowers the objective significantly.
     fn step(&mut self) -> Option<f64>;
 
     /// The point, and the one before the last step.
@@ -20,7 +20,7 @@ pub(crate) trait Walk {
     /// The objective at any point, and the norm of its gradient.
     fn measure(&mut self, point: &Parameters) -> (f64, f64);
 
-    /// Whether a point that steps have left as it is stays so for good, the gradient being always the same.
+    /// Whether a point that a step did not change will never change again, because its gradient stays the same.
     fn stays(&self) -> bool {
         true
     }

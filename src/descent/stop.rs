@@ -13,15 +13,16 @@ pub enum Stop {
     BelowOptimum,
     /// The gradient is small enough: a critical point, not necessarily the global minimum.
     Gradient,
-    /// The number of steps has been used up.
+    /// The limit on the number of steps is reached.
     StepLimit,
-    /// The schedule of step sizes has come to zero and stays there: further steps of this size change nothing. Where
-    /// both are reached at once it goes before [`Stop::StepLimit`], since more steps would not help.
+    /// The schedule of step sizes has come to zero and stays there: further steps would change nothing. If the step
+    /// limit is reached at the same time, this is reported instead of [`Stop::StepLimit`], since more steps would not
+    /// help.
     ScheduleEnd,
-    /// The run no longer goes down, as far as floating-point numbers tell. One of three things has been found:
+    /// The run no longer goes down, to the precision of floating-point numbers. One of three things has been found:
     ///
-    /// - No automatic step lowers the objective by more than its rounding, 16 epsilons of it: along the direction of the
-    ///   method none that a line search tries, and along the negative gradient none of the lengths 4 f/‖∇f‖², half of
+    /// - No automatic step lowers the objective by more than its rounding, 16 epsilons of it. For the direction of the
+    ///   method these are the lengths that a line search tries; for the negative gradient they are 4 f/‖∇f‖², half of
     ///   that, a quarter, and so on to the limit of rounding.
     /// - The point has not changed in any bit for 1000 steps, and will not: given steps are too short for it.
     /// - For 1000 steps the objective has not fallen by more than its rounding below its least value before, and the
@@ -29,14 +30,14 @@ pub enum Stop {
     ///   also at most twice what it was 1000 steps before, if the objective has not fallen since: near a saddle a
     ///   gradient grows long before the objective falls, and the run goes on.
     ///
-    /// For all methods and step sizes. A run whose gradient still falls goes on to [`Stop::Gradient`], though its
-    /// objective may not change in any bit; so does, to its step limit, a run that oscillates about a minimum because a
-    /// given step is too long.
+    /// This applies to all methods and step sizes. A run whose gradient still falls continues to [`Stop::Gradient`],
+    /// even if its objective does not change in any bit. A run that oscillates about a minimum because a given step is
+    /// too long continues to its step limit.
     Stalled,
-    /// The objective or its gradient has left every bound: the start is too large, or a fixed step is and a smaller one,
-    /// or automatic steps, will help. The run holds the best point seen.
+    /// The objective or its gradient has grown beyond all bounds. Either the start is too large, or a fixed step is too
+    /// long: then try a smaller one, or automatic steps. The run holds the best point seen.
     Diverged,
-    /// The observer has asked for it.
+    /// The observer has ended the run.
     Observer,
 }
 
@@ -56,7 +57,7 @@ impl Stop {
         }
     }
 
-    /// Whether the run has reached what it was asked for: the gap, or a small gradient.
+    /// Whether the run has converged: to the gap, or to a small gradient.
     #[must_use]
     pub fn is_converged(self) -> bool {
         matches!(self, Self::Gap | Self::Gradient)
@@ -68,7 +69,7 @@ impl Stop {
         matches!(self, Self::StepLimit | Self::Observer)
     }
 
-    /// What to try if this is not what was wanted.
+    /// Advice: what to try if you expected another end.
     #[must_use]
     pub fn advice(self) -> &'static str {
         match self {

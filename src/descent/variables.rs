@@ -54,7 +54,7 @@ impl Scales {
         self.features
     }
 
-    /// The scales of the blocks but for the features.
+    /// The scales of all blocks except the features.
     pub(crate) fn small(&self) -> impl Iterator<Item = f64> {
         self.weights.iter().copied().chain([self.bias])
     }
@@ -125,10 +125,10 @@ fn block_product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> f64 {
 
 /// Entries of a block that are worth a second thread.
 const PARALLEL_BLOCK: usize = 1 << 16;
-/// The chunks of such a block: as many on every machine, so that sums are the same.
+/// The chunks of such a block: the same number on every machine, so that sums are the same.
 const CHUNKS: usize = 8;
 
-/// The columns of a block in chunks for as many cores.
+/// The columns of a block in chunks, one for each core.
 pub(crate) fn chunks(block: MatRef<'_, f64>) -> impl Iterator<Item = Range<usize>> {
     let columns = block.ncols();
     let size = if block.nrows() * columns < PARALLEL_BLOCK { columns } else { columns.div_ceil(CHUNKS) }.max(1);

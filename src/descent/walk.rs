@@ -12,10 +12,10 @@ use super::{
 use crate::{parameters::Parameters, point::Point};
 
 /// f beyond this many times the sum of f at the start and at zero means divergence: near a minimum no method here rises
-/// by so much.
+/// by that factor.
 const DIVERGENCE: f64 = 1e6;
 
-/// Numbers that have left the range of `f64` are infinite: differences of such are NaN, and tell no one anything.
+/// Numbers that have left the range of `f64` are infinite. Their differences are NaN, which says nothing.
 fn infinite((objective, gradient_norm): (f64, f64)) -> (f64, f64) {
     let infinite = |value: f64| if value.is_nan() { f64::INFINITY } else { value };
     (infinite(objective), infinite(gradient_norm))

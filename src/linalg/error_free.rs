@@ -6,8 +6,8 @@ pub(crate) fn rounding_of_sum(a: f64, b: f64, sum: f64) -> f64 {
     (a - (sum - other)) + (b - other)
 }
 
-/// a b - fl(a b), exactly (Dekker's product): in the vector registers of every processor, where a fused multiply-add is
-/// a call on most.
+/// a b - fl(a b), exactly (Dekker's product): in the vector registers of every processor. A fused multiply-add would be
+/// a function call on most.
 pub(crate) fn rounding_of_product(a: f64, b: f64, product: f64) -> f64 {
     let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
     (((a_high * b_high - product) + a_high * b_low) + a_low * b_high) + a_low * b_low

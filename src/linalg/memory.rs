@@ -1,10 +1,10 @@
-//! Memory of matrices: room that may be refused, and columns as slices.
+//! Memory of matrices: allocation that may be refused, and columns as slices.
 
 use faer::{ColMut, ColRef, Mat};
 
 use crate::error::Error;
 
-/// A matrix of zeros, or an error where its size overflows or the allocator refuses it.
+/// A matrix of zeros, or an error if its size overflows or the allocator refuses it.
 pub(crate) fn try_zeros(what: &'static str, rows: usize, cols: u64) -> Result<Mat<f64>, Error> {
     let too_large = || Error::TooLarge { what, rows, cols };
     let columns = usize::try_from(cols).map_err(|_| too_large())?;
@@ -20,8 +20,8 @@ pub(crate) fn try_zeros(what: &'static str, rows: usize, cols: u64) -> Result<Ma
     Ok(matrix)
 }
 
-/// Whether matrices of these names, rows and columns fit in memory at the same time: asked before the work that fills
-/// them, of the allocator, which gives the memory back untouched. The error names the largest.
+/// Whether matrices of these names, rows and columns fit in memory at the same time: asks the allocator before the work
+/// that fills them, and gives the memory back untouched. The error names the largest.
 pub(crate) fn check_room(matrices: &[(&'static str, usize, u64)]) -> Result<(), Error> {
     let numbers = |&(_, rows, cols): &(&str, usize, u64)| rows as u128 * u128::from(cols);
     let total = matrices.iter().map(numbers).sum::<u128>() * size_of::<f64>() as u128;

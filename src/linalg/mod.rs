@@ -1,7 +1,7 @@
 //! Linear algebra that knows nothing of classes: dense decompositions and singular-value thresholding.
 //!
-//! What it offers beyond faer: results that do not depend on the number of threads, errors instead of aborts where memory
-//! is refused, and entries near the ends of the range of `f64`.
+//! Unlike faer, results do not depend on the number of threads, refused memory is an error instead of an abort, and
+//! entries may be near the ends of the range of `f64`.
 
 pub(crate) mod checks;
 pub(crate) mod cores;

@@ -17,8 +17,8 @@ use rand_distr::{Distribution, StandardNormal};
 use super::{cores::all_cores, memory::try_zeros};
 use crate::error::Error;
 
-/// The Householder reflections of A = Q R. faer's own `Qr` works in as many parts as there are threads, and this one
-/// does not depend on them.
+/// The Householder reflections of A = Q R. faer's own `Qr` splits its work by the number of threads; this one does not
+/// depend on it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Householder {
     /// R above, and the vectors of the reflections below.
@@ -52,8 +52,7 @@ impl Householder {
     }
 }
 
-/// The factor Q of A = Q R, with as many columns as A has rows or columns, whichever are fewer, and the diagonal of R
-/// not negative.
+/// The factor Q of A = Q R, with min(rows, columns) columns, and with a diagonal of R that is not negative.
 pub(crate) fn orthonormal(matrix: Mat<f64>) -> Result<Mat<f64>, Error> {
     let (rows, cols) = matrix.shape();
     let side = rows.min(cols);
@@ -73,7 +72,7 @@ pub(crate) fn orthonormal(matrix: Mat<f64>) -> Result<Mat<f64>, Error> {
 }
 
 /// A matrix with orthonormal columns, `rows` × `cols` or, if it has fewer rows than columns, `rows` × `rows`, uniform
-/// (Haar): the orthonormal factor of a Gaussian matrix is, since the diagonal of R is positive (Mezzadri 2007).
+/// (Haar). It is the orthonormal factor of a Gaussian matrix with a positive diagonal of R (Mezzadri 2007).
 pub(crate) fn random_orthonormal(rows: usize, cols: usize, rng: &mut (impl Rng + ?Sized)) -> Result<Mat<f64>, Error> {
     let mut gaussian = try_zeros("random frame", rows, cols as u64)?;
     for column in gaussian.col_iter_mut() {

@@ -14,11 +14,11 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Svd {
-    /// U, with as many columns as A has singular values.
+    /// U, with one column for each singular value.
     pub left: Mat<f64>,
-    /// σ, by falling value; the smaller side of A of them.
+    /// σ, by falling value; their number is the smaller side of A.
     pub values: Col<f64>,
-    /// V, with as many columns as A has singular values.
+    /// V, with one column for each singular value.
     pub right: Mat<f64>,
 }
 
@@ -31,7 +31,7 @@ impl Svd {
     }
 }
 
-/// Below this side a second thread brings nothing (two cores: 0.063 s against 0.066 s at 512 × 512, 0.46 s against 0.38
+/// Below this side a second thread does not help (two cores: 0.063 s against 0.066 s at 512 × 512, 0.46 s against 0.38
 /// s at 1024 × 1024).
 const PARALLEL_SIDE: usize = 768;
 

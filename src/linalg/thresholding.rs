@@ -1,5 +1,5 @@
-//! Singular-value thresholding of a matrix and the nuclear norm as a product of two factors: what the plain model, of
-//! one layer, does to any target.
+//! Singular-value thresholding of a matrix and the nuclear norm as a product of two factors: the effect of the plain
+//! model, with one layer, on any target.
 
 use faer::{Mat, MatRef};
 
@@ -12,7 +12,7 @@ use crate::error::{Error, check_not_negative, check_positive};
 /// D_τ(A) = U diag(max(σ - τ, 0)) Vᵀ  =  argmin_X  1/2 ‖X - A‖² + τ ‖X‖_*
 /// ```
 ///
-/// The result is the thin decomposition of D_τ(A), of as many columns as σ exceed τ; [`Svd::matrix`] multiplies it out.
+/// The result is the thin decomposition of D_τ(A), with one column for each σ > τ; [`Svd::matrix`] multiplies it out.
 /// The minimizer is unique. Cost: one dense decomposition.
 ///
 /// # Errors
@@ -47,7 +47,7 @@ pub fn soft_threshold(matrix: MatRef<'_, f64>, threshold: f64) -> Result<Svd, Er
 }
 
 impl Svd {
-    /// U diag(σ) Vᵀ.
+    /// The matrix U diag(σ) Vᵀ.
     #[must_use]
     pub fn matrix(&self) -> Mat<f64> {
         &self.left * self.values.as_diagonal() * self.right.transpose()

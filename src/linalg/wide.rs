@@ -57,8 +57,8 @@ impl Wide {
     pub(crate) fn root(self, n: usize) -> Self {
         let quotient = self.exponent.div_euclid(n as i64);
         let remainder = self.exponent.rem_euclid(n as i64);
-        // (m · 2^r)^(1/n) with m < 2, r < n lies in [1, 2), whatever n: log₂ of it is exact enough, since r + log₂ m
-        // is divided by n.
+        // (m · 2^r)^(1/n) with m < 2, r < n lies in [1, 2) for every n: log₂ of it is exact enough, since r + log₂ m is
+        // divided by n.
         let root = match n {
             1 => self.mantissa,
             2 => (self.mantissa * (1 + remainder) as f64).sqrt(),
@@ -68,7 +68,7 @@ impl Wide {
         Self { exponent: root.exponent + quotient, ..root }
     }
 
-    /// The nearest `f64`: infinite or zero where the exponent asks for it.
+    /// The nearest `f64`: infinite or zero if the exponent is out of range.
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn to_f64(self) -> f64 {
         // Two exact factors, since 2^-1074 is reached from a normal number only in two steps.

@@ -1,4 +1,5 @@
-//! Neural collapse metrics of Liu 2024, at any point of a model or for a network's last layers, against the minimizer.
+//! Neural collapse metrics of Liu 2024, at any point of a model or for a network's last layers, compared with the
+//! minimizer.
 
 use faer::{Accum, Col, ColRef, Mat, MatRef, Scale, linalg::matmul::matmul};
 
@@ -32,9 +33,9 @@ use crate::{
 /// ```
 ///
 /// h_G is the mean of all features, so that frequent classes weigh more. nc1 is not negative, the others lie between 0
-/// and 2, and neither the gauge nor the choice of U and V inside equal singular values changes them. A number whose
-/// definition divides by zero is `None`: nc1 where all class means are equal, and the others where the point or the
-/// minimizer is zero.
+/// and 2, and they do not depend on the gauge or on the choice of U and V inside equal singular values. A number whose
+/// definition divides by zero is `None`: nc1 if all class means are equal, and the others if the point or the minimizer
+/// is zero.
 ///
 /// # Example
 ///
@@ -55,7 +56,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Collapse {
-    /// Variability within classes, beside that between them.
+    /// Variability within classes, compared with that between classes.
     pub nc1: Option<f64>,
     /// The distance of the classifiers' Gram matrix from that of the theory.
     pub nc2_classifier: Option<f64>,
@@ -72,8 +73,8 @@ pub struct Collapse {
 ///
 /// # Errors
 ///
-/// [`Error::NoClassCounts`] where the targets are no labels; as [`Ufm::objective`](crate::Ufm::objective) where the
-/// point belongs to another model; [`Error::MatrixNotFinite`], [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
+/// [`Error::NoClassCounts`] if the targets are not labels; as [`Ufm::objective`](crate::Ufm::objective) if the point
+/// belongs to another model; [`Error::MatrixNotFinite`], [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
 pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<Collapse, Error> {
     let (point, ufm) = (point.into(), minimizer.ufm());
     let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
@@ -82,14 +83,14 @@ pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
     Ok(Collapse { nc1: variability(point, classes, features)?, ..in_class_space })
 }
 
-/// The metrics of a network's last layers, whose `product` W_{L:1} is K × d_1, beside the minimizer of a model of its
-/// class counts, depth, decays and bias. Cost: O(K² d_1) operations, and those of [`FeatureStatistics::nc1`].
+/// The metrics of a network's last layers, whose `product` W_{L:1} is K × d_1, compared with the minimizer of a model
+/// with its class counts, depth, decays and bias. Cost: O(K² d_1) operations, and those of [`FeatureStatistics::nc1`].
 ///
-/// nc1 is `None`, too, where the statistics have no scatter.
+/// nc1 is also `None` if the statistics have no scatter.
 ///
 /// # Errors
 ///
-/// [`Error::NoClassCounts`] where the targets of the model are no labels, [`Error::ClassCounts`] where they are those of
+/// [`Error::NoClassCounts`] if the targets of the model are not labels, [`Error::ClassCounts`] if they are those of
 /// other class counts; [`Error::Shape`]; [`Error::NotFinite`] for the product; [`Error::MatrixNotFinite`],
 /// [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
 ///
@@ -98,7 +99,7 @@ pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
 /// ```
 /// use neural_collapse::{Layer, Ufm, faer::mat, metrics::{network_collapse, FeatureAccumulator}};
 ///
-/// // What a framework gives: features, a column a sample, their labels, and a layer.
+/// // What a framework gives: features, one column for each sample, their labels, and a layer.
 /// let features = mat![[1.0_f32, 1.1, -2.0], [0.0, 0.1, 0.1]];
 /// let weights = mat![[0.3, 0.0], [-0.3, 0.0]];
 /// let mut accumulator = FeatureAccumulator::with_scatter(2, 2)?;
@@ -186,7 +187,7 @@ fn alignment(minimizer: &Minimizer, classifiers: MatRef<'_, f64>, means: MatRef<
         .then(|| (Scale(1.0 / size) * classifiers - Scale(1.0 / aligned_size) * aligned).norm_l2())
 }
 
-/// ‖⟨A⟩ - ⟨diag(values)⟩‖; none where one of the two is zero.
+/// ‖⟨A⟩ - ⟨diag(values)⟩‖; `None` if one of the two is zero.
 fn distance_to_diagonal(mut matrix: Mat<f64>, values: Vec<f64>) -> Option<f64> {
     scale_to_unit(&mut matrix);
     let (size, promised) = (matrix.norm_l2(), values.iter().copied().collect::<Col<f64>>().norm_l2());

@@ -9,8 +9,8 @@ use crate::{
     theory::Minimizer,
 };
 
-/// The distance of a point from the set of minimizers, relative to their norm; none where the minimizer is not unique
-/// up to the gauge, see [`Minimizer::ties`].
+/// The distance of a point from the set of minimizers, relative to their norm; `None` if the minimizer is not unique up
+/// to the gauge, see [`Minimizer::ties`].
 ///
 /// Distances are those of balanced variables, in which no block outweighs the others. Over all gauges Q_l, d_l × rank
 /// of orthonormal columns, and with ρ = diag(√τ), the balanced level of every direction kept,
@@ -19,18 +19,19 @@ use crate::{
 /// min  ‖√λ_L W_L - U ρ Q_Lᵀ‖² + Σ_{l<L} ‖√λ_l W_l - Q_{l+1} ρ Q_lᵀ‖² + ‖√λ_H H D - Q_1 ρ Vᵀ‖² + λ_H ‖H - H̄ Y‖² + ‖b - b*‖²
 /// ```
 ///
-/// where H D stands for the weighted class means H̄ D; the root of it, over the same for a point of zeros. Where that
-/// is zero, since all directions have collapsed, over the level √τ of a direction that does not shrink.
+/// where H D stands for the weighted class means H̄ D; the distance is the square root of this, divided by the same
+/// number for a point of zeros. If that is zero, since all directions have collapsed, it is divided by the level √τ of
+/// a direction that does not shrink.
 ///
-/// For L = 1 this is an orthogonal Procrustes problem, which one singular value decomposition solves. For L ≥ 2 one
-/// gauge after another is the best for its neighbors, until that changes nothing: the distance to a minimizer, hence an
-/// upper bound, which is zero at minimizers and only there.
+/// For L = 1 this is an orthogonal Procrustes problem, which one singular value decomposition solves. For L ≥ 2 each
+/// gauge in turn is set to the best one for its neighbors, until nothing changes. The result is the distance to some
+/// minimizer, and so an upper bound, which is zero only at minimizers.
 ///
-/// Cost: L decompositions of d_l × rank a sweep, and as many operations as the products of the blocks with the gauges.
+/// Cost: L decompositions of d_l × rank a sweep, and the products of the blocks with the gauges.
 ///
 /// # Errors
 ///
-/// As [`Ufm::objective`](crate::Ufm::objective), where the point belongs to another model; [`Error::TooLarge`],
+/// As [`Ufm::objective`](crate::Ufm::objective) if the point belongs to another model; [`Error::TooLarge`],
 /// [`Error::MatrixNotFinite`], [`Error::SvdDidNotConverge`].
 ///
 /// # Example
@@ -78,8 +79,7 @@ const MOST_SWEEPS: usize = 200;
 /// A sweep that brings the square of the distance down by less than this of itself is the last.
 const SETTLED: f64 = 1e-10;
 
-/// The blocks of a point in balanced variables: √λ_H M, √λ_1 W_1 .. √λ_L W_L, beside what the minimizer has at both
-/// ends.
+/// The blocks of a point in balanced variables: √λ_H M, √λ_1 W_1 .. √λ_L W_L, and what the minimizer has at both ends.
 struct Balanced {
     blocks: Vec<Mat<f64>>,
     /// U and V of the directions kept.

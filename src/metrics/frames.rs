@@ -1,9 +1,9 @@
-//! The classics for balanced classes: simplex equiangular tight frames, orthogonal frames and self-duality.
+//! The classical metrics for balanced classes: simplex equiangular tight frames, orthogonal frames and self-duality.
 //!
 //! With balanced classes the minimizer is a simplex frame with a bias and an orthogonal frame without, and all numbers
-//! here are zero at it. Under imbalance they are not, and [`collapse`](super::collapse) has the metrics that are; what
-//! they are at the minimizer follows from [`Minimizer::classifiers`](crate::theory::Minimizer::classifiers)
-//! and [`Minimizer::class_means`](crate::theory::Minimizer::class_means).
+//! here are zero at it. Under imbalance they are not; the metrics of [`collapse`](super::collapse) are. Their values at
+//! the minimizer follow from [`Minimizer::classifiers`](crate::theory::Minimizer::classifiers) and
+//! [`Minimizer::class_means`](crate::theory::Minimizer::class_means).
 
 use faer::{Mat, MatRef, Scale};
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// How far one vector a class is from the frames of balanced neural collapse.
+/// How far a set of vectors, one for each class, is from the frames of balanced neural collapse.
 ///
 /// With v_k the vectors of K classes, G = VᵀV their Gram matrix, ⟨A⟩ = A/‖A‖, and means and standard deviations over
 /// classes, or over pairs of them, as of a whole population:
@@ -30,12 +30,12 @@ use crate::{
 ///
 /// equinorm is at least 0, equiangularity at most 1, maximal_angle at most 2, and so are the last two. A number whose
 /// definition divides by zero is `None`: the cosines of a vector of zero, and with them both angles; all but the first
-/// and the last where there is one class; all where all vectors are zero.
+/// and the last if there is one class; all if all vectors are zero.
 ///
 /// # References
 ///
-/// Papyan, Han, Donoho 2020, figures 2 to 4, for the first three, of class means less their mean and of classifiers; Zhu
-/// et al. 2021 for the simplex; Tirer, Bruna 2022 and Dang et al. 2023 for the orthogonal frame.
+/// Papyan, Han, Donoho 2020, figures 2 to 4, for the first three, of centered class means and of classifiers; Zhu et
+/// al. 2021 for the simplex; Tirer, Bruna 2022 and Dang et al. 2023 for the orthogonal frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FrameDistances {
@@ -51,12 +51,13 @@ pub struct FrameDistances {
     pub orthogonal: Option<f64>,
 }
 
-/// The distances of `vectors`, d × K, a column a class: the transpose of W_{L:1}, or class means, which the simplex
-/// wants [centered](super::features::FeatureStatistics::centered_means). Cost: 2 K² d operations, K² numbers.
+/// The distances of `vectors`, d × K, with one column for each class, from the frames: the transpose of W_{L:1}, or
+/// class means. For the simplex give [centered](super::features::FeatureStatistics::centered_means) means. Cost: 2 K² d
+/// operations, K² numbers.
 ///
 /// # Errors
 ///
-/// [`Error::NoClasses`] where there is no column; [`Error::MatrixNotFinite`]; [`Error::TooLarge`].
+/// [`Error::NoClasses`] if there is no column; [`Error::MatrixNotFinite`]; [`Error::TooLarge`].
 ///
 /// # Example
 ///
@@ -100,11 +101,11 @@ pub fn frame_distances(vectors: MatRef<'_, f64>) -> Result<FrameDistances, Error
 }
 
 /// Self-duality: the square of the distance ‖⟨W⟩ - ⟨Mᵀ⟩‖ of the classifiers W, K × d, from the class means M, d × K,
-/// centered for the simplex; from 0 to 4. None where one of the two is zero. Cost: O(K d) operations.
+/// centered for the simplex; from 0 to 4. `None` if one of the two is zero. Cost: O(K d) operations.
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where the shapes do not match, with the one that the means ask for; [`Error::MatrixNotFinite`].
+/// [`Error::Shape`] if the shapes do not match, with the shape that fits the means; [`Error::MatrixNotFinite`].
 ///
 /// # Example
 ///
@@ -154,8 +155,8 @@ fn check_matrix(matrix: MatRef<'_, f64>) -> Result<(), Error> {
     }
 }
 
-/// Those of all pairs; none where a vector is zero. Each vector is taken to norm 1 first: its square may be out of range
-/// where those of others are not.
+/// The cosines of all pairs; `None` if a vector is zero. Each vector is taken to norm 1 first: its square may be out of
+/// range if those of others are not.
 fn cosines(vectors: MatRef<'_, f64>) -> Result<Option<Vec<f64>>, Error> {
     let mut units = try_zeros("unit vectors", vectors.nrows(), vectors.ncols() as u64)?;
     for (mut to, vector) in units.col_iter_mut().zip(vectors.col_iter()) {

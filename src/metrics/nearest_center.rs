@@ -16,15 +16,15 @@ use crate::{
 /// Counts, in a pass over the samples, on how many of them the network and the nearest class mean disagree.
 ///
 /// ```text
-/// argmax_k (W_{L:1} h + b)_k   beside   argmin_k ‖h - h̄_k‖
+/// argmax_k (W_{L:1} h + b)_k   and   argmin_k ‖h - h̄_k‖
 /// ```
 ///
 /// Classes whose logits or whose distances differ by no more than rounding share the first place, and two rules agree
-/// where they have a class in common: classes that have collapsed into one are not told apart by noise.
+/// if they have a class in common: so noise does not separate classes that have collapsed into one.
 ///
-/// The disagreement goes to zero with balanced classes (NC4 of Papyan, Han, Donoho 2020). Under imbalance it need not: a
-/// minority class whose mean is nearest can have a smaller logit than a frequent one, and [`minimizer_disagreement`]
-/// says on what part of the samples.
+/// The disagreement goes to zero with balanced classes (NC4 of Papyan, Han, Donoho 2020). Under imbalance it need not:
+/// a minority class whose mean is nearest can have a smaller logit than a frequent one, and [`minimizer_disagreement`]
+/// gives the share of such samples.
 ///
 /// Cost: 4 N d K operations, 2 d K numbers.
 ///
@@ -60,7 +60,7 @@ struct Tally {
     correct_by_center: f64,
 }
 
-/// Both rules about a center c of the features: what is far from the origin loses nothing.
+/// Both rules about a center c of the features, so that features far from the origin lose no digits.
 #[derive(Clone, Debug)]
 struct Rules {
     center: Col<f64>,
@@ -80,7 +80,7 @@ struct Rules {
 struct Sizes {
     /// ‖w_k‖.
     classifier: f64,
-    /// ‖w_k‖ ‖c‖ + |b_k|, of which the shift is what is left.
+    /// ‖w_k‖ ‖c‖ + |b_k|, a bound on the shift before cancellation.
     shift: f64,
     /// ‖h̄_k - c‖.
     mean: f64,
@@ -108,7 +108,7 @@ impl NearestCenter {
         Ok(Self { rules: Rules::new(product, bias, center, means), tally: Tally::default() })
     }
 
-    /// Takes in a batch, as [`FeatureAccumulator::add`](super::features::FeatureAccumulator::add).
+    /// Adds a batch, as [`FeatureAccumulator::add`](super::features::FeatureAccumulator::add).
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ impl NearestCenter {
         Ok(())
     }
 
-    /// Takes in a batch with a row a sample: `features` is B × d, as numbers one after another or as a matrix, `labels`
-    /// are as for [`NearestCenter::add`]. Nothing is copied.
+    /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
+    /// `labels` are as for [`NearestCenter::add`]. Nothing is copied.
     ///
     /// # Errors
     ///
@@ -147,20 +147,20 @@ impl NearestCenter {
         self.add(features.into().as_columns(width, labels.len())?, labels)
     }
 
-    /// The part of the samples on which the two rules disagree: NC4, from 0 to 1. None before there are samples.
+    /// The part of the samples on which the two rules disagree: NC4, from 0 to 1. `None` before there are samples.
     #[must_use]
     pub fn disagreement(&self) -> Option<f64> {
         self.tally.part(self.tally.disagreements)
     }
 
-    /// The part of the samples that the network puts in their class; where several classes share the first place, one of
-    /// them at random.
+    /// The part of the samples that the network puts in their class. If several classes share the first place, one is
+    /// chosen at random. `None` before there are samples.
     #[must_use]
     pub fn accuracy(&self) -> Option<f64> {
         self.tally.part(self.tally.correct)
     }
 
-    /// The part of the samples whose nearest class mean is that of their class, likewise.
+    /// The part of the samples whose nearest class mean is that of their class, under the same rules.
     #[must_use]
     pub fn center_accuracy(&self) -> Option<f64> {
         self.tally.part(self.tally.correct_by_center)
@@ -219,7 +219,7 @@ impl Rules {
         }
     }
 
-    /// Judges samples less the center, a column each.
+    /// Judges samples minus the center, one column for each.
     fn judge(&self, samples: MatRef<'_, f64>, labels: &[usize], weight: impl Fn(usize) -> f64) -> Tally {
         let mut logits = Mat::<f64>::zeros(self.classifiers.nrows(), samples.ncols());
         let mut nearness = logits.clone();
@@ -239,7 +239,7 @@ impl Rules {
             let by_center = first(nearness, |k| rounding * self.sizes[k].mean * (self.sizes[k].mean + 2.0 * size));
             let agree = by_logit.iter().any(|k| by_center.contains(k));
             let weight = weight(class);
-            // Where several share the first place, one of them is chosen at random.
+            // If several share the first place, one of them is chosen at random.
             let share = |first: &[usize]| if first.contains(&class) { weight / first.len() as f64 } else { 0.0 };
             tally = tally.plus(Tally {
                 samples: weight,

@@ -1,4 +1,5 @@
-//! The singular values of the layers and of the weighted class means at any point, beside those of the minimizer.
+//! The singular values of the layers and of the weighted class means at any point, compared with those of the
+//! minimizer.
 
 use faer::Mat;
 
@@ -14,11 +15,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SingularValues {
-    /// Those of W_1 .. W_L, min(d_l, d_{l+1}) each; fewer, the rest being zero, where the point is a narrow start.
+    /// Singular values of W_1 .. W_L, min(d_l, d_{l+1}) each. A narrow start has fewer; the rest are zero.
     pub layers: Vec<Vec<f64>>,
-    /// Those of the product W_{L:1}, min(K, d_1).
+    /// Singular values of the product W_{L:1}, min(K, d_1).
     pub product: Vec<f64>,
-    /// Those of the weighted class means H̄ D, min(K, d_1), or of H where the targets are a matrix.
+    /// Singular values of the weighted class means H̄ D, min(K, d_1), or of H if the targets are a matrix.
     pub features: Vec<f64>,
 }
 
@@ -26,8 +27,8 @@ pub struct SingularValues {
 ///
 /// # Errors
 ///
-/// As [`Ufm::objective`](crate::Ufm::objective), where the parameters belong to another model;
-/// [`Error::MatrixNotFinite`] where a product of the blocks leaves the range of `f64`; [`Error::SvdDidNotConverge`].
+/// As [`Ufm::objective`](crate::Ufm::objective) if the parameters belong to another model; [`Error::MatrixNotFinite`]
+/// if a product of the blocks leaves the range of `f64`; [`Error::SvdDidNotConverge`].
 pub fn singular_values<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<SingularValues, Error> {
     let point = point.into();
     let features = values(&point.weighted_features(ufm)?)?;
@@ -36,9 +37,9 @@ pub fn singular_values<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<
 }
 
 /// The largest error of the singular values of any layer, of the product and of the weighted class means, each relative
-/// to the largest singular value that the theory promises for that block.
+/// to the largest singular value that the theory predicts for that block.
 ///
-/// Where every direction has collapsed the promise is zero, and the error is that of the balanced variables √λ_l W_l,
+/// If every direction has collapsed, the prediction is zero. Then the error is that of the balanced variables √λ_l W_l,
 /// √λ_H H̄ D: relative to the level of a direction that does not shrink. The product then has no scale and is left out.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! What the decays of a model weigh together: q and τ, the two numbers that every closed form is made of.
+//! The combined weight of the decays: q and τ, the two numbers that every closed form is made of.
 
 use super::Ufm;
 use crate::linalg::wide::Wide;
@@ -12,7 +12,7 @@ use crate::linalg::wide::Wide;
 /// τ = (z² λ_H λ_1 ··· λ_L)^(1/(L+1))             = λ_l w_l² = λ_H h²: the balanced level of all blocks
 /// ```
 ///
-/// Products of decays can leave the range of `f64` where q and τ do not: they are kept with a wide exponent.
+/// Products of decays can leave the range of `f64` even if q and τ do not. They are stored with a wide exponent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decays {
     /// λ_H λ_1 ··· λ_L.
@@ -50,7 +50,7 @@ impl Decays {
     }
 
     /// What `decay`, one of the L + 1, would have to be for this q at this σ, by the definition of q: the factor on all
-    /// decays together can be beyond the range of `f64` where this one is not.
+    /// decays together can be beyond the range of `f64` even if this one is not.
     pub(crate) fn decay_for(&self, q: f64, target: f64, decay: f64) -> f64 {
         let power = Wide::new(q).power(self.depth + 1);
         let over = Wide::new(target).power(2 * self.depth).over(self.scaled);

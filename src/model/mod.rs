@@ -58,8 +58,8 @@ pub struct Ufm {
 }
 
 impl Ufm {
-    /// The model with a bias that is not penalized: (4.2) for one layer, (4.3) for more. `layers` are W_1 .. W_L in that
-    /// order.
+    /// The model with a bias that is not penalized: (4.2) for one layer, (4.3) for more. `layers` are W_1 .. W_L in
+    /// that order.
     ///
     /// [`Ufm::without_bias`] and [`Ufm::with_bias`] give the other models.
     ///
@@ -87,7 +87,7 @@ impl Ufm {
         self.with_bias(false)
     }
 
-    /// The same model with a bias, or without, for programs that learn only as they run which.
+    /// The same model with or without a bias, for programs that decide at run time.
     #[must_use]
     pub fn with_bias(self, has_bias: bool) -> Self {
         Self { bias: has_bias, ..self }
@@ -99,13 +99,13 @@ impl Ufm {
         &self.targets
     }
 
-    /// The class counts, where the targets are labels.
+    /// The class counts; `None` if the targets are a matrix.
     #[must_use]
     pub fn class_counts(&self) -> Option<&ClassCounts> {
         self.targets.class_counts()
     }
 
-    /// The number of outputs K: of classes, where the targets are labels.
+    /// The number of outputs K. If the targets are labels, this is the number of classes.
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.targets.outputs()
@@ -145,7 +145,7 @@ impl Ufm {
     ///
     /// # Panics
     ///
-    /// Where there is no such layer.
+    /// If `l` is not below the number of layers.
     #[must_use]
     pub fn weight_shape(&self, l: usize) -> (usize, usize) {
         let depth = self.depth();

@@ -9,7 +9,7 @@ use crate::{
 /// 1ᵀ.
 ///
 /// The weight is 1 for a sample, √n_k for a class mean that stands for n_k samples, and 0 for a deviation within
-/// classes. There is no class where the targets are a matrix.
+/// classes. A matrix of targets has no classes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     pub(crate) class: Option<usize>,

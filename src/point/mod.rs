@@ -1,4 +1,4 @@
-//! Points of a model: parameters, or what is left of them where samples and widths are reduced.
+//! Points of a model: parameters, or what is left of them if samples and widths are reduced.
 
 mod blocks;
 pub(crate) mod columns;
@@ -20,10 +20,10 @@ use crate::{
 
 /// A point of a model, as a descent works on it.
 ///
-/// Made of [`Parameters`] it is just that. After the exact reduction the features of N samples are K + min(d_1, N - K)
-/// columns, G = [H̄ D, T], where T Tᵀ/N is the within-class scatter; and where a start spans fewer dimensions than the
-/// layers have, the layers are as narrow as what it spans, W_l = Q_{l+1} W'_l Q_lᵀ and H = Q_1 H' with orthonormal
-/// columns Q_l. Everything that the theory and the metrics speak of can be had without the N columns.
+/// A point made of [`Parameters`] holds them as they are. After the exact reduction the features of N samples are K +
+/// min(d_1, N - K) columns, G = [H̄ D, T], where T Tᵀ/N is the within-class scatter. If a start spans fewer dimensions
+/// than the layers have, the layers are as narrow as that span, W_l = Q_{l+1} W'_l Q_lᵀ and H = Q_1 H' with orthonormal
+/// columns Q_l. The theory and the metrics never need the N columns.
 ///
 /// # Example
 ///
@@ -44,11 +44,11 @@ pub struct Point {
     /// Weights and features in the frames; the features are H or G.
     pub(crate) parameters: Parameters,
     reduction: Option<Reduction>,
-    /// Q_1 .. Q_L, where the layers are narrower than those of the model.
+    /// Q_1 .. Q_L, if the layers are narrower than those of the model.
     frames: Option<Vec<Mat<f64>>>,
 }
 
-/// A look at a point, or at parameters: what measurements take.
+/// A borrowed point or borrowed parameters: what measurements take.
 #[derive(Clone, Copy, Debug)]
 pub struct PointRef<'a> {
     parameters: &'a Parameters,
@@ -81,18 +81,18 @@ impl<'a> From<&'a Point> for PointRef<'a> {
 }
 
 impl Point {
-    /// The objective at this point, as [`Ufm::objective`] has it at parameters.
+    /// The objective at this point: [`Ufm::objective`] for points of any form.
     ///
     /// # Errors
     ///
-    /// As [`Ufm::objective`], where the point belongs to another model.
+    /// As [`Ufm::objective`] if the point belongs to another model.
     pub fn objective(&self, ufm: &Ufm) -> Result<f64, Error> {
         self.check(ufm)?;
         let model = self.model(ufm);
         Ok(objective::objective(&model, &PointRef::from(self).compared_with(ufm), &self.parameters))
     }
 
-    /// Of features that are reduced already, G = [H̄ D, T].
+    /// A point of features that are already reduced, G = [H̄ D, T].
     pub(crate) fn reduced(
         ufm: &Ufm,
         weights: Vec<Mat<f64>>,
@@ -106,18 +106,18 @@ impl Point {
         Ok(Self { parameters, reduction: Some(Reduction::contrasts(classes)), frames: None })
     }
 
-    /// The columns of features that a descent from here works on.
+    /// The number of columns of features that a descent from this point works on.
     #[must_use]
     pub fn columns(&self) -> usize {
         self.parameters.features.ncols()
     }
 
-    /// The parameters, with the features of all samples and layers of full width. Cost: 4 N d_1² operations where the
-    /// samples have been reduced and N - K exceeds d_1, N d_1 elsewhere.
+    /// The parameters, with the features of all samples and layers of full width. Cost: 4 N d_1² operations if the
+    /// samples have been reduced and N - K exceeds d_1, otherwise N d_1.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the features do not fit in memory.
+    /// [`Error::TooLarge`] if the features do not fit in memory.
     pub fn into_parameters(self) -> Result<Parameters, Error> {
         let Self { mut parameters, reduction, frames } = self;
         if let Some(reduction) = reduction {

@@ -1,11 +1,11 @@
-//! The objective at a point of any form, panel by panel: written to be read, for a look now and then.
+//! The objective at a point of any form, panel by panel: written to be read, and not fast.
 
 use faer::{Mat, prelude::ReborrowMut};
 
 use super::columns::Column;
 use crate::{model::Ufm, parameters::Parameters};
 
-/// Columns at a time: their outputs stay in the cache, whatever the number of samples.
+/// Columns at a time: their outputs stay in the cache, for any number of samples.
 const PANEL: usize = 256;
 
 /// With the columns g_j of features, their weights s_j and their labels y_j:

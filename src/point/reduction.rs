@@ -32,17 +32,17 @@ pub(crate) struct Reduction {
 /// P: the space that the deviations from the class means live in.
 #[derive(Clone, Debug, PartialEq)]
 enum Basis {
-    /// The first of Helmert's contrasts within the classes: all N - K of them where that is at most d_1, none where
-    /// every feature is its class mean, and stays so.
+    /// The first of Helmert's contrasts within the classes: all N - K of them if that is at most d_1, or zero of them
+    /// if every feature is its class mean and remains it.
     Contrasts,
     /// N - K > d_1: the first d_1 columns of the orthogonal factor of (H - H̄ Y)ᵀ, as Householder reflections.
     Factor(Arc<Householder>),
 }
 
 impl Reduction {
-    /// The reduced features G, d_1 × (K + min(d_1, N - K)), of H, or d_1 × K where all features are their class means.
+    /// The reduced features G, d_1 × (K + min(d_1, N - K)), of H, or d_1 × K if all features are their class means.
     ///
-    /// Cost: 2 N d_1² operations where N - K > d_1, N d_1 elsewhere.
+    /// Cost: 2 N d_1² operations if N - K > d_1, otherwise N d_1.
     pub(crate) fn new(classes: &ClassCounts, features: MatRef<'_, f64>) -> Result<(Self, Mat<f64>), Error> {
         let (width, k) = (features.nrows(), classes.classes());
         let means = class_means(classes, features);
@@ -69,7 +69,7 @@ impl Reduction {
         Ok((Self { classes: classes.clone(), basis }, reduced))
     }
 
-    /// For features that are drawn in reduced form, whatever the number of deviations.
+    /// For features that are drawn in reduced form, for any number of deviations.
     pub(crate) fn contrasts(classes: &ClassCounts) -> Self {
         Self { classes: classes.clone(), basis: Basis::Contrasts }
     }

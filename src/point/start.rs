@@ -12,11 +12,11 @@ use crate::{
 };
 
 impl Point {
-    /// A Gaussian start like [`Parameters::gaussian`], drawn in reduced form where the targets are labels, whatever the
-    /// number of samples: H̄ D has entries of variance v², and T is d_1 × (N - K) of them or, where N - K > d_1, the
-    /// triangular factor of a Wishart matrix of N - K degrees of freedom (Bartlett 1933).
+    /// A Gaussian start like [`Parameters::gaussian`], drawn in reduced form if the targets are labels, for any number
+    /// of samples: H̄ D has entries of variance v², and T is d_1 × (N - K) of them or, if N - K > d_1, the triangular
+    /// factor of a Wishart matrix of N - K degrees of freedom (Bartlett 1933).
     ///
-    /// The distribution is that of [`Parameters::gaussian`], the numbers of one seed are not.
+    /// The distribution is that of [`Parameters::gaussian`], but the numbers for one seed differ.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The closed forms: where the last layers must end (Liu 2024, Theorems 4.1 to 4.4; Dang et al. 2023 without bias).
 //!
-//! At a global minimizer all features of a class are equal, the bias is the mean of the targets, and what is left is a
-//! K × K problem in the prediction Z = W_{L:1} H̄ D, D = diag(√n_1, ..., √n_K). It splits into one scalar problem for each
+//! At a global minimizer all features of a class are equal and the bias is the mean of the targets. This leaves a K × K
+//! problem in the prediction Z = W_{L:1} H̄ D, D = diag(√n_1, ..., √n_K). It splits into one scalar problem for each
 //! singular value of the target:
 //!
 //! ```text
@@ -16,8 +16,9 @@
 //! ```
 //!
 //! [`Ufm::minimizer`](crate::Ufm::minimizer) solves them all. [`Minimizer::directions`] lists the scalar problems,
-//! [`Minimizer::group_fates`] and [`Minimizer::geometry`] say what they mean for classes, [`Goal`] asks backwards for the
-//! largest decays. Classes of equal counts share everything, so that the cost depends on the number of distinct counts.
+//! [`Minimizer::group_fates`] and [`Minimizer::geometry`] say what they mean for classes, and [`Goal`] asks the inverse
+//! question for the largest decays. Classes of equal counts share all numbers, so that the cost depends only on the
+//! number of distinct counts.
 
 mod minimizer;
 pub mod scalar;

@@ -1,7 +1,7 @@
 //! The scalar problem of one singular value (Liu 2024, Lemma A.2), in two forms: scalars in, scalars out.
 //!
-//! The paper asks for the minimizer x of g(x) = 1/(x^L + 1) + β x. The better-conditioned question is for the relative
-//! shrinkage e of a singular value σ, the smaller root of e (1-e)^((L-1)/(L+1)) = q; the two are tied by
+//! The paper asks for the minimizer x of g(x) = 1/(x^L + 1) + β x. The better-conditioned unknown is the relative
+//! shrinkage e of a singular value σ, the smaller root of e (1-e)^((L-1)/(L+1)) = q. The two are related by
 //!
 //! ```text
 //! x^L = (1 - e)/e,      (β/L)^(L/(L+1)) = q
@@ -18,11 +18,11 @@ use crate::error::{Error, check_not_negative, check_positive};
 /// The global minimizers of g(x) = 1/(x^L + 1) + β x over x ≥ 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScalarMinimizer {
-    /// Zero alone: β > β_L (or L = 1 and β = 1).
+    /// Only zero: β > β_L (or L = 1 and β = 1).
     Zero,
     /// Zero and this positive number cost the same: L ≥ 2 and β = β_L to the last digit.
     Both(f64),
-    /// This positive number alone: β < β_L.
+    /// Only this positive number: β < β_L.
     Positive(f64),
 }
 
@@ -31,14 +31,14 @@ pub enum ScalarMinimizer {
 pub enum Shrinkage {
     /// e in [0, 1/L]: the direction is kept.
     Partial(f64),
-    /// Keeping the direction, with this e = 1/L, and giving it up cost the same: L ≥ 2 and q = q_L to the last digit.
+    /// Keeping the direction, with this e = 1/L, costs the same as giving it up: L ≥ 2 and q = q_L to the last digit.
     Both(f64),
     /// e = 1: the direction collapses to zero.
     Complete,
 }
 
 impl Shrinkage {
-    /// The relative shrinkage e; where there are two, the smaller.
+    /// The relative shrinkage e; if there are two, the smaller.
     #[must_use]
     pub fn relative(self) -> f64 {
         match self {
@@ -82,8 +82,8 @@ pub fn shrinkage_threshold(layers: usize) -> Result<f64, Error> {
 
 /// The global minimizers of g(x) = 1/(x^L + 1) + β x over x ≥ 0.
 ///
-/// Zero beyond the threshold β_L of [`scalar_threshold`], both zero and (L-1)^(1/L) at it, and below it the largest
-/// root of
+/// Beyond the threshold β_L of [`scalar_threshold`] the minimizer is zero. At the threshold zero and (L-1)^(1/L) both
+/// minimize. Below it the minimizer is the largest root of
 ///
 /// ```text
 /// β = L x^(L-1) / (x^L + 1)²
@@ -99,7 +99,7 @@ pub fn shrinkage_threshold(layers: usize) -> Result<f64, Error> {
 /// # Example
 ///
 /// ```
-/// use neural_collapse::theory::shrinkage::{ScalarMinimizer, scalar_minimizer};
+/// use neural_collapse::theory::scalar::{ScalarMinimizer, scalar_minimizer};
 ///
 /// assert_eq!(scalar_minimizer(0.25, 1)?, ScalarMinimizer::Positive(1.0)); // 1/√β - 1
 /// assert_eq!(scalar_minimizer(0.505, 2)?, ScalarMinimizer::Zero); // although 0.505 = 2x/(x² + 1)² has a root near 0.99
@@ -141,7 +141,7 @@ pub fn scalar_minimizer(beta: f64, layers: usize) -> Result<ScalarMinimizer, Err
 /// # Example
 ///
 /// ```
-/// use neural_collapse::theory::shrinkage::{Shrinkage, shrinkage};
+/// use neural_collapse::theory::scalar::{Shrinkage, shrinkage};
 ///
 /// assert_eq!(shrinkage(0.3, 1)?, Shrinkage::Partial(0.3));
 /// let e = shrinkage(0.3, 2)?.relative();

@@ -1,4 +1,4 @@
-//! From batches of samples to statistics: in one pass, or in two where that is less work.
+//! From batches of samples to statistics: in one pass, or in two if that is less work.
 
 use faer::{Mat, MatRef, Scale};
 
@@ -22,14 +22,14 @@ use crate::{
 
 /// Gathers [`FeatureStatistics`] from batches of features and labels, in any order.
 ///
-/// Everything is kept relative to the mean of the first samples of each class (Chan, Golub, LeVeque 1983), so that
-/// nothing is lost where features are far from the origin and classes are tight. Where those first samples are D from the
-/// mean of their class, as a single outlier can be, the scatter has an error of up to n² ε D²: begin with a batch that has
-/// several samples of every class, or take a second pass with a [`ScatterAccumulator`], which has none of it. Sums are in
-/// `f64`, whatever the features are in, and bitwise the same for any number of threads.
+/// Everything is kept relative to the mean of the first samples of each class (Chan, Golub, LeVeque 1983), so that no
+/// digits are lost if features are far from the origin and classes are tight. If those first samples are D from the
+/// mean of their class, as a single outlier can be, the scatter has an error of up to n² ε D²: begin with a batch that
+/// has several samples of every class, or take a second pass with a [`ScatterAccumulator`], which does not have this
+/// error. Sums are in `f64` for features of any type, and bitwise the same for any number of threads.
 ///
-/// Cost: O(N d) operations; with the scatter N d² more. One to eight parts, as many as 64 MiB have room for, of d K
-/// numbers each and d² with the scatter.
+/// Cost: O(N d) operations; with the scatter N d² more. Memory: one to eight parts of d K numbers each, and d² more
+/// with the scatter. Above one part, all parts together take at most 64 MiB.
 ///
 /// # Example
 ///
@@ -57,7 +57,7 @@ pub struct FeatureAccumulator {
 }
 
 impl FeatureAccumulator {
-    /// For features of this width d and so many classes.
+    /// An accumulator for features of width d and this number of classes, without the scatter.
     ///
     /// # Errors
     ///
@@ -66,8 +66,8 @@ impl FeatureAccumulator {
         Self::gathering(width, classes, false)
     }
 
-    /// The same, gathering the scatter within classes too, which NC1 needs: d² numbers, N d² operations. Where K is
-    /// much smaller than d a second pass over the samples with a [`ScatterAccumulator`] is cheaper.
+    /// An accumulator that also gathers the scatter within classes, which NC1 needs: d² numbers, N d² operations. If K
+    /// is much smaller than d a second pass over the samples with a [`ScatterAccumulator`] is cheaper.
     ///
     /// # Errors
     ///
@@ -90,13 +90,14 @@ impl FeatureAccumulator {
         Ok(Self { references, has_reference: vec![false; classes], parts: parts.collect::<Result<_, _>>()? })
     }
 
-    /// Takes in a batch: `features` is d × B, a column a sample (the transpose of what frameworks have, see
-    /// [`FeatureAccumulator::add_rows`]), `labels` are their classes from 0, integers of any type. A batch with an error is not taken in at all.
+    /// Adds a batch: `features` is d × B, one column for each sample (the transpose of what frameworks have, see
+    /// [`FeatureAccumulator::add_rows`]), `labels` are their classes from 0, integers of any type. If a batch has an
+    /// error, none of it is added.
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] where there are not d rows, or not as many columns as labels; [`Error::LabelOutOfRange`];
-    /// [`Error::NotFinite`].
+    /// [`Error::Shape`] if there are not d rows, or if the number of columns is not that of labels;
+    /// [`Error::LabelOutOfRange`]; [`Error::NotFinite`].
     pub fn add<T: Copy + Into<f64> + Sync>(
         &mut self,
         features: MatRef<'_, T>,
@@ -113,8 +114,8 @@ impl FeatureAccumulator {
         Ok(())
     }
 
-    /// Takes in a batch with a row a sample: `features` is B × d, as numbers one after another or as a matrix, `labels`
-    /// are as for [`FeatureAccumulator::add`]. Nothing is copied.
+    /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
+    /// `labels` are as for [`FeatureAccumulator::add`]. Nothing is copied.
     ///
     /// # Errors
     ///
@@ -143,7 +144,7 @@ impl FeatureAccumulator {
         self.has_reference.iter_mut().zip(new).for_each(|(has, count)| *has |= count > 0);
     }
 
-    /// What has been gathered so far.
+    /// The statistics of everything added so far.
     #[must_use]
     pub fn finish(self) -> FeatureStatistics {
         let (mut means, mut parts) = (self.references, self.parts.into_iter());
@@ -198,7 +199,7 @@ pub struct ScatterAccumulator {
 }
 
 impl ScatterAccumulator {
-    /// After a first pass over the same samples, for NC1.
+    /// An accumulator for a second pass over the same samples, for NC1.
     ///
     /// # Errors
     ///
@@ -208,8 +209,8 @@ impl ScatterAccumulator {
         Self::along(statistics, basis)
     }
 
-    /// After a first pass over the same samples, for NC1 and for [`FeatureStatistics::point`] with layers of this
-    /// product W_{L:1}, K × d.
+    /// An accumulator for a second pass over the same samples, for NC1 and for [`FeatureStatistics::point`] with layers
+    /// of this product W_{L:1}, K × d.
     ///
     /// # Errors
     ///
@@ -222,7 +223,7 @@ impl ScatterAccumulator {
         let mut spanning = try_zeros("basis", width, (differences.ncols() + classes) as u64)?;
         spanning.subcols_mut(0, differences.ncols()).copy_from(&differences);
         spanning.subcols_mut(differences.ncols(), classes).copy_from(product.transpose());
-        // Orthonormal to rounding whatever the columns, of which none is lost beside larger ones.
+        // Orthonormal to rounding for any columns; a small column is not lost among larger ones.
         Self::along(statistics, orthonormal(spanning)?)
     }
 
@@ -232,7 +233,7 @@ impl ScatterAccumulator {
         Ok(Self { parts: parts.collect::<Result<_, _>>()?, statistics, basis })
     }
 
-    /// Takes in a batch, as [`FeatureAccumulator::add`].
+    /// Adds a batch, as [`FeatureAccumulator::add`].
     ///
     /// # Errors
     ///
@@ -253,8 +254,8 @@ impl ScatterAccumulator {
         Ok(())
     }
 
-    /// Takes in a batch with a row a sample: `features` is B × d, as numbers one after another or as a matrix, `labels`
-    /// are as for [`FeatureAccumulator::add`]. Nothing is copied.
+    /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
+    /// `labels` are as for [`FeatureAccumulator::add`]. Nothing is copied.
     ///
     /// # Errors
     ///
@@ -272,7 +273,7 @@ impl ScatterAccumulator {
     ///
     /// # Errors
     ///
-    /// [`Error::Passes`] where the two passes have not seen the same number of samples of every class.
+    /// [`Error::Passes`] if the two passes have not seen the same number of samples of every class.
     pub fn finish(self) -> Result<FeatureStatistics, Error> {
         let Self { mut statistics, basis, parts } = self;
         let mut parts = parts.into_iter();

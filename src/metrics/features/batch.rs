@@ -1,6 +1,6 @@
-//! Batches as frameworks have them, checked before anything is taken in.
+//! Batches as frameworks have them, checked before anything is added.
 
-// pulp compiles its kernels for the registers found at run time only where they are inlined.
+// pulp compiles its kernels for the registers found at run time only if they are inlined.
 #![allow(clippy::inline_always)]
 
 use faer::MatRef;
@@ -12,7 +12,8 @@ use crate::{
     linalg::{checks::check_shape, cores::map_range},
 };
 
-/// Features with a row a sample: numbers one after another, as C and NumPy store a N × d array, or a matrix of N × d.
+/// Features with one row for each sample: numbers one after another, as C and NumPy store a N × d array, or a matrix of
+/// N × d.
 ///
 /// Methods take it as `impl Into<Rows>`: give them `&[f32]`, `&Vec<f64>` or a `MatRef`. Nothing is copied.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +50,7 @@ impl<'a, T> From<MatRef<'a, T>> for Rows<'a, T> {
 }
 
 impl<'a, T> Rows<'a, T> {
-    /// The same features with a column a sample, d × N.
+    /// The same features with one column for each sample, d × N.
     pub(crate) fn as_columns(self, width: usize, samples: usize) -> Result<MatRef<'a, T>, Error> {
         match self {
             Self::Slice(numbers) if samples.checked_mul(width) == Some(numbers.len()) => {
@@ -83,14 +84,14 @@ const TOO_LARGE: f64 = f64::from_bits((1023 + 480) << 52);
 /// Takes them, and smaller ones not, out of the range of `f64`: 2^544.
 const BEYOND: f64 = f64::from_bits((1023 + 544) << 52);
 
-/// Whether a batch has d rows, a column a sample, and entries whose squares can be summed up.
+/// Whether a batch has d rows, one column for each sample, and entries whose squares can be summed up.
 pub(crate) fn check_batch<T: Copy + Into<f64> + Sync>(
     features: MatRef<'_, T>,
     samples: usize,
     width: usize,
 ) -> Result<(), Error> {
     check_shape(Block::Features, (width, samples), features.shape())?;
-    // All cores look for columns with entries that are refused; where there are any, the first of them is looked up.
+    // All cores look for columns with entries that are refused; if there are any, the first of them is looked up.
     let arch = Arch::new();
     let chunks = samples.div_ceil(PANEL);
     let accepted = map_range(chunks, 1, |chunk| {
@@ -116,7 +117,7 @@ pub(crate) fn check_batch<T: Copy + Into<f64> + Sync>(
     Ok(())
 }
 
-/// A finite number whose square can be summed up; NaN is none.
+/// Whether a number is finite and its square can be summed up; false for NaN.
 fn is_accepted(value: f64) -> bool {
     value.abs() < TOO_LARGE
 }
@@ -135,7 +136,7 @@ impl<T: Copy + Into<f64>> WithSimd for AreAccepted<'_, T> {
         let mut zeros = [0.0; LANES];
         for chunk in chunks {
             for (zero, &entry) in zeros.iter_mut().zip(chunk) {
-                // Zero, or NaN where the entry is NaN or the product infinite: of 2^480 and above.
+                // Zero, or NaN if the entry is NaN or the product infinite: of 2^480 and above.
                 *zero += entry.into() * BEYOND * 0.0;
             }
         }

@@ -43,12 +43,13 @@ pub struct FeatureStatistics {
 enum Scatter {
     /// All of it, d × d.
     Full(Mat<f64>),
-    /// Along an orthonormal basis, d × r, of the differences of class means and what else was asked for.
+    /// Along an orthonormal basis, d × r, of the differences of class means and of the rows of the product, if one was
+    /// given.
     Along { basis: Mat<f64>, scatter: Mat<f64> },
 }
 
 impl FeatureStatistics {
-    /// The samples of every class.
+    /// The number of samples of every class.
     ///
     /// # Errors
     ///
@@ -63,7 +64,8 @@ impl FeatureStatistics {
         self.means.as_ref()
     }
 
-    /// Class means less the mean h_G of all features, d × K, as [`frame_distances`](super::frame_distances) has them.
+    /// Centered class means: class means minus the mean h_G of all features, d × K, for
+    /// [`frame_distances`](super::frame_distances).
     ///
     /// # Errors
     ///
@@ -84,7 +86,7 @@ impl FeatureStatistics {
         self.scatter.is_some()
     }
 
-    /// Σ_i ‖h_{k,i} - h̄_k‖²/n_k of every class.
+    /// The variance of every class, Σ_i ‖h_{k,i} - h̄_k‖²/n_k.
     ///
     /// # Errors
     ///
@@ -94,7 +96,7 @@ impl FeatureStatistics {
         Ok(self.squares.iter().zip(&self.counts).map(|(square, &count)| square / count as f64).collect())
     }
 
-    /// ‖H‖² of all features.
+    /// The squared norm ‖H‖² of all features.
     #[must_use]
     pub fn squared_norm(&self) -> f64 {
         let means = self.means.col_iter().zip(&self.counts);
@@ -102,12 +104,12 @@ impl FeatureStatistics {
             + self.squares.iter().sum::<f64>()
     }
 
-    /// NC1: the variability within classes beside that between them; never negative. None where all class means are
-    /// equal up to rounding. Cost: a thin decomposition of d × K, and d² K operations.
+    /// NC1: the variability within classes compared with that between classes; never negative. `None` if all class
+    /// means are equal up to rounding. Cost: a thin decomposition of d × K, and d² K operations.
     ///
     /// # Errors
     ///
-    /// [`Error::NoScatter`] where the scatter has not been gathered; [`Error::ZeroCount`] for a class without samples;
+    /// [`Error::NoScatter`] if the scatter has not been gathered; [`Error::ZeroCount`] for a class without samples;
     /// [`Error::SvdDidNotConverge`], [`Error::TooLarge`].
     pub fn nc1(&self, convention: Nc1Convention) -> Result<Option<f64>, Error> {
         self.check_counts()?;
@@ -115,7 +117,7 @@ impl FeatureStatistics {
         nc1(self.means.as_ref(), &self.counts, convention, &self.errors, |vectors| {
             let quadratic = |scatter: &Mat<f64>, vectors: MatRef<'_, f64>| {
                 let product = scatter * vectors;
-                // Not negative but for rounding.
+                // Negative only by rounding.
                 (0..vectors.ncols()).map(|i| (vectors.col(i).transpose() * product.col(i)).max(0.0)).collect()
             };
             Ok(match scatter {
@@ -125,8 +127,8 @@ impl FeatureStatistics {
         })
     }
 
-    /// tr Σ_W / tr Σ_B with Σ_B = Σ_k (h̄_k - h_G)(h̄_k - h_G)ᵀ/K; none where all class means are equal. Needs no
-    /// scatter.
+    /// The trace ratio tr Σ_W / tr Σ_B with Σ_B = Σ_k (h̄_k - h_G)(h̄_k - h_G)ᵀ/K; `None` if all class means are equal.
+    /// Needs no scatter.
     ///
     /// # Errors
     ///
@@ -141,10 +143,10 @@ impl FeatureStatistics {
         Ok((between.sqrt() > rounding).then(|| within / samples * self.counts.len() as f64 / between))
     }
 
-    /// The class-distance normalized variance (Galanti, György, Hutter 2022): the mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²)
-    /// over pairs of classes; none where two class means are equal, or there is one class. Needs no scatter. Cost: K² d
-    /// operations of a matrix product, on all cores, and as many numbers as the class means; pairs that are much closer
-    /// to each other than to the mean of all features, which a product would round, cost several times as much.
+    /// The class-distance normalized variance (Galanti, György, Hutter 2022): the mean of (var_k + var_l)/(2 ‖h̄_k -
+    /// h̄_l‖²) over pairs of classes; `None` if two class means are equal, or there is one class. Needs no scatter.
+    /// Cost: K² d operations of a matrix product, on all cores, and d K numbers. A product would round pairs that are
+    /// much closer to each other than to the mean of all features; such pairs cost several times more.
     ///
     /// # Errors
     ///
@@ -154,21 +156,21 @@ impl FeatureStatistics {
         Ok(Pairs::new(self.means.as_ref(), self.global_mean().as_ref(), &self.errors)?.mean(&variances))
     }
 
-    /// The network whose features these are as a point of a model, with layers W_1 .. W_L and, where the model has one,
-    /// a bias: for the objective, the distance from the minimizers and singular values.
+    /// The network of these features as a point of a model, with layers W_1 .. W_L and, if the model has one, a bias.
+    /// Use it for the objective, the distance from the minimizers and singular values.
     ///
-    /// Its class means are those of the features. Its deviations T from them are fewer, and no measurement of this crate
-    /// can tell the difference: T Tᵀ is the full scatter, or, after a second pass, agrees with it along the basis of
-    /// that pass and in its trace. From the full scatter a descent by an equivariant method goes the way that it would
-    /// from all features (see [`Point`]).
+    /// Its class means are those of the features. Its deviations T from them are fewer, but no measurement of this
+    /// crate depends on that: T Tᵀ is the full scatter, or, after a second pass, agrees with it along the basis of that
+    /// pass and in its trace. From the full scatter a descent by an equivariant method has the same trajectory as from
+    /// all features (see [`Point`]).
     ///
     /// Cost: a decomposition of the scatter, O(d³) or O(r³) operations.
     ///
     /// # Errors
     ///
-    /// As [`Parameters::new`](crate::Parameters::new); [`Error::NoClassCounts`] where the targets of the model are no
-    /// labels, [`Error::ClassCounts`] where they are those of other class counts; [`Error::NoScatter`] where the scatter
-    /// has not been gathered along the rows of W_{L:1}; [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
+    /// As [`Parameters::new`](crate::Parameters::new); [`Error::NoClassCounts`] if the targets of the model are not
+    /// labels, [`Error::ClassCounts`] if they are those of other class counts; [`Error::NoScatter`] if the scatter has
+    /// not been gathered along the rows of W_{L:1}; [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
     pub fn point(&self, ufm: &Ufm, weights: Vec<Mat<f64>>, bias: Option<Col<f64>>) -> Result<Point, Error> {
         self.check_belongs_to(ufm)?;
         let (width, classes) = self.means.shape();
@@ -199,11 +201,11 @@ impl FeatureStatistics {
         let mut deviations = if columns > 0 || freedom == 0 {
             basis * &roots
         } else {
-            // Nothing is known along no direction at all, but how much there is.
+            // No direction is known, only the total.
             try_zeros("deviations", basis.nrows(), 1)?
         };
         if deviations.ncols() > 0 && basis.ncols() < basis.nrows() {
-            // What varies in other directions: all of it in one of them.
+            // The variation in other directions: all of it is put in one of them.
             let rest = (self.squares.iter().sum::<f64>() - roots.squared_norm_l2()).max(0.0).sqrt();
             let mut extended = try_zeros("basis", basis.nrows(), basis.ncols() as u64 + 1)?;
             extended.subcols_mut(0, basis.ncols()).copy_from(basis);
@@ -223,12 +225,12 @@ impl FeatureStatistics {
         if outside.norm_l2() <= rounding { Ok(()) } else { Err(Error::NoScatter) }
     }
 
-    /// The statistics of the samples of both, of which neither has seen those of the other.
+    /// Merges statistics of two disjoint sets of samples.
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] where widths or numbers of classes differ; [`Error::NoScatter`] where one of the two has the
-    /// full scatter and the other has not. What a second pass has gathered is not merged but dropped.
+    /// [`Error::Shape`] if widths or numbers of classes differ; [`Error::NoScatter`] if only one of the two has the
+    /// full scatter. What a second pass has gathered is dropped, not merged.
     pub fn merge(mut self, other: &Self) -> Result<Self, Error> {
         check_shape(Block::Features, self.means.shape(), other.means.shape())?;
         let (width, classes) = self.means.shape();
@@ -276,7 +278,7 @@ impl FeatureStatistics {
         weighted_mean(self.means.as_ref(), |k| self.counts[k] as f64 / samples)
     }
 
-    /// Whether the features are as wide and have the class counts of a model.
+    /// Checks that the features have the width and the class counts of a model.
     pub(crate) fn check_belongs_to(&self, ufm: &Ufm) -> Result<(), Error> {
         let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
         classes.check_same(&self.counts)?;

@@ -12,10 +12,10 @@ use crate::{
 
 /// Classes on each side of a block: its Gram matrix, half a megabyte, stays in the cache while it is used.
 const BLOCK: usize = 256;
-/// ‖a - b‖² is taken from ‖a‖² + ‖b‖² - 2 aᵀb where that is no smaller than this part of ‖a‖² + ‖b‖²: no more than four
+/// ‖a - b‖² is taken from ‖a‖² + ‖b‖² - 2 aᵀb if that is no smaller than this part of ‖a‖² + ‖b‖²: no more than four
 /// bits cancel. Closer pairs are subtracted entry by entry.
 const CANCELED: f64 = 1.0 / 16.0;
-/// Numbers that are summed up beside each other.
+/// Numbers that are summed up side by side.
 const LANES: usize = 8;
 
 /// Class means, d × K, about a center, with what the pairs need to know of each.
@@ -39,7 +39,7 @@ impl<'a> Pairs<'a> {
         Ok(Self { means, centered, squares, errors: errors.iter().map(|error| error * error).collect() })
     }
 
-    /// The mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²) over pairs of classes; none where two means are equal up to their
+    /// The mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²) over pairs of classes; `None` if two means are equal up to their
     /// errors, or there is no pair. On all cores, in a fixed number of blocks that are added up in order.
     pub(super) fn mean(&self, variances: &[f64]) -> Option<f64> {
         let classes = self.squares.len();
@@ -80,7 +80,7 @@ impl<'a> Pairs<'a> {
         if distance >= CANCELED * squares {
             return distance;
         }
-        // Of the means themselves: centered ones have rounded away what tells close pairs apart.
+        // Of the means themselves: centered ones have rounded away the differences of close pairs.
         subtracted(self.means.col(k), self.means.col(l))
     }
 }

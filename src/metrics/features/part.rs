@@ -1,6 +1,6 @@
 //! The work of one core: sums over its share of every batch, in registers of the processor's full width.
 
-// pulp compiles its kernels for the registers found at run time only where they are inlined.
+// pulp compiles its kernels for the registers found at run time only if they are inlined.
 #![allow(clippy::inline_always)]
 
 use std::ops::Range;
@@ -38,13 +38,13 @@ pub(super) struct Part {
     pub(super) sums: Mat<f64>,
     /// Σ ‖h - r_k‖² of every class.
     pub(super) squares: Vec<f64>,
-    /// Σ (h - r_k)(h - r_k)ᵀ, or the same along a basis, the lower triangle; of side zero where it is not gathered.
+    /// Σ (h - r_k)(h - r_k)ᵀ, or the same along a basis, the lower triangle; of side zero if it is not gathered.
     pub(super) scatter: Mat<f64>,
     /// h - r_k of a panel.
     panel: Mat<f64>,
     /// The same along a basis.
     along: Mat<f64>,
-    /// A sample whose numbers do not lie beside each other.
+    /// A sample whose numbers are not contiguous in memory.
     gathered: Vec<f64>,
 }
 
@@ -108,12 +108,12 @@ impl Part {
     }
 }
 
-/// As many parts as memory for eight million numbers allows, each of this many: 64 MiB.
+/// The number of parts, each of this size, that fit in eight million numbers: 64 MiB.
 pub(super) fn parts(numbers: usize) -> usize {
     ((8 << 20) / numbers.max(1)).clamp(1, 8)
 }
 
-/// Every part works on its share of the samples; where there is but one, its products are for all cores.
+/// Every part works on its share of the samples; if there is but one, its products are for all cores.
 pub(super) fn share(parts: &mut [Part], samples: usize, work: impl Fn(&mut Part, Range<usize>, Par) + Send + Sync) {
     if let [part] = parts {
         return work(part, 0..samples, all_cores());

@@ -1,5 +1,5 @@
-//! What the minimizer makes of every singular value of the target: one scalar problem each, and the room that the widths
-//! leave.
+//! The directions of a minimizer: one scalar problem for each singular value of the target, and the limit that the
+//! widths set.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// What becomes of a direction, a singular value of the target, at the minimizer.
+/// The fate of a direction (a singular value of the target) at the minimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
@@ -23,24 +23,24 @@ pub enum Fate {
     Kept,
     /// Collapsed to zero: its q is beyond the threshold, or its target is zero.
     Collapsed,
-    /// Cut off by a layer narrower than the number of directions worth keeping.
+    /// Cut off, because a layer is narrower than the number of directions worth keeping.
     Cut,
 }
 
 named!(Fate, "fate of a direction": Kept = "kept", Collapsed = "collapsed", Cut = "cut");
 
-/// A singular value of the target, as often as it occurs, and what the minimizer makes of it.
+/// A distinct singular value of the target, and its shrunken counterparts at the minimizer.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Direction {
-    /// How many equal directions this entry stands for.
+    /// The number of equal directions that this entry stands for.
     pub multiplicity: usize,
-    /// The group of classes of equal counts that these directions tell apart, from 0 by falling count; none for the
+    /// The group of classes of equal counts that these directions distinguish, from 0 by falling count; `None` for the
     /// directions between groups and for the zero of the centered label matrix.
     pub group: Option<usize>,
     /// The singular value σ of the target.
     pub target: f64,
-    /// The relative shrinkage e: in [0, 1/L] where the direction is kept, 1 where it is not.
+    /// The relative shrinkage e: in [0, 1/L] if the direction is kept, 1 if it is not.
     pub shrinkage: f64,
     /// The singular value z = σ (1-e) of the prediction W_{L:1} H̄ D.
     pub prediction: f64,
@@ -52,9 +52,9 @@ pub struct Direction {
     pub layers: Vec<f64>,
     /// Why e is what it is.
     pub fate: Fate,
-    /// The factor by which all L + 1 decays together would have to grow to reach the threshold where this direction
-    /// collapses, q_L/q: above 1 for a kept direction (the margin that is left), below 1 for a collapsed one, 0 for a
-    /// zero target and for one that a width cuts off, which is gone at any decay.
+    /// The factor on all L + 1 decays together at which this direction collapses, q_L/q: above 1 for a kept direction
+    /// (its margin), below 1 for a collapsed one, and 0 for a zero target or a direction that a width cuts off at any
+    /// decay.
     pub critical_scale: f64,
 }
 
@@ -62,14 +62,14 @@ pub struct Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tie {
-    /// The direction at this index of [`directions`](super::Minimizer::directions) is at the threshold q =
-    /// q_L (L ≥ 2): keeping it, as the numbers here do, and giving it up cost the same.
+    /// The direction at this index of [`directions`](super::Minimizer::directions) is at the threshold q = q_L (L ≥ 2):
+    /// keeping it, as the numbers here do, costs the same as giving it up.
     Threshold {
         /// The index of the direction.
         direction: usize,
     },
     /// A width cuts through equal singular values: the direction at this index is kept and the next one, of the same
-    /// target, is cut, but any choice among them costs the same.
+    /// target, is cut. Any other choice among them costs the same.
     Width {
         /// The index of the last direction kept.
         direction: usize,
@@ -161,7 +161,7 @@ impl ScalarProblem {
         }
     }
 
-    /// What a single decay would have to be for q = q_L.
+    /// The value of a single decay for which q = q_L.
     pub(super) fn critical_decay(&self, target: f64, decay: f64) -> f64 {
         self.decays.decay_for(self.threshold, target, decay)
     }
@@ -204,7 +204,7 @@ impl Directions {
             let cut = level.multiplicity - kept;
             room -= kept;
             let (Shrinkage::Partial(e) | Shrinkage::Both(e)) = shrinkage else {
-                // Where there is no room smaller decays would bring back the directions before it, and not this one.
+                // If there is no room, smaller decays bring back the directions before this one, but not this one.
                 let scale = if kept > 0 { critical_scale } else { 0.0 };
                 directions.push(index, Direction::lost(ufm, level, Fate::Collapsed, scale));
                 cost += weighted(level.multiplicity, 1.0);
@@ -222,7 +222,7 @@ impl Directions {
             }
             if cut > 0 {
                 // The width cuts between equal targets: of one level, or, decomposed densely, of two that rounding
-                // tells apart. Levels of labels are distinct, even where their values round to one number.
+                // tells apart. Levels of labels are distinct, even if their values round to one number.
                 let equal =
                     |last: &Direction| last.fate == Fate::Kept && last.target - level.value <= spectrum.rounding();
                 let is_dense = matches!(spectrum, Spectrum::Dense(_));
@@ -244,7 +244,7 @@ impl Directions {
 }
 
 impl Direction {
-    /// One of which nothing is left.
+    /// A direction that has vanished.
     fn lost(ufm: &Ufm, level: Level, fate: Fate, critical_scale: f64) -> Self {
         Self {
             multiplicity: level.multiplicity,

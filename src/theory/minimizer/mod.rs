@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! T = U diag(σ_1 ≥ ... ≥ σ_K) Vᵀ                     the target, see `spectrum`
-//! q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1))     one scalar problem a direction, see `shrinkage`
+//! q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) σ^(-2L/(L+1))     one scalar problem for each direction, see `scalar`
 //! z = σ (1-e)                                        prediction W_{L:1} H̄ D
 //! τ = λ_l w_l² = λ_H h² = (z² λ_H λ_1 ··· λ_L)^(1/(L+1))   the balanced level: w_l of W_l, h of H̄ D
 //! w = w_1 ··· w_L = z/h                              product W_{L:1}
@@ -38,15 +38,15 @@ use crate::{
     theory::{Spectrum, spectrum::LabelSpectrum},
 };
 
-/// What becomes of the classifiers of a group of classes of equal counts.
+/// The fate of the classifiers of a group of classes of equal counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GroupFate {
-    /// Every class has a classifier and a class mean of its own, told apart by the directions of the group.
+    /// Every class has a classifier and a class mean of its own, distinguished by the directions of the group.
     Distinct,
     /// With a bias, a class that is the only one of its count: its classifier is not zero, but only directions between
-    /// groups reach it, and it can come as close as they leave it to those of other counts.
-    /// [`Geometry::fate`](super::geometry::Geometry::fate) tells whether it has.
+    /// groups reach it, and it can come close to those of other counts.
+    /// [`Geometry::fate`](crate::theory::Geometry::fate) says whether it has.
     Single,
     /// All classes of the group share one classifier row and one class mean, which are not zero: minority collapse.
     Coincident,
@@ -62,11 +62,11 @@ named!(
     Distinct = "distinct", Single = "single", Coincident = "coincident", Vanished = "vanished", Ambiguous = "ambiguous",
 );
 
-/// The global minimizers of a [`Ufm`]: what all of them share, and any of them on demand.
+/// The global minimizers of a [`Ufm`]: what they have in common, and any one of them on request.
 ///
 /// The minimizer is unique up to the gauge (orthonormal Q_l with W_l → Q_{l+1} W_l Q_lᵀ, H → Q_1 H) unless
 /// [`Minimizer::ties`] says otherwise. Cost: O(R²) operations for R distinct class counts, and O(R L) numbers; nothing
-/// of size K × K is formed unless [`Minimizer::parameters`] are asked for.
+/// of size K × K is formed except by [`Minimizer::parameters`].
 ///
 /// # Example
 ///
@@ -108,8 +108,8 @@ impl Ufm {
     ///
     /// # Errors
     ///
-    /// None for one-hot labels, or labels that are smoothed where there is a bias; for other targets as
-    /// [`Spectrum::new`].
+    /// As [`Spectrum::new`], for targets other than one-hot labels, or smoothed labels with a bias. These give no
+    /// error.
     pub fn minimizer(&self) -> Result<Minimizer, Error> {
         Ok(Minimizer::new(self.clone(), Spectrum::new(self)?))
     }
@@ -134,7 +134,7 @@ impl Minimizer {
         &self.spectrum
     }
 
-    /// The spectrum where it has the structure of class counts.
+    /// The spectrum if it has the structure of class counts.
     pub(crate) fn label_spectrum(&self) -> Result<&LabelSpectrum, Error> {
         match &self.spectrum {
             Spectrum::Labels(spectrum) => Ok(spectrum),
@@ -154,16 +154,15 @@ impl Minimizer {
         self.rank
     }
 
-    /// What becomes of the singular values of the target, by falling target; multiplicities add up to K, or to N where
-    /// that is smaller.
+    /// The distinct singular values of the target and their fates, by falling target; multiplicities add up to K, or to
+    /// N if that is smaller.
     #[must_use]
     pub fn directions(&self) -> &[Direction] {
         &self.directions
     }
 
-    /// One number for every singular value of the target, by falling target, each direction as often as its
-    /// multiplicity says: the first [`Minimizer::rank`] are those of the directions kept, beside the first singular
-    /// vectors.
+    /// One number for every singular value of the target, by falling target, each direction repeated by its
+    /// multiplicity. The first [`Minimizer::rank`] belong to the directions kept, and to the first singular vectors.
     ///
     /// # Example
     ///
@@ -187,7 +186,8 @@ impl Minimizer {
         &self.levels
     }
 
-    /// The optimal bias, where the model has one: the mean of the targets, class frequencies n/N for one-hot labels.
+    /// The optimal bias; `None` if the model has no bias. It is the mean of the targets, class frequencies n/N for
+    /// one-hot labels.
     #[must_use]
     pub fn bias(&self) -> Option<Col<f64>> {
         self.ufm.has_bias().then(|| self.ufm.targets().mean())
@@ -199,36 +199,35 @@ impl Minimizer {
         self.ties.is_empty()
     }
 
-    /// Why the minimizer is not unique up to the gauge; empty where it is. Thresholds are compared to within the
-    /// rounding of q, 8 epsilons.
+    /// The reasons why the minimizer is not unique up to the gauge; empty if it is unique. Thresholds are compared to
+    /// within the rounding of q, 8 epsilons.
     #[must_use]
     pub fn ties(&self) -> &[Tie] {
         &self.ties
     }
 
-    /// The feature decay from which on the direction at this index collapses, the decays of the layers being as they
-    /// are:
+    /// The feature decay at which the direction at this index collapses, with the decays of the layers unchanged:
     ///
     /// ```text
     /// λ_H = (q_L/N)^(L+1) σ^(2L) / (λ_1 ··· λ_L)
     /// ```
     ///
-    /// Zero for a target that is zero or cut off by a width, and where it is below the range of `f64`.
+    /// Zero for a target that is zero or cut off by a width, and if it is below the range of `f64`.
     ///
     /// # Panics
     ///
-    /// Where there is no such direction.
+    /// If `direction` is not below the number of directions.
     #[must_use]
     pub fn critical_feature_decay(&self, direction: usize) -> f64 {
         self.critical_decay(direction, self.ufm.feature_decay())
     }
 
-    /// The decay of layer `layer` (from 0) from which on the direction at this index collapses, all other decays being
-    /// as they are. Zero for a target that is zero or cut off by a width.
+    /// The decay of layer `layer` (from 0) at which the direction at this index collapses, with all other decays
+    /// unchanged. Zero for a target that is zero or cut off by a width.
     ///
     /// # Panics
     ///
-    /// Where there is no such direction or layer.
+    /// If `direction` is not below the number of directions, or `layer` not below the number of layers.
     #[must_use]
     pub fn critical_layer_decay(&self, direction: usize, layer: usize) -> f64 {
         let depth = self.ufm.depth();
@@ -246,27 +245,28 @@ impl Minimizer {
         ScalarProblem::new(&self.ufm).critical_decay(target, decay)
     }
 
-    /// λ s^(L+1), which does to q what a factor s on all decays does: q^(L+1) is proportional to every single decay.
+    /// λ s^(L+1), which changes q in the same way as a factor s on all decays: q^(L+1) is proportional to every single
+    /// decay.
     pub(super) fn single_decay(&self, scale: f64, decay: f64) -> f64 {
         Wide::new(scale).power(self.ufm.depth() + 1).times(Wide::new(decay)).to_f64()
     }
 
-    /// What becomes of the classes of every group of [`ClassCounts::groups`](crate::ClassCounts::groups), in that
-    /// order: by falling count.
+    /// The fate of the classes of every group of [`ClassCounts::groups`](crate::ClassCounts::groups), in that order: by
+    /// falling count.
     ///
-    /// Bias-free, a class lives or dies with its own direction. With a bias, the √c_r directions tell the classes of a
-    /// group apart, and every one of the directions between the groups reaches all classes.
+    /// Without a bias, each class has its own direction and vanishes with it. With a bias, the √c_r directions
+    /// distinguish the classes of a group, and each direction between the groups reaches all classes.
     ///
     /// # Errors
     ///
-    /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias.
+    /// [`Error::NoClassCounts`] if the targets have no groups: a matrix, or labels that are smoothed without a bias.
     pub fn group_fates(&self) -> Result<Vec<GroupFate>, Error> {
         let classes = self.label_spectrum()?.class_counts();
         let mut open = vec![false; self.directions.len()];
         for &(Tie::Threshold { direction } | Tie::Width { direction }) in &self.ties {
             open[direction] = true;
         }
-        // Of the directions kept, those between groups reach every class; one at its threshold may or may not be there.
+        // Of the directions kept, those between groups reach every class; one at its threshold may be present or not.
         let (mut reaches_all, mut maybe_reaches_all) = (false, false);
         let mut own = vec![(0, false); classes.groups().len()];
         for (direction, &open) in
@@ -301,7 +301,7 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the matrix does not fit in memory.
+    /// [`Error::TooLarge`] if the matrix does not fit in memory.
     pub fn classifiers(&self) -> Result<Mat<f64>, Error> {
         let mut classifiers = self.spectrum.left_vectors(self.rank)?;
         scale_columns(&mut classifiers, &self.kept(|direction| direction.product));
@@ -312,7 +312,7 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::NoClassCounts`] where the targets are no labels; [`Error::TooLarge`] where the matrix does not fit in
+    /// [`Error::NoClassCounts`] if the targets are not labels; [`Error::TooLarge`] if the matrix does not fit in
     /// memory.
     ///
     /// # Example
@@ -353,7 +353,7 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where the matrices do not fit in memory, before any work is done for them.
+    /// [`Error::TooLarge`] if the matrices do not fit in memory, before any work is done for them.
     pub fn parameters(&self) -> Result<Parameters, Error> {
         self.assemble(|width, rank| {
             let mut frame = try_zeros("gauge", width, rank as u64)?;
@@ -371,10 +371,10 @@ impl Minimizer {
         self.assemble(|width, rank| random_orthonormal(width, rank, rng))
     }
 
-    /// Whether there is room for parameters and for what they are made of.
+    /// Checks that there is memory for parameters and for what they are computed from.
     fn check_room(&self) -> Result<(), Error> {
         let (ufm, rank) = (&self.ufm, self.rank as u64);
-        // The matrix of weighted means has a column a class, or a sample.
+        // The matrix of weighted means has one column for each class, or for each sample.
         let columns = if ufm.class_counts().is_some() { ufm.outputs() as u64 } else { ufm.samples() };
         let widest = ufm.layers().iter().map(|layer| layer.width).max().unwrap_or(0);
         let mut matrices = vec![

@@ -1,15 +1,14 @@
 //! The spectrum of the target of class labels, without a K × K matrix.
 //!
-//! At a minimizer features collapse to class means and the bias is n/N, and what is left is a K × K problem with the
-//! target
+//! At a minimizer features collapse to class means and the bias is n/N. This leaves a K × K problem with the target
 //!
 //! ```text
 //! T = D                        bias-free,    D = diag(√n_1, ..., √n_K)
 //! T = (I - n 1ᵀ/N) D           biased: the centered label matrix
 //! ```
 //!
-//! The first is diagonal; the second is a rank-one change of a diagonal matrix, so that its singular values and vectors
-//! follow from the distinct counts alone, whatever the number of classes.
+//! The first is diagonal. The second is a rank-one change of a diagonal matrix, so that its singular values and vectors
+//! follow from the distinct counts alone, for any number of classes.
 
 use faer::{Col, ColMut, Mat, MatRef, prelude::ReborrowMut};
 
@@ -41,8 +40,8 @@ use crate::{
 /// ```
 ///
 /// and D has √c_r m_r times, with unit vectors. Levels are listed by falling value. Singular values have a relative
-/// error of about one epsilon, the smallest as well as the largest; vectors are unique up to sign where the level is
-/// simple, and one of many bases where it is not.
+/// error of about one epsilon, the smallest as well as the largest; vectors are unique up to sign if the level is
+/// simple, and one of many bases if it is not.
 ///
 /// Cost: O(R²) operations and O(R) numbers; vectors are made on demand.
 ///
@@ -173,11 +172,11 @@ impl LabelSpectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where they do not fit in memory.
+    /// [`Error::TooLarge`] if they do not fit in memory.
     ///
     /// # Panics
     ///
-    /// Where `count` exceeds K.
+    /// If `count` exceeds K.
     pub fn left_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         self.vectors(count, Side::Left)
     }
@@ -186,11 +185,11 @@ impl LabelSpectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where they do not fit in memory.
+    /// [`Error::TooLarge`] if they do not fit in memory.
     ///
     /// # Panics
     ///
-    /// Where `count` exceeds K.
+    /// If `count` exceeds K.
     pub fn right_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         self.vectors(count, Side::Right)
     }
@@ -199,11 +198,11 @@ impl LabelSpectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where they do not fit in memory.
+    /// [`Error::TooLarge`] if they do not fit in memory.
     ///
     /// # Panics
     ///
-    /// Where `count` exceeds K.
+    /// If `count` exceeds K.
     pub fn both_vectors(&self, count: usize) -> Result<(Mat<f64>, Mat<f64>), Error> {
         check_room(&[("left and right singular vectors", self.classes.classes(), 2 * count as u64)])?;
         let (left, right) = join(|| self.left_vectors(count), || self.right_vectors(count));
@@ -214,7 +213,7 @@ impl LabelSpectrum {
     ///
     /// # Panics
     ///
-    /// Where `index` is not below K.
+    /// If `index` is not below K.
     #[must_use]
     pub fn left_vector(&self, index: usize) -> Col<f64> {
         self.vector(index, Side::Left)
@@ -224,47 +223,51 @@ impl LabelSpectrum {
     ///
     /// # Panics
     ///
-    /// Where `index` is not below K.
+    /// If `index` is not below K.
     #[must_use]
     pub fn right_vector(&self, index: usize) -> Col<f64> {
         self.vector(index, Side::Right)
     }
 
-    /// U X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K + R²) p).
+    /// The product U X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K +
+    /// R²) p).
     ///
     /// # Panics
     ///
-    /// Where X does not have K rows.
+    /// If X does not have K rows.
     #[must_use]
     pub fn left_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
         self.times(matrix, Side::Left)
     }
 
-    /// Uᵀ X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K + R²) p).
+    /// The product Uᵀ X for the K × K matrix U of left singular vectors and X of K × p, without forming U. Cost: O((K +
+    /// R²) p).
     ///
     /// # Panics
     ///
-    /// Where X does not have K rows.
+    /// If X does not have K rows.
     #[must_use]
     pub fn left_transposed_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
         self.transposed_times(matrix, Side::Left)
     }
 
-    /// V X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost: O((K + R²) p).
+    /// The product V X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost: O((K +
+    /// R²) p).
     ///
     /// # Panics
     ///
-    /// Where X does not have K rows.
+    /// If X does not have K rows.
     #[must_use]
     pub fn right_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
         self.times(matrix, Side::Right)
     }
 
-    /// Vᵀ X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost: O((K + R²) p).
+    /// The product Vᵀ X for the K × K matrix V of right singular vectors and X of K × p, without forming V. Cost:
+    /// O((K + R²) p).
     ///
     /// # Panics
     ///
-    /// Where X does not have K rows.
+    /// If X does not have K rows.
     #[must_use]
     pub fn right_transposed_times(&self, matrix: MatRef<'_, f64>) -> Mat<f64> {
         self.transposed_times(matrix, Side::Right)
@@ -455,9 +458,9 @@ impl Solved {
     }
 }
 
-/// The intervals [√n_(k+1), √n_(k)] that hold the singular values σ_1 ≥ ... ≥ σ_{K-1} of the centered label matrix,
-/// n_(1) ≥ n_(2) ≥ ... being the counts by falling size, and [0, 0] for σ_K = 0. As wide as the gap between neighboring
-/// counts, and a point where they are equal.
+/// The intervals [√n_(k+1), √n_(k)] that contain the singular values σ_1 ≥ ... ≥ σ_{K-1} of the centered label matrix,
+/// and [0, 0] for σ_K = 0; n_(1) ≥ n_(2) ≥ ... are the counts by falling size. If neighboring counts are equal, their
+/// interval is a point.
 ///
 /// # References
 ///

@@ -8,7 +8,7 @@ pub struct Level {
     pub value: f64,
     /// The number of equal singular values in this level.
     pub multiplicity: usize,
-    /// The group of classes of equal counts that the vectors of this level tell apart, from 0 by falling count; none
+    /// The group of classes of equal counts that the vectors of this level distinguish, from 0 by falling count; `None`
     /// for the levels between groups and for the zero of the centered label matrix.
     pub group: Option<usize>,
 }

@@ -1,6 +1,7 @@
 //! The spectrum of the target: the matrix that weights and features try to reproduce.
 //!
-//! Two ways, one door: [`LabelSpectrum`] follows from class counts alone, and [`dense_svd`] decomposes any matrix.
+//! There are two ways to it: [`LabelSpectrum`] follows from class counts alone, and [`dense_svd`] decomposes any
+//! matrix.
 
 use faer::{Mat, MatRef};
 use qd::Quad;
@@ -23,8 +24,8 @@ use crate::{
 
 /// The singular value decomposition of the target of a model.
 ///
-/// The target is T = D or (I - n 1ᵀ/N) D, K × K, for class labels, whose right singular vectors belong to classes; it
-/// is Y, or Y less the mean of its columns, K × N, for a matrix of targets, whose right singular vectors belong to
+/// For class labels the target is T = D or (I - n 1ᵀ/N) D, K × K, and its right singular vectors belong to classes. For
+/// a matrix of targets it is Y, or Y minus the mean of its columns, K × N, and its right singular vectors belong to
 /// samples.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -40,8 +41,8 @@ impl Spectrum {
     ///
     /// # Errors
     ///
-    /// For targets that are a matrix, or labels that are smoothed without a bias, as [`dense_svd`]; for one-hot labels
-    /// none.
+    /// As [`dense_svd`] for targets that are a matrix, or labels that are smoothed without a bias. One-hot labels give
+    /// no error.
     pub fn new(ufm: &Ufm) -> Result<Self, Error> {
         let targets = ufm.targets();
         let smoothing = targets.smoothing();
@@ -73,8 +74,8 @@ impl Spectrum {
         Ok(Self::Dense(svd))
     }
 
-    /// The distinct singular values and their multiplicities, by falling value. Those of a dense decomposition are
-    /// listed one by one, equal or not.
+    /// The distinct singular values and their multiplicities, by falling value. A dense decomposition lists all of them
+    /// one by one, even if they are equal.
     #[must_use]
     pub fn levels(&self) -> Vec<Level> {
         match self {
@@ -91,7 +92,7 @@ impl Spectrum {
         }
     }
 
-    /// An absolute error that every singular value may have, beside a relative one of an epsilon.
+    /// An absolute error that every singular value may have, in addition to a relative one of an epsilon.
     pub(crate) fn rounding(&self) -> f64 {
         match self {
             Self::Labels(_) => 0.0,
@@ -112,11 +113,11 @@ impl Spectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where they do not fit in memory.
+    /// [`Error::TooLarge`] if they do not fit in memory.
     ///
     /// # Panics
     ///
-    /// Where there are fewer singular values.
+    /// If there are fewer singular values.
     pub fn left_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         match self {
             Self::Labels(spectrum) => spectrum.left_vectors(count),
@@ -128,11 +129,11 @@ impl Spectrum {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] where they do not fit in memory.
+    /// [`Error::TooLarge`] if they do not fit in memory.
     ///
     /// # Panics
     ///
-    /// Where there are fewer singular values.
+    /// If there are fewer singular values.
     pub fn right_vectors(&self, count: usize) -> Result<Mat<f64>, Error> {
         match self {
             Self::Labels(spectrum) => spectrum.right_vectors(count),
@@ -172,7 +173,7 @@ fn first_columns(vectors: &Mat<f64>, count: usize) -> Result<Mat<f64>, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::TooLarge`] where it does not fit in memory.
+/// [`Error::TooLarge`] if it does not fit in memory.
 pub fn centered_label_matrix(classes: &ClassCounts) -> Result<Mat<f64>, Error> {
     let mut matrix = try_zeros("centered label matrix", classes.classes(), classes.classes() as u64)?;
     let samples = classes.samples() as f64;

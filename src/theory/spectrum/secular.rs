@@ -5,8 +5,8 @@ use crate::linalg::error_free::{rounding_of_product, rounding_of_sum};
 /// A root x = `poles[origin]` + `offset` between two neighboring poles.
 ///
 /// The offset has full relative accuracy, and so has every distance `(poles[r] - poles[origin]) - offset` from a pole:
-/// that is what makes vectors computed from these distances orthogonal (Gu, Eisenstat 1994), where distances computed
-/// from x itself would have lost their leading digits.
+/// that is what makes vectors computed from these distances orthogonal (Gu, Eisenstat 1994). Distances computed from x
+/// itself would have lost their leading digits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Root {
     pub(super) origin: usize,
@@ -27,7 +27,7 @@ struct Sum {
 /// x) + S/(c_{j+1} - x)` to the value and the first two derivatives and goes to the root of the fit: from every start
 /// in the interval this converges monotonically and cubically (Borges, Gragg 1993). A bracket guards it against
 /// rounding. At the end the residual is computed once more with compensated divisions and sums, so that the offset is
-/// correct to about one rounding error whatever the weights.
+/// correct to about one rounding error for any weights.
 ///
 /// Cost: 4 to 6 passes over the poles.
 pub(super) fn root(poles: &[f64], weights: &[f64], upper: usize) -> Root {
@@ -59,7 +59,7 @@ pub(super) fn root(poles: &[f64], weights: &[f64], upper: usize) -> Root {
         }
         at = sum(poles, weights, poles[origin], offset);
     }
-    // Newton's method with the residual of twice the precision: once, but for extreme weights.
+    // Newton's method with the residual of twice the precision: once, except for extreme weights.
     for _ in 0..8 {
         let (value, slope) = compensated_sum(poles, weights, poles[origin], offset);
         let correction = value / slope;
@@ -127,7 +127,7 @@ fn step(at: &Sum, above: f64, below: f64) -> f64 {
     if linear > 0.0 { 2.0 * product / (linear + root) } else { (linear - root) / (2.0 * constant) }
 }
 
-/// A point inside the bracket: the geometric mean where its ends differ by orders of magnitude.
+/// A point inside the bracket: the geometric mean if its ends differ by orders of magnitude.
 fn between(low: f64, high: f64) -> f64 {
     let (near, far) = if low.abs() < high.abs() { (low, high) } else { (high, low) };
     if near == 0.0 {

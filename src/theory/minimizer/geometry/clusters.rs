@@ -1,13 +1,13 @@
-//! Which classes have come together: by their angles, whatever their counts.
+//! Classes that have come together: by their angles, for any counts.
 
 use super::{Geometry, Gram};
 use crate::{error::Error, names::named};
 
-/// What has become of the classifier of one class, measured against those of all other classes, whatever their counts.
+/// The fate of the classifier of one class, compared with those of all other classes, for any counts.
 ///
-/// [`GroupFate`](crate::theory::GroupFate) tells of the classes of one count among themselves: a class that
-/// is the only one of its count is [`Single`](crate::theory::GroupFate::Single) at every decay, although its
-/// classifier can come as close to its neighbors' as makes no difference.
+/// [`GroupFate`](crate::theory::GroupFate) compares only classes of one count. A class that is the only one of its
+/// count is [`Single`](crate::theory::GroupFate::Single) at every decay, although its classifier can be almost equal to
+/// that of a neighbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClassFate {
@@ -26,11 +26,11 @@ named!(
     Apart = "apart", Merged = "merged", Vanished = "vanished", Ambiguous = "ambiguous",
 );
 
-/// Angles are compared with a limit to within this: far above their rounding, and far below what can be measured.
+/// The tolerance for comparing angles with a limit: far above their rounding, and far below what can be measured.
 const ANGLE_ROUNDING: f64 = 64.0 * f64::EPSILON;
 
 impl Gram {
-    /// What has become of class `k`, within an angle in radians.
+    /// The fate of class `k`, within an angle in radians.
     ///
     /// Cost: as [`Gram::nearest`].
     ///
@@ -40,7 +40,7 @@ impl Gram {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     pub fn fate(&self, k: usize, angle: f64) -> Result<ClassFate, Error> {
         let gap = largest_gap(angle)?;
         let (r, _) = self.frame.groups(k, k);
@@ -55,13 +55,13 @@ impl Gram {
         })
     }
 
-    /// The classes in clusters: two are in the same one if a chain of classes leads from one to the other, in which
-    /// neighbors are within `angle` (in radians) of each other. This is single linkage, cut at the angle; the ends of
-    /// a chain may be farther apart than the angle.
+    /// The clusters of classes: two classes are in the same cluster if a chain of classes connects them in which
+    /// neighbors are within `angle` (in radians) of each other. This is single linkage, cut at the angle; the ends of a
+    /// chain may be farther apart than the angle.
     ///
     /// Every class whose vector is not zero is in one cluster, alone if no other is near. Clusters, and classes in
-    /// them, are in the order of falling count, equal counts in the order of the classes. `None` if a tie leaves any
-    /// norm open. Angles are compared to within 64 epsilons.
+    /// them, are in the order of falling count, equal counts in the order of the classes. `None` if a tie makes any
+    /// norm ambiguous. Angles are compared to within 64 epsilons.
     ///
     /// Cost: O(R² + K) operations, O(R + K) numbers.
     ///
@@ -99,8 +99,7 @@ impl Gram {
         let mut clusters: Vec<Vec<usize>> = Vec::new();
         let mut cluster_of = vec![None; groups];
         for (r, group) in self.frame.classes.groups().enumerate().filter(|(r, _)| !neighbors.is_zero(*r)) {
-            // Classes of one count are alike: near to one class of another count, they are near to each other by way
-            // of it.
+            // Classes of one count have equal angles: if they are near to a class of another count, it connects them.
             if sizes[roots[r]] == 1 && neighbors.gaps_within[r] > gap {
                 clusters.extend(group.classes.iter().map(|&class| vec![class]));
                 continue;
@@ -115,7 +114,7 @@ impl Gram {
     }
 }
 
-/// 1 less the cosine of an angle that may be a few roundings larger.
+/// 1 minus the cosine of an angle that may be a few roundings larger.
 fn largest_gap(angle: f64) -> Result<f64, Error> {
     if !(0.0..=std::f64::consts::PI).contains(&angle) {
         return Err(Error::Domain { argument: "angle", value: angle, accepted: "0 to pi, in radians" });
@@ -146,8 +145,8 @@ fn components(n: usize, is_linked: impl Fn(usize, usize) -> bool) -> Vec<usize> 
 }
 
 impl Geometry {
-    /// What has become of class `k`, its classifier compared with all others within an angle in radians:
-    /// [`Gram::fate`] of [`Geometry::classifiers`].
+    /// The fate of class `k`, its classifier compared with all others within an angle in radians: [`Gram::fate`] of
+    /// [`Geometry::classifiers`].
     ///
     /// # Errors
     ///
@@ -155,7 +154,7 @@ impl Geometry {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     pub fn fate(&self, k: usize, angle: f64) -> Result<ClassFate, Error> {
         self.classifiers().fate(k, angle)
     }

@@ -1,4 +1,4 @@
-//! What every inner product between classes is made of: the vectors of the directions, and a number for every one.
+//! The parts of every inner product between classes: the vectors of the directions, and one number for each.
 
 use qd::Quad;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The vectors of the directions between groups, and what tells the classes of a group apart.
+/// The vectors of the directions between groups, and those that distinguish the classes of a group.
 #[derive(Debug)]
 pub(in super::super) struct Frame {
     pub(super) classes: ClassCounts,
@@ -34,7 +34,7 @@ pub(in super::super) struct Values {
     pub(super) within: Vec<f64>,
 }
 
-/// What ties leave open.
+/// What is ambiguous because of ties.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Open {
     /// Whether no entry at all is the same for all minimizers.
@@ -174,7 +174,7 @@ impl Values {
         let mut between = Vec::new();
         for direction in directions {
             match direction.group {
-                // Where a width cuts through a group there are two directions, and the entries are open.
+                // If a width cuts through a group there are two directions, and the entries are open.
                 Some(r) => within[r] = of(direction, classes.group(r).count as f64),
                 None if direction.target > 0.0 => between.push(of(direction, 1.0)),
                 None => {}

@@ -12,7 +12,7 @@
 //!
 //! W = W_{L:1}; j runs over the directions between groups, and the terms with δ_rt are those of the √c_r directions
 //! within group r. Without a bias there are no directions between groups, δ_kl - 1/m_r is δ_kl and c_r/N is 0. The
-//! second form of the logits is what T = U diag(σ) V' leaves of the first: the one with the smaller terms is the
+//! second form of the logits follows from the first by T = U diag(σ) V'. The form with the smaller terms is the
 //! accurate one.
 
 use std::sync::{Arc, OnceLock};
@@ -31,15 +31,16 @@ pub(super) use frame::{Frame, Open, Values};
 pub use neighbors::Nearest;
 use neighbors::Neighbors;
 
-/// The geometry of the minimizer: norms, angles and logits of any two classes, whatever their number.
+/// The geometry of the minimizer: norms, angles and logits of any two classes, for any number of classes.
 ///
-/// Classes of one group have the same numbers: for those of group r and t ask for one class of each, say
+/// Classes of one group have the same numbers. For groups r and t ask for one class of each, for example
 /// [`Group::classes`](crate::Group)`[0]`.
 ///
 /// Cost: O(R) operations and O(R) + K numbers, for R distinct counts, and O(R) operations for every question about one
-/// or two classes. The first question for a nearest class takes O(R²). A norm has a relative error of some epsilons; an
-/// inner product, a cosine or a logit has that error relative to the largest term of its sum above, which is small
-/// compared with it where vectors are nearly orthogonal; an angle, however small, has an error of some epsilons.
+/// or two classes. The first question for a nearest class takes O(R²). A norm has a relative error of a few epsilons.
+/// An inner product, a cosine or a logit has that error relative to the largest term of its sum above; if vectors are
+/// nearly orthogonal, the sum is much smaller than that term. An angle, however small, has a relative error of a few
+/// epsilons.
 ///
 /// # Example
 ///
@@ -63,24 +64,25 @@ pub struct Geometry {
     /// z_j and σ_j e_j of the directions between groups, 1 - e_r and e_r of those within, for one-hot labels.
     prediction: Values,
     residual: Values,
-    /// One less the smoothing of the labels: the scale of the target.
+    /// One minus the smoothing of the labels: the scale of the target.
     scale: f64,
 }
 
 /// Inner products between classes.
 ///
-/// A number that is not the same for all minimizers is `None`: a tie at a threshold leaves open whether a direction is
-/// there at all, and a width that cuts through equal targets which classes of the group it separates.
+/// A number that is not the same for all minimizers is `None`. A tie at a threshold makes it ambiguous whether a
+/// direction is present. A width that cuts through equal targets makes it ambiguous which classes of the group it
+/// separates.
 #[derive(Clone, Debug)]
 pub struct Gram {
     frame: Arc<Frame>,
     open: Arc<Open>,
     side: Side,
-    /// The squares of singular values, in units of the square of a power of two near the largest: they leave the range
-    /// of `f64` where the singular values do not.
+    /// The squares of singular values, in units of the square of a power of two near the largest: they can leave the
+    /// range of `f64` even if the singular values do not.
     values: Values,
     unit: f64,
-    /// What the angles between all groups follow from, made when they are asked for.
+    /// What the angles between all groups follow from, computed on first use.
     neighbors: OnceLock<Neighbors>,
 }
 
@@ -102,7 +104,7 @@ impl Gram {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn inner_product(&self, k: usize, l: usize) -> Option<f64> {
         Some(self.in_units(k, l)? * self.unit * self.unit)
@@ -112,23 +114,23 @@ impl Gram {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn norm(&self, k: usize) -> Option<f64> {
         Some(self.in_units(k, k)?.sqrt() * self.unit)
     }
 
-    /// The cosine of the angle between classes `k` and `l`: `None` also where one of them is zero.
+    /// The cosine of the angle between classes `k` and `l`: `None` also if one of them is zero.
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn cosine(&self, k: usize, l: usize) -> Option<f64> {
         cosine(self.in_units(k, l)?, self.in_units(k, k)?.sqrt(), self.in_units(l, l)?.sqrt())
     }
 
-    /// The angle between classes `k` and `l` in radians, to some epsilons however small it is: `None` also where one of
+    /// The angle between classes `k` and `l` in radians, to a few epsilons however small it is: `None` also if one of
     /// them is zero.
     ///
     /// ```text
@@ -137,7 +139,7 @@ impl Gram {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn angle(&self, k: usize, l: usize) -> Option<f64> {
         let (first, second) = (self.in_units(k, k)?.sqrt(), self.in_units(l, l)?.sqrt());
@@ -158,7 +160,7 @@ impl Gram {
     }
 }
 
-/// Vectors on top of each other may have a cosine that rounds beyond 1.
+/// The cosine of equal vectors may round beyond 1.
 fn cosine(product: f64, first: f64, second: f64) -> Option<f64> {
     (first > 0.0 && second > 0.0).then(|| (product / first / second).clamp(-1.0, 1.0))
 }
@@ -181,7 +183,7 @@ impl Geometry {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn logit(&self, k: usize, l: usize) -> Option<f64> {
         let frame = &self.frame;
@@ -194,7 +196,7 @@ impl Geometry {
         if size <= residual_size {
             return Some(prediction.0);
         }
-        // δ_kl - n_k/N, where there is a bias.
+        // δ_kl - n_k/N, if there is a bias.
         let samples = frame.classes.samples();
         let others = if frame.has_bias { frame.classes.counts()[k] } else { 0 };
         let share = if k == l { (samples - others) as f64 } else { -(others as f64) };
@@ -202,11 +204,12 @@ impl Geometry {
         Some((target - residual).0)
     }
 
-    /// By how much a sample of class `k` scores higher for its own class than for class `l`, bias included.
+    /// The margin of class `k` over class `l`: the score of a sample of class `k` for its own class minus that for
+    /// class `l`, bias included.
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn logit_gap(&self, k: usize, l: usize) -> Option<f64> {
         let own = self.logit(k, k)?;
@@ -220,12 +223,12 @@ impl Geometry {
         Some(own - self.logit(l, k)? + bias)
     }
 
-    /// Self-duality: the cosine of the angle between the classifier and the class mean of class `k`, 1 where they are
-    /// parallel, as they always are for balanced classes.
+    /// Self-duality: the cosine of the angle between the classifier and the class mean of class `k`, 1 if they are
+    /// parallel. For balanced classes they always are.
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn self_duality_cosine(&self, k: usize) -> Option<f64> {
         cosine(self.logit(k, k)?, self.classifiers.norm(k)?, self.class_means.norm(k)?)
@@ -237,7 +240,7 @@ impl Minimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::NoClassCounts`] where the targets have no groups: a matrix, or labels that are smoothed without a bias.
+    /// [`Error::NoClassCounts`] if the targets have no groups: a matrix, or labels that are smoothed without a bias.
     pub fn geometry(&self) -> Result<Geometry, Error> {
         let spectrum = self.label_spectrum()?;
         let frame = Arc::new(Frame::new(spectrum, self.ufm().has_bias()));

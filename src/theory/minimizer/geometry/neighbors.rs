@@ -1,4 +1,4 @@
-//! Which class is nearest: questions about all pairs of groups.
+//! The nearest class of a class: questions about all pairs of groups.
 //!
 //! With a_j = w_j² (and the square of the norm of the vector) the part of an inner product that the directions between
 //! groups give is a difference of two numbers, one for each group, since
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Nearest {
-    /// The class: of those of its group the first, but for the class that is asked about.
+    /// The class: the first of its group, other than the class in question.
     pub class: usize,
     /// The cosine of the angle between the two.
     pub cosine: f64,
@@ -34,7 +34,8 @@ pub struct Nearest {
     pub angle: f64,
 }
 
-/// Cosines that differ by less than this are compared once more with twice the precision: four roundings, and their sum.
+/// Cosines that differ by less than this are compared once more with twice the precision: four roundings, and their
+/// sum.
 const COSINE_ROUNDING: f64 = 8.0 * f64::EPSILON;
 
 /// For every group, what its angles to all other groups follow from.
@@ -45,7 +46,7 @@ pub(super) struct Neighbors {
     sums: Vec<Quad>,
     /// The inverse of the norm of the classes, 0 for classes that are zero; the left side divided by their count.
     inverse_norms: Vec<Quad>,
-    /// 1 less the cosine of two classes of the group.
+    /// 1 minus the cosine of two classes of the group.
     pub(super) gaps_within: Vec<f64>,
 }
 
@@ -92,14 +93,14 @@ impl Neighbors {
         difference * self.inverse_norms[r].0 * self.inverse_norms[t].0
     }
 
-    /// 1 less the cosine, to about the square of an epsilon.
+    /// 1 minus the cosine, to about the square of an epsilon.
     fn gap(&self, r: usize, t: usize) -> f64 {
         let inverse = self.inverse_norms[r] * self.inverse_norms[t];
         let difference = (self.sums[t] - self.sums[r]) / Quad::from(self.counts[r] - self.counts[t]);
         (Quad::ONE - difference * inverse).0.max(0.0)
     }
 
-    /// The group other than `r` whose classes are nearest to those of group `r`, the first of equals, with 1 less the
+    /// The group other than `r` whose classes are nearest to those of group `r`, the first of equals, with 1 minus the
     /// cosine. Cost: O(R).
     fn nearest(&self, r: usize) -> Option<(usize, f64)> {
         let others = || (0..self.counts.len()).filter(|&t| t != r && !self.is_zero(t));
@@ -130,23 +131,24 @@ fn sums(frame: &Frame, squares: &[f64], count: f64) -> (LongSum, LongSum) {
 
 impl Gram {
     pub(super) fn neighbors(&self) -> &Neighbors {
-        // Made before the cell is touched: who waits for other threads with it in hand could wait for himself.
+        // Computed before the cell is locked: a thread that waits for others while it holds the lock could wait for
+        // itself.
         self.neighbors.get().unwrap_or_else(|| {
             let neighbors = Neighbors::new(&self.frame, self.side, &self.values);
             self.neighbors.get_or_init(|| neighbors)
         })
     }
 
-    /// The class, of all others, whose vector has the smallest angle to that of class `k`; of several the first by
-    /// falling count, but classes of the same count before others. `None` if that of class `k` is zero, or all others
-    /// are, and if a tie leaves any norm open.
+    /// The class, of all others, whose vector has the smallest angle to that of class `k`. If several have the same
+    /// angle, it is the first by falling count, but classes of the same count come before others. `None` if the vector
+    /// of class `k` or those of all others are zero, or if a tie makes any norm ambiguous.
     ///
-    /// Cost: O(R²) for the first question of this kind, then O(R) each. Which of two classes is nearer is decided by the
-    /// cosines to about twice the precision.
+    /// Cost: O(R²) for the first question of this kind, then O(R) each. Cosines are compared to about twice the
+    /// precision.
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn nearest(&self, k: usize) -> Option<Nearest> {
         let (r, _) = self.frame.groups(k, k);
@@ -160,7 +162,7 @@ impl Gram {
         Some(Nearest { class, cosine: self.cosine(k, class)?, angle: self.angle(k, class)? })
     }
 
-    /// The group that the nearest class belongs to, with 1 less the cosine.
+    /// The group that the nearest class belongs to, with 1 minus the cosine.
     pub(super) fn nearest_group(&self, r: usize) -> Option<(usize, f64)> {
         let neighbors = self.neighbors();
         if neighbors.is_zero(r) {
@@ -177,7 +179,7 @@ impl Geometry {
     ///
     /// # Panics
     ///
-    /// Where there is no such class.
+    /// If a class is not below the number of classes.
     #[must_use]
     pub fn nearest(&self, k: usize) -> Option<Nearest> {
         self.classifiers().nearest(k)

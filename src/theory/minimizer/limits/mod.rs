@@ -1,5 +1,5 @@
-//! The inverse question: the largest decays that a network can be trained with, if it is to keep so much, and the
-//! imbalance from which on minority classes collapse.
+//! The inverse question: the largest decays at which a minimizer reaches a goal, and the imbalance at which minority
+//! classes collapse.
 
 use super::{Direction, Minimizer};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 
 mod norm_ratio;
 
-/// What a minimizer is to keep.
+/// What a minimizer has to keep.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Goal {
@@ -25,16 +25,16 @@ pub enum Goal {
 }
 
 impl Minimizer {
-    /// The largest factor on all L + 1 decays together up to which the minimizer reaches the goal. `None` if no positive
-    /// decays reach it: a width is too narrow, or there are too few directions. Infinite if there is nothing to keep:
-    /// for one class with a bias.
+    /// The largest factor on all L + 1 decays together at which the minimizer reaches the goal. `None` if no positive
+    /// decays reach it: a width is too narrow, or there are too few directions. Infinite if there is nothing to keep,
+    /// as for one class with a bias.
     ///
-    /// Below it the goal is reached, above it not. At it directions are at their threshold: for L = 1 they have just
-    /// collapsed, for L ≥ 2 keeping them and giving them up cost the same. Goals of rank follow from the critical
-    /// values; the ratio of norms, which falls as decays grow, is followed to its limit by interpolation, some twenty
-    /// times O(R²) operations.
+    /// Below this factor the goal is reached, above it not. At the factor itself directions are at their threshold: for
+    /// L = 1 they have just collapsed, for L ≥ 2 keeping them costs the same as giving them up. Goals of rank follow
+    /// from the critical values. The ratio of norms falls as decays grow, and its limit is found by interpolation, in
+    /// about twenty times O(R²) operations.
     ///
-    /// A single decay may grow by the power L + 1 of it: [`Minimizer::largest_feature_decay`],
+    /// A single decay may grow by the power L + 1 of this factor: [`Minimizer::largest_feature_decay`],
     /// [`Minimizer::largest_layer_decay`].
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Minimizer {
         }
     }
 
-    /// The largest decay of the features that reaches the goal, the decays of the layers being as they are.
+    /// The largest decay of the features that reaches the goal, with the decays of the layers unchanged.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl Minimizer {
         Ok(self.largest_scale(goal)?.map(|scale| self.single_limit(scale, self.ufm().feature_decay())))
     }
 
-    /// The largest decay of layer `layer` (from 0) that reaches the goal, all other decays being as they are.
+    /// The largest decay of layer `layer` (from 0) that reaches the goal, with all other decays unchanged.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Minimizer {
     ///
     /// # Panics
     ///
-    /// Where there is no such layer.
+    /// If `layer` is not below the number of layers.
     pub fn largest_layer_decay(&self, goal: Goal, layer: usize) -> Result<Option<f64>, Error> {
         let depth = self.ufm().depth();
         assert!(layer < depth, "there is no layer {layer}: there are {depth}, counted from 0");
@@ -95,12 +95,12 @@ impl Minimizer {
         Ok(self.largest_scale(goal)?.map(|scale| self.single_limit(scale, decay)))
     }
 
-    /// The factor by which all L + 1 decays together would have to grow for the classes of group `r` (by falling count)
-    /// to share one classifier: minority collapse in the sense of Fang et al. 2021. `None` for a group of one class,
-    /// and without a bias, where classes do not come to share a classifier before all of them vanish.
+    /// The factor on all L + 1 decays together at which the classes of group `r` (in order of falling count) begin to
+    /// share one classifier: minority collapse in the sense of Fang et al. 2021. `None` for a group of one class, and
+    /// without a bias, since then classes do not share a classifier before they vanish.
     ///
-    /// A single decay would have to grow by the power L + 1 of it. Below 1 the group has collapsed already; 0 where a
-    /// width cuts off what tells its classes apart, at any decay.
+    /// For a single decay take the power L + 1 of this factor. Below 1 the group has already collapsed. It is 0 if a
+    /// width cuts off the directions that distinguish its classes, at any decay.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Minimizer {
     ///
     /// # Panics
     ///
-    /// Where there is no such group.
+    /// If `r` is not below the number of groups.
     pub fn coincidence_scale(&self, r: usize) -> Result<Option<f64>, Error> {
         self.check_group(r)?;
         let own = self.directions().iter().find(|direction| direction.group == Some(r));
@@ -121,8 +121,8 @@ impl Minimizer {
         Ok(())
     }
 
-    /// The factor by which all L + 1 decays together would have to grow for the classifiers and class means of group
-    /// `r` to be zero: with a bias, for the last direction that reaches the group to collapse.
+    /// The factor on all L + 1 decays together at which the classifiers and class means of group `r` become zero. With
+    /// a bias this is where the last direction that reaches the group collapses.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl Minimizer {
     ///
     /// # Panics
     ///
-    /// Where there is no such group.
+    /// If `r` is not below the number of groups.
     pub fn vanishing_scale(&self, r: usize) -> Result<f64, Error> {
         self.check_group(r)?;
         let reaches = |direction: &&Direction| direction.group == Some(r) || direction.group.is_none();
@@ -162,21 +162,21 @@ impl Minimizer {
     }
 }
 
-/// The imbalance ratio from which on the classifiers of minority classes collapse, in step profiles of `majority`
-/// classes of `count` samples and `minority` classes of `count`/ρ: the least ρ ≥ 1 such that they have collapsed at ρ
-/// and at every larger ratio. Counts are taken as real numbers.
+/// The imbalance ratio at which the classifiers of minority classes collapse, in step profiles of `majority` classes of
+/// `count` samples and `minority` classes of `count`/ρ: the least ρ ≥ 1 such that they have collapsed at ρ and at every
+/// larger ratio. Counts are taken as real numbers.
 ///
 /// ```text
 /// q = N (λ_H λ_1 ··· λ_L)^(1/(L+1)) (count/ρ)^(-L/(L+1)) = q_L,      N = count (majority + minority/ρ)
 /// ```
 ///
-/// 1 where they have collapsed at every ratio, infinite where the ratio is beyond the range of `f64`. The minority
-/// classes then share one classifier where there is a bias, and vanish where there is none.
+/// It is 1 if they have collapsed at every ratio, and infinite if the ratio is beyond the range of `f64`. Collapsed
+/// minority classes share one classifier if there is a bias, and vanish if there is none.
 ///
 /// # Errors
 ///
-/// As [`Ufm::new`] for counts and decays; [`Error::Domain`] unless there are majority classes and, with a bias in
-/// mind, two minority classes.
+/// As [`Ufm::new`] for counts and decays; [`Error::Domain`] unless there are majority classes and at least two minority
+/// classes.
 ///
 /// # Example
 ///
@@ -228,8 +228,8 @@ pub fn critical_imbalance_ratio(
     neighbors(least, f64::INFINITY, |ratio| Ok(!collapsed(ratio))).map(|(_, high)| high)
 }
 
-/// The two neighboring numbers between which `holds` ends to be true, which it is at `low` and not at `high`: by
-/// bisection of the bits of positive numbers, which are in the order of the numbers.
+/// The two neighboring numbers between which `holds` becomes false; it is true at `low` and false at `high`. Bisects
+/// the bits of positive numbers, which have the order of the numbers.
 fn neighbors(low: f64, high: f64, holds: impl Fn(f64) -> Result<bool, Error>) -> Result<(f64, f64), Error> {
     let (mut low, mut high) = (low, high);
     while high.to_bits() - low.to_bits() > 1 {

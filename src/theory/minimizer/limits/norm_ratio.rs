@@ -1,4 +1,4 @@
-//! The scale of all decays at which the smallest norm of a classifier has fallen to a share of the largest.
+//! The scale of all decays at which the smallest norm of a classifier has fallen to a given share of the largest.
 //!
 //! The ratio of norms falls as decays grow. It is smooth between the thresholds of two directions, where it can have a
 //! kink (L = 1) or jump (L ≥ 2): the thresholds that the limit is between are found first, by bisection of their list,
@@ -18,16 +18,16 @@ use crate::{
     },
 };
 
-/// From a threshold to where it has been passed without doubt: within 8 epsilons of it there may be a tie.
+/// Relative distance at which a threshold has certainly been passed: within 8 epsilons of it there may be a tie.
 const BESIDE: f64 = 64.0 * f64::EPSILON;
 
-/// From the first threshold to where everything is zero without doubt.
+/// Factor on the first threshold at which everything is certainly zero.
 const BEYOND: f64 = 1.0 + 1e-9;
 
 /// Norms that are equal may differ by their last digits.
 const EQUAL: f64 = 1.0 - 8.0 * f64::EPSILON;
 
-/// Where the goal is looked at: the squared ratio of norms less that of the goal, at a scale of all decays.
+/// A sample of the excess: the squared ratio of norms minus that of the goal, at a scale of all decays.
 #[derive(Clone, Copy)]
 struct Sample {
     scale: f64,
@@ -76,7 +76,7 @@ impl Search<'_> {
         let least = decays.fold(f64::INFINITY, f64::min);
         for factor in [0.5, 1e-4, 1e-8, 1e-12, 1e-16] {
             let scale = smallest * factor;
-            // A decay below the range of `f64` is none.
+            // A decay below the range of `f64` is not positive.
             if scale * least == 0.0 {
                 break;
             }
@@ -128,7 +128,7 @@ impl Search<'_> {
     }
 
     /// The limit between a scale at which the ratio is reached and one at which it is not, to two epsilons: by inverse
-    /// quadratic interpolation where that can be relied on, by bisection elsewhere (Chandrupatla 1997).
+    /// quadratic interpolation if it is reliable, otherwise by bisection (Chandrupatla 1997).
     fn limit(&self, low: Sample, high: Sample) -> Result<f64, Error> {
         // The sample just made, and the last one on the other side.
         let (mut near, mut far) = (low, high);
