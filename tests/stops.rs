@@ -127,8 +127,7 @@ fn an_optimum_that_is_not_that_of_the_model_is_told() {
         assert!(steps.contains(&run.steps) && run.gap.unwrap() < 0.0);
     }
     let run = run(Descent::default().with_optimum(12.0 * first), &ufm);
-    let other = Ufm::new(ufm.class_counts().unwrap().clone(), [Layer::new(4, 1e-4)], 1e-4).unwrap();
-    let ending = ending(&other.minimizer().unwrap(), &run).unwrap();
+    let ending = ending(&ufm.minimizer().unwrap(), &run).unwrap();
     assert_eq!(ending.to_string(), "below the optimum given, which is not that of this model");
 }
 

@@ -249,7 +249,7 @@ fn all_arrays_may_be_pipes() {
             arguments = arguments.replace(file, pipe);
         }
         let measure = program("measure", "");
-        let line = format!("{} {arguments}", measure.get_program().to_str().unwrap());
+        let line = format!("{} measure {arguments}", measure.get_program().to_str().unwrap());
         let output = Command::new("bash").args(["-c", &line]).current_dir(&folder).output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
