@@ -78,9 +78,12 @@ pub(crate) fn run(
             None => break Stop::Stalled,
         }
     };
-    let last = trajectory.last().map_or(f64::INFINITY, |record| record.objective);
-    let point = best.below(last).unwrap_or_else(|| walk.points().0.clone());
-    let (objective, gradient_norm) = infinite(walk.measure(&point));
+    let last = trajectory.last().map_or((f64::INFINITY, f64::INFINITY), |last| (last.objective, last.gradient_norm));
+    let best = best.below(last.0);
+    let is_known = stop == Stop::Gradient && best.is_none();
+    let point = best.unwrap_or_else(|| walk.points().0.clone());
+    // Measured anew the gradient could differ in its last bit from the one that has ended the run.
+    let (objective, gradient_norm) = if is_known { last } else { infinite(walk.measure(&point)) };
     Run {
         objective,
         gap: judge.gap(objective),
