@@ -14,6 +14,7 @@ use neural_collapse::{
 };
 
 const CLASSES: usize = 4;
+const LAST: i64 = 3;
 const WIDTH: usize = 32;
 const BATCHES: u64 = 50;
 
@@ -22,8 +23,7 @@ const BATCHES: u64 = 50;
 fn batch(number: u64) -> (Vec<f32>, Vec<i64>) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(number);
     // Class k has one of 2^(k+1) samples, the last class the rest.
-    let labels: Vec<i64> =
-        (0..128).map(|_| i64::from(rng.random::<u32>().leading_zeros()).min(CLASSES as i64 - 1)).collect();
+    let labels: Vec<i64> = (0..128).map(|_| i64::from(rng.random::<u32>().leading_zeros()).min(LAST)).collect();
     let row = |&label: &i64| {
         let mut row: Vec<f32> = (0..WIDTH).map(|_| 0.02 * (rng.random::<f32>() - 0.5)).collect();
         // Feature vectors after a ReLU: one axis a class.

@@ -479,7 +479,7 @@ fn rows_with_labels_of_any_type_are_the_same_as_columns() {
     expected.add(columns, &labels).unwrap();
     let expected = expected.finish();
     let mut rows = FeatureAccumulator::with_scatter(width, classes).unwrap();
-    let signed: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
+    let signed: Vec<i64> = labels.iter().map(|&label| i64::try_from(label).unwrap()).collect();
     rows.add_rows(&numbers, &signed).unwrap();
     let rows = rows.finish();
     assert_eq!(rows.class_means(), expected.class_means());

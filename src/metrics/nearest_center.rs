@@ -144,7 +144,7 @@ impl NearestCenter {
         labels: &[impl Label],
     ) -> Result<(), Error> {
         let width = self.rules.means.nrows();
-        self.add(features.into().as_columns(width, labels.len())?, labels)
+        self.add(features.into().into_columns(width, labels.len())?, labels)
     }
 
     /// The part of the samples on which the two rules disagree: NC4, from 0 to 1. `None` before there are samples.

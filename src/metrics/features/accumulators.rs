@@ -126,7 +126,7 @@ impl FeatureAccumulator {
         labels: &[impl Label],
     ) -> Result<(), Error> {
         let width = self.references.nrows();
-        self.add(features.into().as_columns(width, labels.len())?, labels)
+        self.add(features.into().into_columns(width, labels.len())?, labels)
     }
 
     /// The references of classes that the batch is the first to have.
@@ -266,7 +266,7 @@ impl ScatterAccumulator {
         labels: &[impl Label],
     ) -> Result<(), Error> {
         let width = self.basis.nrows();
-        self.add(features.into().as_columns(width, labels.len())?, labels)
+        self.add(features.into().into_columns(width, labels.len())?, labels)
     }
 
     /// The statistics of the first pass, with the scatter of the second.

@@ -51,7 +51,7 @@ impl<'a, T> From<MatRef<'a, T>> for Rows<'a, T> {
 
 impl<'a, T> Rows<'a, T> {
     /// The same features with one column for each sample, d × N.
-    pub(crate) fn as_columns(self, width: usize, samples: usize) -> Result<MatRef<'a, T>, Error> {
+    pub(crate) fn into_columns(self, width: usize, samples: usize) -> Result<MatRef<'a, T>, Error> {
         match self {
             Self::Slice(numbers) if samples.checked_mul(width) == Some(numbers.len()) => {
                 Ok(MatRef::from_column_major_slice(numbers, width, samples))
