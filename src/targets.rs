@@ -30,14 +30,16 @@ use crate::{
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "Kind"))]
 pub struct Targets {
     kind: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 enum Kind {
     Labels { classes: ClassCounts, smoothing: f64 },
-    Matrix(Arc<Mat<f64>>),
+    Matrix(#[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))] Arc<Mat<f64>>),
 }
 
 impl From<ClassCounts> for Targets {
@@ -198,6 +200,25 @@ impl Targets {
                 }
             }
             Kind::Matrix(matrix) => outputs -= matrix.as_ref(),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Targets {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.kind.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Kind> for Targets {
+    type Error = Error;
+
+    fn try_from(kind: Kind) -> Result<Self, Error> {
+        match kind {
+            Kind::Labels { classes, smoothing } => Self::smoothed(classes, smoothing),
+            Kind::Matrix(matrix) => Self::matrix(Arc::unwrap_or_clone(matrix)),
         }
     }
 }

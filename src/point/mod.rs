@@ -3,6 +3,8 @@
 pub(crate) mod columns;
 mod objective;
 mod reduction;
+#[cfg(feature = "serde")]
+mod saved;
 
 use faer::{Col, ColRef, Mat, MatRef, Scale};
 use rand::{Rng, RngExt};
@@ -46,11 +48,13 @@ use crate::{
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "saved::Read"))]
 pub struct Point {
     /// Weights and features in the frames; the features are H or G.
     pub(crate) parameters: Parameters,
     reduction: Option<Reduction>,
     /// Q_1 .. Q_L, where the layers are narrower than those of the model.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     frames: Option<Vec<Mat<f64>>>,
 }
 

@@ -15,6 +15,8 @@ use crate::{
 /// What becomes of a direction, a singular value of the target, at the minimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Fate {
     /// Kept, shrunken by e < 1.
     Kept,
@@ -27,6 +29,7 @@ pub enum Fate {
 /// A singular value of the target, as often as it occurs, and what the minimizer makes of it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Direction {
     /// How many equal directions this entry stands for.
     pub multiplicity: usize,
@@ -34,28 +37,37 @@ pub struct Direction {
     /// directions between groups and for the zero of the centered label matrix.
     pub group: Option<usize>,
     /// The singular value σ of the target.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub target: f64,
     /// The relative shrinkage e: in [0, 1/L] where the direction is kept, 1 where it is not.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub shrinkage: f64,
     /// The singular value z = σ (1-e) of the prediction W_{L:1} H̄ D.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub prediction: f64,
     /// The singular value w of the product W_{L:1}.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub product: f64,
     /// The singular value h of H̄ D, the class means weighted by √n_k; those of H are the same.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub feature: f64,
     /// The singular values w_1 .. w_L of W_1 .. W_L.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub layers: Vec<f64>,
     /// Why e is what it is.
     pub fate: Fate,
     /// The factor by which all L + 1 decays together would have to grow to reach the threshold where this direction
     /// collapses, q_L/q: above 1 for a kept direction (the margin that is left), below 1 for a collapsed one, 0 for a
     /// zero target and for one that a width cuts off, which is gone at any decay.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub critical_scale: f64,
 }
 
 /// A reason why the minimizer is not unique up to the gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Tie {
     /// The direction at this index of [`directions`](super::Minimizer::directions) is at the threshold q =
     /// q_L (L ≥ 2): keeping it, as the numbers here do, and giving it up cost the same.

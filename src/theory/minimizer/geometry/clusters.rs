@@ -10,6 +10,8 @@ use crate::error::Error;
 /// classifier can come as close to its neighbors' as makes no difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum ClassFate {
     /// Farther than the given angle from every other classifier.
     Apart,

@@ -1,0 +1,67 @@
+//! Points as they are read: their parts fit each other before there is a point.
+
+use faer::Mat;
+use serde::Deserialize;
+
+use super::{Point, reduction::Reduction};
+use crate::{
+    error::Error,
+    parameters::{self, Parameters},
+};
+
+/// A point before its checks.
+#[derive(Deserialize)]
+#[serde(rename = "Point", deny_unknown_fields)]
+pub(super) struct Read {
+    parameters: parameters::Read,
+    reduction: Option<Reduction>,
+    #[serde(with = "crate::linalg::saved")]
+    frames: Option<Vec<Mat<f64>>>,
+}
+
+impl TryFrom<Read> for Point {
+    type Error = String;
+
+    fn try_from(Read { parameters, reduction, frames }: Read) -> Result<Self, String> {
+        let parameters = check_parameters(parameters, reduction.as_ref())?;
+        if let Some(frames) = &frames {
+            check_frames(&parameters, frames)?;
+        }
+        Ok(Self { parameters, reduction, frames })
+    }
+}
+
+fn check_parameters(read: parameters::Read, reduction: Option<&Reduction>) -> Result<Parameters, String> {
+    let message = |error: Error| error.to_string();
+    let Some(reduction) = reduction else { return Parameters::try_from(read).map_err(message) };
+    let counts = read.class_counts().ok_or("point: reduced features need class counts")?.counts();
+    reduction.classes().check_same(counts).map_err(message)?;
+    let columns = read.columns();
+    let parameters = read.check(columns).map_err(message)?;
+    if reduction.fits(columns) {
+        Ok(parameters)
+    } else {
+        Err(format!("point: {columns} columns of reduced features given, its reduction has another number"))
+    }
+}
+
+/// Whether each layer has a frame of orthonormal columns, as many as it is wide.
+fn check_frames(parameters: &Parameters, frames: &[Mat<f64>]) -> Result<(), String> {
+    let (layers, found) = (parameters.weights.len(), frames.len());
+    if layers != found {
+        return Err(format!("point: {found} frames given for {layers} layers"));
+    }
+    for (l, (frame, weights)) in frames.iter().zip(&parameters.weights).enumerate() {
+        let (rows, cols) = frame.shape();
+        if cols != weights.ncols() || rows < cols {
+            return Err(format!("point: frame {l} (counted from 0) of {rows} x {cols} does not fit its layer"));
+        }
+        // Householder reflections: rows · cols^(3/2) epsilons and less (Higham 2002, Theorem 19.4).
+        let rounding = 16.0 * rows as f64 * (cols as f64).powf(1.5) * f64::EPSILON;
+        let product = frame.transpose() * frame;
+        if !((product - Mat::<f64>::identity(cols, cols)).norm_l2() <= rounding) {
+            return Err(format!("point: the columns of frame {l} (counted from 0) are not orthonormal"));
+        }
+    }
+    Ok(())
+}
