@@ -95,6 +95,9 @@
 //! called in. Results are bitwise the same for any number of threads, and from run to run. Without it the crate builds
 //! for `wasm32-unknown-unknown`.
 //!
+//! The feature `serde` saves and reads models, points, results and accumulators, so that samples can be measured in shards
+//! by many processes.
+//!
 //! Matrices are those of [`faer`], generators those of [`rand`]: both are re-exported, so that versions agree. A new
 //! minor version of either is a new minor version of this crate, which stays below 1.0 as long as they do.
 //!

@@ -178,9 +178,9 @@ impl Saved for Mat<f64> {
 fn check_finite(matrix: MatRef<'_, f64>) -> Result<(), String> {
     match first_not_finite(matrix) {
         None => Ok(()),
-        Some((row, col, value)) => Err(format!(
-            "matrix: entry ({row}, {col}) (counted from 0) is {value:?}, finite numbers are needed"
-        )),
+        Some((row, col, value)) => {
+            Err(format!("matrix: entry ({row}, {col}) (counted from 0) is {value:?}, finite numbers are needed"))
+        }
     }
 }
 
@@ -196,6 +196,16 @@ impl Saved for Col<f64> {
         check_finite(column.as_mat()).map_err(D::Error::custom)?;
         Ok(column)
     }
+}
+
+/// Whether columns that have been read are orthonormal.
+pub(crate) fn check_orthonormal(what: &str, frame: MatRef<'_, f64>) -> Result<(), String> {
+    let (rows, cols) = frame.shape();
+    // Householder reflections: rows · cols^(3/2) epsilons, with a small factor (Higham 2002, Theorem 19.4).
+    let rounding = 16.0 * rows as f64 * (cols as f64).powf(1.5) * f64::EPSILON;
+    let is_orthonormal =
+        cols <= rows && (frame.transpose() * frame - Mat::<f64>::identity(cols, cols)).norm_l2() <= rounding;
+    is_orthonormal.then_some(()).ok_or_else(|| format!("{what}: its columns are not orthonormal"))
 }
 
 /// The number of a saved form, written before all else: a file of another form is refused by its number, and not by the

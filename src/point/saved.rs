@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{Point, reduction::Reduction};
 use crate::{
     error::Error,
+    linalg::saved::check_orthonormal,
     parameters::{self, Parameters},
 };
 
@@ -52,16 +53,11 @@ fn check_frames(parameters: &Parameters, frames: &[Mat<f64>]) -> Result<(), Stri
         return Err(format!("point: {found} frames given for {layers} layers"));
     }
     for (l, (frame, weights)) in frames.iter().zip(&parameters.weights).enumerate() {
-        let (rows, cols) = frame.shape();
-        if cols != weights.ncols() || rows < cols {
+        if frame.ncols() != weights.ncols() {
+            let (rows, cols) = frame.shape();
             return Err(format!("point: frame {l} (counted from 0) of {rows} x {cols} does not fit its layer"));
         }
-        // Householder reflections: rows · cols^(3/2) epsilons and less (Higham 2002, Theorem 19.4).
-        let rounding = 16.0 * rows as f64 * (cols as f64).powf(1.5) * f64::EPSILON;
-        let product = frame.transpose() * frame;
-        if !((product - Mat::<f64>::identity(cols, cols)).norm_l2() <= rounding) {
-            return Err(format!("point: the columns of frame {l} (counted from 0) are not orthonormal"));
-        }
+        check_orthonormal(&format!("point: frame {l} (counted from 0)"), frame.as_ref())?;
     }
     Ok(())
 }
