@@ -398,3 +398,18 @@ impl fmt::Display for ClassCounts {
         Ok(())
     }
 }
+
+/// The counts in the order of the classes.
+#[cfg(feature = "serde")]
+impl serde::Serialize for ClassCounts {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.counts().serialize(serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for ClassCounts {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(Vec::<u64>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}

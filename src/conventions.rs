@@ -11,6 +11,8 @@ use crate::{
 /// α/(2N) ‖residual‖² with regularizers μ/2 ‖W‖² is α times the objective of this crate with decays λ = μ/α.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum LossConvention {
     /// The mean over all K N elements, as PyTorch's `MSELoss`: α = 2/K.
     Mean,
@@ -25,6 +27,8 @@ pub enum LossConvention {
 /// How a training loss scales the penalty of the features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum FeatureConvention {
     /// μ_H/2 ‖H‖², over all samples.
     Total,
@@ -54,6 +58,7 @@ pub enum FeatureConvention {
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrainingConvention {
     loss: LossConvention,
     features: FeatureConvention,

@@ -196,6 +196,11 @@ pub enum Error {
         /// Its samples in the second.
         second: u64,
     },
+    /// Accumulators that are merged do not belong together.
+    Unmergeable {
+        /// What differs.
+        what: &'static str,
+    },
     /// A word is not one of the accepted names.
     UnknownName {
         /// What is chosen.
@@ -312,6 +317,9 @@ impl fmt::Display for Error {
                 "class {class} (counted from 0) has {first} samples in the first pass and {second} in the second, \
                  accepted are the same samples twice"
             ),
+            Self::Unmergeable { what } => {
+                write!(f, "merge: {what} of the two differ, accepted are accumulators with the same")
+            }
             Self::UnknownName { what, word, accepted } => {
                 write!(f, "{what}: {word:?} given, accepted: {}", accepted.join(", "))
             }

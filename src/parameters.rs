@@ -8,7 +8,7 @@ use crate::{
     classes::{ClassCounts, root},
     error::{Block, Error, check_not_negative, check_positive},
     linalg::{
-        checks::{check_finite, check_shape},
+        checks::{are_equal, check_finite, check_shape},
         memory::try_zeros,
     },
     model::Ufm,
@@ -36,13 +36,27 @@ use crate::{
 /// assert_eq!(parameters.class_means(&ufm)?, mat![[1.0, 0.0], [0.0, 0.5]]);
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "Read"))]
 pub struct Parameters {
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub(crate) weights: Vec<Mat<f64>>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub(crate) features: Mat<f64>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub(crate) bias: Option<Col<f64>>,
     /// What the columns of H are sorted by; a shared handle, of which clones cost nothing.
     pub(crate) classes: Option<ClassCounts>,
+}
+
+impl PartialEq for Parameters {
+    fn eq(&self, other: &Self) -> bool {
+        let blocks = || self.blocks().zip(other.blocks());
+        self.weights.len() == other.weights.len()
+            && self.bias.is_some() == other.bias.is_some()
+            && self.classes == other.classes
+            && blocks().all(|(one, other)| are_equal(one, other))
+    }
 }
 
 impl Parameters {
@@ -335,5 +349,57 @@ pub(crate) fn gaussian_deviations(ufm: &Ufm, scale: f64) -> Deviations {
 pub(crate) fn fill(matrix: MatMut<'_, f64>, mut entry: impl FnMut() -> f64) {
     for column in matrix.col_iter_mut() {
         column.iter_mut().for_each(|value| *value = entry());
+    }
+}
+
+/// Parameters as they are read, before their checks.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(rename = "Parameters", deny_unknown_fields)]
+pub(crate) struct Read {
+    #[serde(with = "crate::linalg::saved")]
+    weights: Vec<Mat<f64>>,
+    #[serde(with = "crate::linalg::saved")]
+    features: Mat<f64>,
+    #[serde(with = "crate::linalg::saved")]
+    bias: Option<Col<f64>>,
+    classes: Option<ClassCounts>,
+}
+
+#[cfg(feature = "serde")]
+impl Read {
+    /// Blocks that fit each other, with this many columns of features. Entries are finite since matrices are read so.
+    pub(crate) fn check(self, columns: usize) -> Result<Parameters, Error> {
+        let Self { weights, features, bias, classes } = self;
+        let Some(last) = weights.last() else { return Err(Error::NoLayers) };
+        let outputs = classes.as_ref().map_or(last.nrows(), ClassCounts::classes);
+        for (l, matrix) in weights.iter().enumerate() {
+            let rows = weights.get(l + 1).map_or(outputs, Mat::ncols);
+            check_shape(Block::Weights(l), (rows.max(1), matrix.ncols().max(1)), matrix.shape())?;
+        }
+        check_shape(Block::Features, (weights[0].ncols(), columns.max(1)), features.shape())?;
+        if let Some(bias) = &bias {
+            check_shape(Block::Bias, (outputs, 1), (bias.nrows(), 1))?;
+        }
+        Ok(Parameters { weights, features, bias, classes })
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        self.features.ncols()
+    }
+
+    pub(crate) fn class_counts(&self) -> Option<&ClassCounts> {
+        self.classes.as_ref()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Read> for Parameters {
+    type Error = Error;
+
+    fn try_from(read: Read) -> Result<Self, Error> {
+        let samples = read.class_counts().map(|classes| usize::try_from(classes.samples()).unwrap_or(usize::MAX));
+        let columns = samples.unwrap_or(read.columns());
+        read.check(columns)
     }
 }

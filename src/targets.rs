@@ -7,7 +7,10 @@ use faer::{Col, Mat, MatMut, MatRef};
 use crate::{
     classes::{ClassCounts, root},
     error::Error,
-    linalg::{checks::first_not_finite, memory::try_zeros},
+    linalg::{
+        checks::{are_equal, first_not_finite},
+        memory::try_zeros,
+    },
 };
 
 /// The targets Y, K outputs by N samples.
@@ -29,14 +32,29 @@ use crate::{
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "Kind"))]
 pub struct Targets {
     kind: Kind,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 enum Kind {
     Labels { classes: ClassCounts, smoothing: f64 },
-    Matrix(Arc<Mat<f64>>),
+    Matrix(#[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))] Arc<Mat<f64>>),
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Labels { classes, smoothing },
+                Self::Labels { classes: other_classes, smoothing: other_smoothing },
+            ) => classes == other_classes && smoothing == other_smoothing,
+            (Self::Matrix(one), Self::Matrix(other)) => are_equal(one.as_ref().as_ref(), other.as_ref().as_ref()),
+            _ => false,
+        }
+    }
 }
 
 impl From<ClassCounts> for Targets {
@@ -211,6 +229,25 @@ impl Targets {
                 }
             }
             Kind::Matrix(matrix) => outputs -= matrix.as_ref(),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Targets {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.kind.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Kind> for Targets {
+    type Error = Error;
+
+    fn try_from(kind: Kind) -> Result<Self, Error> {
+        match kind {
+            Kind::Labels { classes, smoothing } => Self::smoothed(classes, smoothing),
+            Kind::Matrix(matrix) => Self::matrix(Arc::unwrap_or_clone(matrix)),
         }
     }
 }

@@ -197,3 +197,20 @@ fn subnormal_decays_keep_their_digits() {
     // 31 columns of 3 numbers, each after a few operations.
     assert!((reached / minimizer.objective() - 1.0).abs() <= 31.0 * f64::EPSILON, "{reached:e}");
 }
+
+/// Matrices of other shapes are other matrices, not a panic.
+#[test]
+fn parameters_of_other_shapes_are_not_equal() {
+    let parameters = |counts: &[u64], width| {
+        let ufm = Ufm::new(ClassCounts::new(counts).unwrap(), [Layer::new(width, 0.1)], 0.1).unwrap();
+        Parameters::zeros(&ufm).unwrap()
+    };
+    let one = parameters(&[2, 1], 2);
+    assert_eq!(one, parameters(&[2, 1], 2));
+    for other in [parameters(&[2, 1], 3), parameters(&[3, 1], 2), parameters(&[1, 2], 2), parameters(&[1, 1, 1], 2)] {
+        assert_ne!(one, other);
+    }
+    let targets = |samples| Targets::matrix(Mat::<f64>::zeros(2, samples)).unwrap();
+    assert_ne!(targets(2), targets(3));
+    assert_ne!(Point::from(one), Point::from(parameters(&[3, 1], 2)));
+}

@@ -16,6 +16,7 @@ use crate::{
 /// How the directions of a point differ from those of the minimizer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Difference {
     /// Directions that the minimizer keeps and the point does not have, by falling target: the index in
     /// [`Minimizer::directions`], and how many of its equal directions are missing.

@@ -18,6 +18,8 @@ use crate::{
 /// How a descent has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Ending {
     /// At the global minimum: f ≤ f* (1 + 1e-8), for any stopping criteria of the run.
     GlobalMinimum,

@@ -28,10 +28,12 @@ use crate::{
 /// A way down from a strict saddle.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Escape {
     /// The direction, of norm 1 in balanced variables: Σ λ_l ‖ΔW_l‖² + λ_H ‖ΔH‖² = 1, Δb = 0.
     pub direction: Point,
     /// d²f/dt² at the point in this direction: negative. The regularizers' part of it is 1.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub curvature: f64,
     /// A point in this direction, or its opposite, where f is lower: where to descend from.
     pub start: Point,

@@ -10,9 +10,11 @@ const BELOW: f64 = 1e-11;
 
 /// The criteria of a run: the numbers that end it.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Criteria {
     pub(super) step_limit: usize,
     pub(super) gradient_tolerance: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub(super) optimum: Option<f64>,
     pub(super) gap_tolerance: f64,
 }

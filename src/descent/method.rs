@@ -11,6 +11,8 @@ use crate::error::{Error, check_positive};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Method {
     /// β = 0, y = x.
     GradientDescent,
@@ -130,6 +132,8 @@ impl FromStr for Method {
 /// How far a step goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum StepSize {
     /// The longest step η, to within a factor of 2, for which the objective is below the quadratic that has curvature
     /// 1/η:

@@ -63,6 +63,7 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "Read"))]
 pub struct Descent {
     method: Method,
     variables: Variables,
@@ -201,5 +202,28 @@ impl Descent {
         }
         check_not_negative("gap tolerance", self.criteria.gap_tolerance)?;
         check_not_negative("gradient tolerance", self.criteria.gradient_tolerance)
+    }
+}
+
+/// A descent as it is read, before its checks.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(rename = "Descent", deny_unknown_fields)]
+struct Read {
+    method: Method,
+    variables: Variables,
+    reduced: bool,
+    step_size: StepSize,
+    criteria: Criteria,
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Read> for Descent {
+    type Error = Error;
+
+    fn try_from(Read { method, variables, reduced, step_size, criteria }: Read) -> Result<Self, Error> {
+        let descent = Self { method, variables, reduced, step_size, criteria };
+        descent.check()?;
+        Ok(descent)
     }
 }

@@ -6,13 +6,16 @@ use crate::{error::Error, parameters::Parameters, point::Point};
 /// One point of a trajectory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Record {
     /// The number of steps taken before this point.
     pub step: usize,
     /// The objective here.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub objective: f64,
     /// The norm, in the variables of the descent, of the gradient that the next step uses. Nesterov's method takes it a
     /// little ahead of the point, except at a last point that ends the run with [`Stop::Gradient`].
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub gradient_norm: f64,
 }
 
@@ -53,14 +56,18 @@ impl Progress<'_> {
 /// The result of a descent.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Run {
     /// The last point; with steps that are not automatic, or Adam's, the best one if it is lower by more than rounding.
     pub point: Point,
     /// The objective there.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub objective: f64,
     /// The relative gap there; `None` if no optimum was given. Only rounding, about 1e-15 of f*, can make it negative.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub gap: Option<f64>,
     /// The norm of the gradient there, in the variables of the descent.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub gradient_norm: f64,
     /// Steps taken.
     pub steps: usize,

@@ -17,6 +17,8 @@ use crate::{
 /// Which variables the descent moves in. The objective is the same; its level sets are rounder in balanced variables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Variables {
     /// √λ_l W_l, √λ_H H and b/√s: every regularizer is 1/2 ‖·‖², and a minimizer has the same singular values in every
     /// block. A step η moves W_l by η/λ_l times its gradient, and b by η s, where s = max(1, 1/q_0), q_0 = N (λ_H λ_1

@@ -14,16 +14,26 @@ use faer::{
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{cores::all_cores, memory::try_zeros};
+use super::{checks::are_equal, cores::all_cores, memory::try_zeros};
 use crate::error::Error;
 
 /// The Householder reflections of A = Q R. faer's own `Qr` splits its work by the number of threads; this one does not
 /// depend on it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "Read"))]
 pub(crate) struct Householder {
     /// R above, and the vectors of the reflections below.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     reflections: Mat<f64>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     coefficients: Mat<f64>,
+}
+
+impl PartialEq for Householder {
+    fn eq(&self, other: &Self) -> bool {
+        are_equal(self.reflections.as_ref(), other.reflections.as_ref())
+            && are_equal(self.coefficients.as_ref(), other.coefficients.as_ref())
+    }
 }
 
 impl Householder {
@@ -35,6 +45,12 @@ impl Householder {
         let mut buffer = MemBuffer::new(qr_in_place_scratch::<f64>(rows, cols, block, par, params));
         qr_in_place(matrix.as_mut(), coefficients.as_mut(), par, MemStack::new(&mut buffer), params);
         Self { reflections: matrix, coefficients }
+    }
+
+    /// Rows and columns of A.
+    #[cfg(feature = "serde")]
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        self.reflections.shape()
     }
 
     /// R, upper triangular in its first columns.
@@ -79,4 +95,35 @@ pub(crate) fn random_orthonormal(rows: usize, cols: usize, rng: &mut (impl Rng +
         column.iter_mut().for_each(|entry| *entry = StandardNormal.sample(rng));
     }
     orthonormal(gaussian)
+}
+
+/// Reflections as they are read, before their checks.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(rename = "Householder", deny_unknown_fields)]
+struct Read {
+    #[serde(with = "crate::linalg::saved")]
+    reflections: Mat<f64>,
+    #[serde(with = "crate::linalg::saved")]
+    coefficients: Mat<f64>,
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Read> for Householder {
+    type Error = &'static str;
+
+    fn try_from(Read { reflections, coefficients }: Read) -> Result<Self, Self::Error> {
+        let (rows, cols) = reflections.shape();
+        if rows.min(cols) == 0 || coefficients.ncols() != rows.min(cols) || coefficients.nrows() == 0 {
+            return Err("reflections: their shapes do not fit each other");
+        }
+        let factors = Self { reflections, coefficients };
+        // Other numbers than those of reflections change the length of a vector that has a part in all of them.
+        let mut vector = Mat::from_fn(rows, 1, |i, _| 1.0 + (i % 7) as f64);
+        let norm = vector.norm_l2();
+        factors.apply(vector.as_mut());
+        // Each of `cols` reflections rounds `rows` products and sums, of which the sizes are those of the vector.
+        let rounding = 16.0 * rows as f64 * cols as f64 * f64::EPSILON;
+        if (vector.norm_l2() / norm - 1.0).abs() <= rounding { Ok(factors) } else { Err("reflections: not orthogonal") }
+    }
 }

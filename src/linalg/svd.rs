@@ -7,11 +7,16 @@ use faer::{
     linalg::svd::{ComputeSvdVectors, svd, svd_scratch},
 };
 
-use super::{checks::first_not_finite, cores::all_cores, memory::try_zeros, wide::power_of_two};
+use super::{
+    checks::{are_equal, first_not_finite},
+    cores::all_cores,
+    memory::try_zeros,
+    wide::power_of_two,
+};
 use crate::error::Error;
 
 /// A thin singular value decomposition A = U diag(σ) Vᵀ.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Svd {
     /// U, with one column for each singular value.
@@ -20,6 +25,14 @@ pub struct Svd {
     pub values: Col<f64>,
     /// V, with one column for each singular value.
     pub right: Mat<f64>,
+}
+
+impl PartialEq for Svd {
+    fn eq(&self, other: &Self) -> bool {
+        are_equal(self.left.as_ref(), other.left.as_ref())
+            && are_equal(self.values.as_ref().as_mat(), other.values.as_ref().as_mat())
+            && are_equal(self.right.as_ref(), other.right.as_ref())
+    }
 }
 
 impl Svd {

@@ -55,16 +55,22 @@ use crate::{
 /// Liu 2024, section 5; Zhu et al. 2021 and Dang et al. 2023 for nc1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Collapse {
     /// Variability within classes, compared with that between classes.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub nc1: Option<f64>,
     /// The distance of the classifiers' Gram matrix from that of the theory.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub nc2_classifier: Option<f64>,
     /// The distance of the class means' Gram matrix from that of the theory.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub nc2_features: Option<f64>,
     /// The distance of the prediction from that of the theory.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub nc3: Option<f64>,
     /// The distance of the classifiers from the class means, as the theory aligns them.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub alignment: Option<f64>,
 }
 

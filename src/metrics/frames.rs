@@ -38,16 +38,22 @@ use crate::{
 /// al. 2021 for the simplex; Tirer, Bruna 2022 and Dang et al. 2023 for the orthogonal frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FrameDistances {
     /// How much norms differ.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub equinorm: Option<f64>,
     /// How much angles differ.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub equiangularity: Option<f64>,
     /// How far angles are from the largest that all pairs can have at once.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub maximal_angle: Option<f64>,
     /// The distance of the Gram matrix from that of a simplex equiangular tight frame.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub simplex: Option<f64>,
     /// The distance of the Gram matrix from that of an orthogonal frame.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub orthogonal: Option<f64>,
 }
 

@@ -2,16 +2,19 @@
 
 use faer::{Accum, Col, ColRef, Mat, MatRef, Par, linalg::matmul::matmul, prelude::Reborrow};
 
-use super::features::{FeatureStatistics, Label, PANEL, Rows, check_batch, indices};
+use super::features::{FeatureStatistics, Label, MAX_SAMPLES, PANEL, Rows, check_batch, indices};
 use crate::{
     error::{Block, Error},
     linalg::{
-        checks::{check_finite, check_shape},
+        checks::{are_equal, check_finite, check_shape},
         cores::map_range,
         memory::slice,
     },
     theory::Minimizer,
 };
+
+#[cfg(feature = "serde")]
+mod saved;
 
 /// Counts, in a pass over the samples, on how many of them the network and the nearest class mean disagree.
 ///
@@ -45,19 +48,22 @@ use crate::{
 /// assert_eq!((rules.accuracy(), rules.center_accuracy()), (Some(0.75), Some(1.0)));
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "saved::Read"))]
 pub struct NearestCenter {
     rules: Rules,
     tally: Tally,
 }
 
-/// Samples, weighted.
-#[derive(Clone, Copy, Debug, Default)]
+/// Numbers of samples: exact, so that their sums do not depend on any order.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Tally {
-    samples: f64,
-    disagreements: f64,
-    correct: f64,
-    correct_by_center: f64,
+    samples: u64,
+    disagreements: u64,
+    /// Samples whose class shares the first place with m others, for m = 0, 1, ..
+    correct: Vec<u64>,
+    correct_by_center: Vec<u64>,
 }
 
 /// Both rules about a center c of the features, so that features far from the origin lose no digits.
@@ -76,7 +82,8 @@ struct Rules {
     sizes: Vec<Sizes>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Sizes {
     /// ‖w_k‖.
     classifier: f64,
@@ -126,9 +133,33 @@ impl NearestCenter {
             let labels = &labels[start..labels.len().min(start + PANEL)];
             let panel = features.subcols(start, labels.len());
             let panel = Mat::from_fn(panel.nrows(), panel.ncols(), |i, j| panel[(i, j)].into() - rules.center[i]);
-            rules.judge(panel.as_ref(), labels, |_| 1.0)
+            rules.judge(panel.as_ref(), labels, |_| 1)
         });
-        self.tally = tallies.into_iter().fold(self.tally, Tally::plus);
+        tallies.iter().for_each(|tally| self.tally.absorb(tally));
+        Ok(())
+    }
+
+    /// Takes in the samples of another one of the same network and class means, of which this one has seen none. A merge
+    /// with an error takes in nothing.
+    ///
+    /// Samples are counted in whole numbers: the same batches give the same result to the last bit, in any order and in
+    /// any shards, as one pass over all of them; in one process or many, through the saved forms of the feature `serde`
+    /// or not. Give every process the same one before the pass, in its saved form or a clone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if widths or numbers of classes differ; [`Error::Unmergeable`] if networks or class means do;
+    /// [`Error::TooManySamples`].
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        let (own, others) = (&self.rules, &other.rules);
+        check_shape(Block::Features, own.means.shape(), others.means.shape())?;
+        if own != others {
+            return Err(Error::Unmergeable { what: "the network or the class means" });
+        }
+        if self.tally.samples.saturating_add(other.tally.samples) > MAX_SAMPLES {
+            return Err(Error::TooManySamples { class: own.means.ncols() - 1 });
+        }
+        self.tally.absorb(&other.tally);
         Ok(())
     }
 
@@ -150,20 +181,20 @@ impl NearestCenter {
     /// The part of the samples on which the two rules disagree: NC4, from 0 to 1. `None` before there are samples.
     #[must_use]
     pub fn disagreement(&self) -> Option<f64> {
-        self.tally.part(self.tally.disagreements)
+        self.tally.part(self.tally.disagreements as f64)
     }
 
     /// The part of the samples that the network puts in their class. If several classes share the first place, one is
     /// chosen at random. `None` before there are samples.
     #[must_use]
     pub fn accuracy(&self) -> Option<f64> {
-        self.tally.part(self.tally.correct)
+        self.tally.part(shared(&self.tally.correct))
     }
 
     /// The part of the samples whose nearest class mean is that of their class, under the same rules.
     #[must_use]
     pub fn center_accuracy(&self) -> Option<f64> {
-        self.tally.part(self.tally.correct_by_center)
+        self.tally.part(shared(&self.tally.correct_by_center))
     }
 }
 
@@ -193,8 +224,18 @@ pub fn minimizer_disagreement(minimizer: &Minimizer) -> Result<f64, Error> {
     let (bias, origin) = (minimizer.bias(), Col::zeros(means.nrows()));
     let rules = Rules::new(classifiers.as_ref(), bias.as_ref().map(Col::as_ref), origin, means.clone());
     let labels: Vec<usize> = (0..counts.len()).collect();
-    let tally = rules.judge(means.as_ref(), &labels, |class| counts[class] as f64);
-    Ok(tally.disagreements / tally.samples)
+    let tally = rules.judge(means.as_ref(), &labels, |class| counts[class]);
+    Ok(tally.disagreements as f64 / tally.samples as f64)
+}
+
+impl PartialEq for Rules {
+    fn eq(&self, other: &Self) -> bool {
+        // The shape of the means is that of everything else.
+        are_equal(self.means.as_ref(), other.means.as_ref())
+            && are_equal(self.classifiers.as_ref(), other.classifiers.as_ref())
+            && (&self.center, &self.shift, &self.squares) == (&other.center, &other.shift, &other.squares)
+            && self.sizes == other.sizes
+    }
 }
 
 impl Rules {
@@ -220,7 +261,7 @@ impl Rules {
     }
 
     /// Judges samples minus the center, one column for each.
-    fn judge(&self, samples: MatRef<'_, f64>, labels: &[usize], weight: impl Fn(usize) -> f64) -> Tally {
+    fn judge(&self, samples: MatRef<'_, f64>, labels: &[usize], weight: impl Fn(usize) -> u64) -> Tally {
         let mut logits = Mat::<f64>::zeros(self.classifiers.nrows(), samples.ncols());
         let mut nearness = logits.clone();
         matmul(logits.as_mut(), Accum::Replace, self.classifiers.as_ref(), samples, 1.0, Par::Seq);
@@ -239,14 +280,14 @@ impl Rules {
             let by_center = first(nearness, |k| rounding * self.sizes[k].mean * (self.sizes[k].mean + 2.0 * size));
             let agree = by_logit.iter().any(|k| by_center.contains(k));
             let weight = weight(class);
-            // If several share the first place, one of them is chosen at random.
-            let share = |first: &[usize]| if first.contains(&class) { weight / first.len() as f64 } else { 0.0 };
-            tally = tally.plus(Tally {
-                samples: weight,
-                disagreements: if agree { 0.0 } else { weight },
-                correct: share(&by_logit),
-                correct_by_center: share(&by_center),
-            });
+            tally.samples += weight;
+            tally.disagreements += if agree { 0 } else { weight };
+            for (first, correct) in [(by_logit, &mut tally.correct), (by_center, &mut tally.correct_by_center)] {
+                if first.contains(&class) {
+                    correct.resize(correct.len().max(first.len()), 0);
+                    correct[first.len() - 1] += weight;
+                }
+            }
         }
         tally
     }
@@ -259,16 +300,22 @@ fn first(values: &[f64], rounding: impl Fn(usize) -> f64) -> Vec<usize> {
 }
 
 impl Tally {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            samples: self.samples + other.samples,
-            disagreements: self.disagreements + other.disagreements,
-            correct: self.correct + other.correct,
-            correct_by_center: self.correct_by_center + other.correct_by_center,
+    fn absorb(&mut self, other: &Self) {
+        self.samples += other.samples;
+        self.disagreements += other.disagreements;
+        let lists = [(&mut self.correct, &other.correct), (&mut self.correct_by_center, &other.correct_by_center)];
+        for (own, others) in lists {
+            own.resize(own.len().max(others.len()), 0);
+            own.iter_mut().zip(others).for_each(|(own, others)| *own += others);
         }
     }
 
     fn part(&self, of: f64) -> Option<f64> {
-        (self.samples > 0.0).then(|| of / self.samples)
+        (self.samples > 0).then(|| of / self.samples as f64)
     }
+}
+
+/// Where several classes share the first place, one of them is chosen at random: a sample of m + 1 counts 1/(m + 1).
+fn shared(correct: &[u64]) -> f64 {
+    (1_u64..).zip(correct).map(|(sharing, &samples)| samples as f64 / sharing as f64).sum()
 }

@@ -14,12 +14,16 @@ use crate::{
 /// Singular values by falling value.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SingularValues {
     /// Singular values of W_1 .. W_L, min(d_l, d_{l+1}) each. A narrow start has fewer; the rest are zero.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub layers: Vec<Vec<f64>>,
     /// Singular values of the product W_{L:1}, min(K, d_1).
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub product: Vec<f64>,
     /// Singular values of the weighted class means H̄ D, min(K, d_1), or of H if the targets are a matrix.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub features: Vec<f64>,
 }
 

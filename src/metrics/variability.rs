@@ -20,6 +20,8 @@ use crate::{
 /// is a better measure of variability there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Nc1Convention {
     /// tr(Σ_W Σ_B⁺)/K, Σ_B = Σ_k (h̄_k - h_G)(h̄_k - h_G)ᵀ/K with the mean h_G of all features: Zhu et al. 2021, Dang
     /// et al. 2023, Liu 2024.

@@ -12,6 +12,7 @@ use crate::{
 
 /// One linear layer W_l: the width d_l of what it reads, and the decay λ_l of its weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Layer {
     /// The number of columns of W_l, d_l. The width d_1 of the first layer is the feature dimension.
     pub width: usize,
@@ -50,6 +51,7 @@ impl Layer {
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "Read"))]
 pub struct Ufm {
     targets: Targets,
     layers: Vec<Layer>,
@@ -187,4 +189,24 @@ impl Ufm {
 fn check_decay(block: Block, value: f64) -> Result<(), Error> {
     // Written so that NaN fails.
     if value > 0.0 && value.is_finite() { Ok(()) } else { Err(Error::Decay { block, value }) }
+}
+
+/// A model as it is read, before its checks.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(rename = "Ufm", deny_unknown_fields)]
+struct Read {
+    targets: Targets,
+    layers: Vec<Layer>,
+    feature_decay: f64,
+    bias: bool,
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Read> for Ufm {
+    type Error = Error;
+
+    fn try_from(Read { targets, layers, feature_decay, bias }: Read) -> Result<Self, Error> {
+        Ok(Self::new(targets, layers, feature_decay)?.with_bias(bias))
+    }
 }

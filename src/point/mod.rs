@@ -7,6 +7,8 @@ mod moved;
 mod narrow;
 mod objective;
 mod reduction;
+#[cfg(feature = "serde")]
+mod saved;
 mod start;
 
 use faer::{Col, Mat};
@@ -14,6 +16,7 @@ use faer::{Col, Mat};
 use self::reduction::Reduction;
 use crate::{
     error::Error,
+    linalg::checks::are_equal,
     model::{Layer, Ufm},
     parameters::Parameters,
 };
@@ -39,13 +42,23 @@ use crate::{
 /// assert_eq!((run.stop, run.columns), (Stop::Gap, 10 + 32));
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "saved::Read"))]
 pub struct Point {
     /// Weights and features in the frames; the features are H or G.
     pub(crate) parameters: Parameters,
     reduction: Option<Reduction>,
     /// Q_1 .. Q_L, if the layers are narrower than those of the model.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     frames: Option<Vec<Mat<f64>>>,
+}
+
+impl PartialEq for Point {
+    fn eq(&self, other: &Self) -> bool {
+        let (one, two) = (self.frames.as_deref().unwrap_or(&[]), other.frames.as_deref().unwrap_or(&[]));
+        let frames = one.len() == two.len() && one.iter().zip(two).all(|(a, b)| are_equal(a.as_ref(), b.as_ref()));
+        self.parameters == other.parameters && self.reduction == other.reduction && frames
+    }
 }
 
 /// A borrowed point or borrowed parameters: what measurements take.

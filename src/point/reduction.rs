@@ -24,6 +24,7 @@ use crate::{
 
 /// How to get from reduced features back to those of all samples.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Reduction {
     classes: ClassCounts,
     basis: Basis,
@@ -31,6 +32,7 @@ pub(crate) struct Reduction {
 
 /// P: the space that the deviations from the class means live in.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 enum Basis {
     /// The first of Helmert's contrasts within the classes: all N - K of them if that is at most d_1, or zero of them
     /// if every feature is its class mean and remains it.
@@ -77,6 +79,22 @@ impl Reduction {
     /// The classes whose samples are reduced.
     pub(crate) fn classes(&self) -> &ClassCounts {
         &self.classes
+    }
+
+    /// Whether reduced features with this many columns can be those of this reduction.
+    #[cfg(feature = "serde")]
+    pub(crate) fn fits(&self, columns: usize) -> bool {
+        let (k, samples) = (self.classes.classes(), self.classes.samples());
+        let is_whole = |factor: &Householder| {
+            let (rows, cols) = factor.shape();
+            rows as u64 == samples && cols == columns - k
+        };
+        k <= columns
+            && columns as u64 <= samples
+            && match &self.basis {
+                Basis::Contrasts => true,
+                Basis::Factor(factor) => is_whole(factor),
+            }
     }
 
     /// The features H of all samples, d_1 × N.

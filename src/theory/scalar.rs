@@ -17,6 +17,8 @@ use crate::error::{Error, check_not_negative, check_positive};
 
 /// The global minimizers of g(x) = 1/(x^L + 1) + β x over x ≥ 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum ScalarMinimizer {
     /// Only zero: β > β_L (or L = 1 and β = 1).
     Zero,
@@ -28,6 +30,8 @@ pub enum ScalarMinimizer {
 
 /// The relative shrinkage e of a singular value: σ becomes σ (1-e).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Shrinkage {
     /// e in [0, 1/L]: the direction is kept.
     Partial(f64),

@@ -6,7 +6,7 @@ use super::{
     super::variability::mean_error,
     FeatureStatistics, Scatter,
     batch::{Label, Rows, check_batch, indices},
-    part::{Part, add_gram, mirror, parts, share},
+    part::{Part, add_gram, mirror, share},
 };
 use crate::{
     classes::root,
@@ -47,13 +47,14 @@ use crate::{
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "super::saved::ReadFeatures"))]
 pub struct FeatureAccumulator {
     /// r_k, d × K: the mean of the first samples of class k.
-    references: Mat<f64>,
+    pub(super) references: Mat<f64>,
     /// The classes that have a reference.
-    has_reference: Vec<bool>,
+    pub(super) has_reference: Vec<bool>,
     /// Shares of every batch that are worked on at the same time.
-    parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
 }
 
 impl FeatureAccumulator {
@@ -84,10 +85,8 @@ impl FeatureAccumulator {
             return Err(Error::Domain { argument: "width of features", value: 0.0, accepted: "at least 1" });
         }
         let references = try_zeros("class means", width, classes as u64)?;
-        let side = if scatter { width } else { 0 };
-        let numbers = width.saturating_mul(classes).saturating_add(side.saturating_mul(side));
-        let parts = (0..parts(numbers)).map(|_| Part::new(width, classes, side));
-        Ok(Self { references, has_reference: vec![false; classes], parts: parts.collect::<Result<_, _>>()? })
+        let parts = Part::all(width, classes, if scatter { width } else { 0 })?;
+        Ok(Self { references, has_reference: vec![false; classes], parts })
     }
 
     /// Adds a batch: `features` is d × B, one column for each sample (the transpose of what frameworks have, see
@@ -147,9 +146,8 @@ impl FeatureAccumulator {
     /// The statistics of everything added so far.
     #[must_use]
     pub fn finish(self) -> FeatureStatistics {
-        let (mut means, mut parts) = (self.references, self.parts.into_iter());
-        let Some(first) = parts.next() else { unreachable!("there is at least one part") };
-        let Part { counts, mut sums, mut squares, mut scatter, .. } = parts.fold(first, Part::plus);
+        let mut means = self.references;
+        let Part { counts, mut sums, mut squares, mut scatter, .. } = Part::total(self.parts);
         let mut errors = vec![0.0; counts.len()];
         for (k, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             // Σ (h - h̄)(h - h̄)ᵀ = Σ (h - r)(h - r)ᵀ - s sᵀ/n, s = Σ (h - r).
@@ -161,6 +159,10 @@ impl FeatureAccumulator {
             let mut mean = means.col_mut(k);
             mean += Scale(1.0 / root) * sum;
             errors[k] = mean_error(mean.norm_l2(), count as f64, spread);
+        }
+        // A fork has references of classes that it has not seen.
+        for (mut mean, _) in means.col_iter_mut().zip(&counts).filter(|(_, count)| **count == 0) {
+            mean.fill(0.0);
         }
         let gathered = sums.subrows(0, scatter.nrows());
         add_gram(scatter.as_mut(), gathered, -1.0, all_cores());
@@ -190,12 +192,13 @@ impl FeatureAccumulator {
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "super::saved::ReadScatter"))]
 pub struct ScatterAccumulator {
-    statistics: FeatureStatistics,
+    pub(super) statistics: FeatureStatistics,
     /// An orthonormal basis of these directions, d × r.
-    basis: Mat<f64>,
+    pub(super) basis: Mat<f64>,
     /// Σ y yᵀ, y = basisᵀ (h - h̄_k), in shares of every batch.
-    parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
 }
 
 impl ScatterAccumulator {
@@ -228,9 +231,8 @@ impl ScatterAccumulator {
     }
 
     fn along(statistics: FeatureStatistics, basis: Mat<f64>) -> Result<Self, Error> {
-        let ((width, classes), rank) = (statistics.means.shape(), basis.ncols());
-        let parts = (0..parts(width * classes + rank * rank)).map(|_| Part::new(width, classes, rank));
-        Ok(Self { parts: parts.collect::<Result<_, _>>()?, statistics, basis })
+        let (width, classes) = statistics.means.shape();
+        Ok(Self { parts: Part::all(width, classes, basis.ncols())?, statistics, basis })
     }
 
     /// Adds a batch, as [`FeatureAccumulator::add`].
@@ -276,9 +278,7 @@ impl ScatterAccumulator {
     /// [`Error::Passes`] if the two passes have not seen the same number of samples of every class.
     pub fn finish(self) -> Result<FeatureStatistics, Error> {
         let Self { mut statistics, basis, parts } = self;
-        let mut parts = parts.into_iter();
-        let Some(first) = parts.next() else { unreachable!("there is at least one part") };
-        let Part { counts: seen, sums, mut scatter, .. } = parts.fold(first, Part::plus);
+        let Part { counts: seen, sums, mut scatter, .. } = Part::total(parts);
         if let Some(class) = (0..seen.len()).find(|&class| seen[class] != statistics.counts[class]) {
             return Err(Error::Passes { class, first: statistics.counts[class], second: seen[class] });
         }

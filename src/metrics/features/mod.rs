@@ -2,12 +2,16 @@
 
 mod accumulators;
 mod batch;
+mod merge;
 mod pairs;
 mod part;
+#[cfg(feature = "serde")]
+mod saved;
 
 pub use accumulators::{FeatureAccumulator, ScatterAccumulator};
 pub use batch::{Label, Rows};
 pub(super) use batch::{check_batch, indices};
+pub(super) use merge::MAX_SAMPLES;
 pub(super) use part::PANEL;
 
 use faer::{Col, Mat, MatRef, Scale};
@@ -20,13 +24,20 @@ use super::variability::{Nc1Convention, mean_error, nc1, weighted_mean};
 use crate::{
     classes::{ClassCounts, root},
     error::{Block, Error},
-    linalg::{checks::check_shape, cores::all_cores, dense_svd, memory::try_zeros, orthonormal::orthonormal},
+    linalg::{
+        checks::{are_equal, check_shape},
+        cores::all_cores,
+        dense_svd,
+        memory::try_zeros,
+        orthonormal::orthonormal,
+    },
     model::Ufm,
     point::Point,
 };
 
 /// Class means of features, and how the features of each class vary about them.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "saved::ReadStatistics"))]
 pub struct FeatureStatistics {
     counts: Vec<u64>,
     /// d × K.
@@ -40,12 +51,40 @@ pub struct FeatureStatistics {
 
 /// N Σ_W.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 enum Scatter {
     /// All of it, d × d.
-    Full(Mat<f64>),
+    Full(#[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))] Mat<f64>),
     /// Along an orthonormal basis, d × r, of the differences of class means and of the rows of the product, if one was
     /// given.
-    Along { basis: Mat<f64>, scatter: Mat<f64> },
+    Along {
+        #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
+        basis: Mat<f64>,
+        #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
+        scatter: Mat<f64>,
+    },
+}
+
+impl PartialEq for FeatureStatistics {
+    fn eq(&self, other: &Self) -> bool {
+        self.counts == other.counts
+            && are_equal(self.means.as_ref(), other.means.as_ref())
+            && self.errors == other.errors
+            && self.squares == other.squares
+            && self.scatter == other.scatter
+    }
+}
+
+impl PartialEq for Scatter {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Full(one), Self::Full(other)) => are_equal(one.as_ref(), other.as_ref()),
+            (Self::Along { basis, scatter }, Self::Along { basis: other_basis, scatter: other }) => {
+                are_equal(basis.as_ref(), other_basis.as_ref()) && are_equal(scatter.as_ref(), other.as_ref())
+            }
+            _ => false,
+        }
+    }
 }
 
 impl FeatureStatistics {

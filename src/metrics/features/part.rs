@@ -61,6 +61,23 @@ impl Part {
         })
     }
 
+    /// As many as memory for eight million numbers allows, 64 MiB, and eight at most.
+    pub(super) fn all(width: usize, classes: usize, side: usize) -> Result<Vec<Self>, Error> {
+        (0..Self::number(width, classes, side)).map(|_| Self::new(width, classes, side)).collect()
+    }
+
+    pub(super) fn number(width: usize, classes: usize, side: usize) -> usize {
+        let numbers = width.saturating_mul(classes).saturating_add(side.saturating_mul(side));
+        ((8 << 20) / numbers.max(1)).clamp(1, 8)
+    }
+
+    /// The sum of all parts, of which there is at least one, from the first to the last.
+    pub(super) fn total(parts: Vec<Self>) -> Self {
+        let mut parts = parts.into_iter();
+        let Some(first) = parts.next() else { unreachable!("there is at least one part") };
+        parts.fold(first, Self::plus)
+    }
+
     pub(super) fn add<T: Copy + Into<f64>>(
         &mut self,
         features: MatRef<'_, T>,
@@ -99,18 +116,26 @@ impl Part {
         }
     }
 
-    pub(super) fn plus(mut self, other: Self) -> Self {
-        self.counts.iter_mut().zip(other.counts).for_each(|(count, others)| *count += others);
-        self.squares.iter_mut().zip(other.squares).for_each(|(square, others)| *square += others);
-        self.sums += other.sums;
-        self.scatter += other.scatter;
+    fn plus(mut self, other: Self) -> Self {
+        self.absorb(&other);
         self
     }
-}
 
-/// The number of parts, each of this size, that fit in eight million numbers: 64 MiB.
-pub(super) fn parts(numbers: usize) -> usize {
-    ((8 << 20) / numbers.max(1)).clamp(1, 8)
+    /// Adds what another has summed up about the same references.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, others)| *count += others);
+        self.squares.iter_mut().zip(&other.squares).for_each(|(square, others)| *square += others);
+        self.sums += &other.sums;
+        self.scatter += &other.scatter;
+    }
+
+    /// Takes everything back.
+    pub(super) fn clear(&mut self) {
+        self.counts.fill(0);
+        self.squares.fill(0.0);
+        self.sums.fill(0.0);
+        self.scatter.fill(0.0);
+    }
 }
 
 /// Every part works on its share of the samples; if there is but one, its products are for all cores.

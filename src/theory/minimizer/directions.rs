@@ -18,6 +18,8 @@ use crate::{
 /// The fate of a direction (a singular value of the target) at the minimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Fate {
     /// Kept, shrunken by e < 1.
     Kept,
@@ -32,6 +34,7 @@ named!(Fate, "fate of a direction": Kept = "kept", Collapsed = "collapsed", Cut 
 /// A distinct singular value of the target, and its shrunken counterparts at the minimizer.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Direction {
     /// The number of equal directions that this entry stands for.
     pub multiplicity: usize,
@@ -39,28 +42,37 @@ pub struct Direction {
     /// directions between groups and for the zero of the centered label matrix.
     pub group: Option<usize>,
     /// The singular value σ of the target.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub target: f64,
     /// The relative shrinkage e: in [0, 1/L] if the direction is kept, 1 if it is not.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub shrinkage: f64,
     /// The singular value z = σ (1-e) of the prediction W_{L:1} H̄ D.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub prediction: f64,
     /// The singular value w of the product W_{L:1}.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub product: f64,
     /// The singular value h of H̄ D, the class means weighted by √n_k; those of H are the same.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub feature: f64,
     /// The singular values w_1 .. w_L of W_1 .. W_L.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub layers: Vec<f64>,
     /// Why e is what it is.
     pub fate: Fate,
     /// The factor on all L + 1 decays together at which this direction collapses, q_L/q: above 1 for a kept direction
     /// (its margin), below 1 for a collapsed one, and 0 for a zero target or a direction that a width cuts off at any
     /// decay.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub critical_scale: f64,
 }
 
 /// A reason why the minimizer is not unique up to the gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Tie {
     /// The direction at this index of [`directions`](super::Minimizer::directions) is at the threshold q = q_L (L ≥ 2):
     /// keeping it, as the numbers here do, costs the same as giving it up.

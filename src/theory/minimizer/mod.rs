@@ -41,6 +41,8 @@ use crate::{
 /// The fate of the classifiers of a group of classes of equal counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum GroupFate {
     /// Every class has a classifier and a class mean of its own, distinguished by the directions of the group.
     Distinct,

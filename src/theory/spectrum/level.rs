@@ -3,8 +3,10 @@
 /// A singular value and how often it occurs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Level {
     /// The singular value σ.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub value: f64,
     /// The number of equal singular values in this level.
     pub multiplicity: usize,

@@ -10,6 +10,8 @@ use crate::{error::Error, names::named};
 /// that of a neighbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum ClassFate {
     /// Farther than the given angle from every other classifier.
     Apart,

@@ -25,12 +25,15 @@ use crate::{
 /// The nearest of all other classes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Nearest {
     /// The class: the first of its group, other than the class in question.
     pub class: usize,
     /// The cosine of the angle between the two.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub cosine: f64,
     /// The angle between the two, in radians.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub angle: f64,
 }
 

@@ -15,6 +15,8 @@ mod norm_ratio;
 /// What a minimizer has to keep.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Goal {
     /// Every direction of a target that is not zero: no class collapses.
     AllDirections,
