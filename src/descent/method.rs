@@ -32,9 +32,9 @@ pub enum Method {
         memory: usize,
     },
     /// Adam (Kingma, Ba 2015), for comparison with what frameworks do: it is not equivariant under rotations, and works
-    /// on the features of all samples. An automatic step size is its customary 0.001, halved for good whenever the
-    /// objective at the next point would be above that at the start: decays can be so small that the minimizer itself is
-    /// less than 0.001 wide.
+    /// on the features of all samples. An automatic step size is its customary 0.001, halved for good, and the running
+    /// means started anew, whenever the objective at the next point would be above that at the start: decays can be so
+    /// small that the minimizer itself is less than 0.001 wide.
     Adam {
         /// The decay rate of the running mean of the gradient, in [0, 1): customarily 0.9.
         beta_1: f64,
