@@ -224,6 +224,8 @@ pub enum Error {
 }
 
 impl fmt::Display for Error {
+    // A line or two for each variant: to be read as a table.
+    #[allow(clippy::too_many_lines)]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoClasses => write!(f, "class counts: the list is empty, at least one class is needed"),

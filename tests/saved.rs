@@ -194,7 +194,9 @@ fn shards() -> [Vec<(Mat<f64>, Vec<usize>)>; 3] {
 }
 
 fn gather(mut accumulator: FeatureAccumulator, shard: &[(Mat<f64>, Vec<usize>)]) -> FeatureAccumulator {
-    shard.iter().for_each(|(features, labels)| accumulator.add(features.as_ref(), labels).unwrap());
+    for (features, labels) in shard {
+        accumulator.add(features.as_ref(), labels).unwrap();
+    }
     accumulator
 }
 
@@ -295,7 +297,9 @@ fn second_passes_merge() {
         ScatterAccumulator::with_product(first.clone(), product.as_ref()).unwrap(),
     ] {
         let gather = |mut accumulator: ScatterAccumulator, shard: &[(Mat<f64>, Vec<usize>)]| {
-            shard.iter().for_each(|(features, labels)| accumulator.add(features.as_ref(), labels).unwrap());
+            for (features, labels) in shard {
+                accumulator.add(features.as_ref(), labels).unwrap();
+            }
             accumulator
         };
         let merge = |shards: [ScatterAccumulator; 3]| {
@@ -326,14 +330,18 @@ fn nearest_centers_merge_to_the_batch_result_in_any_order() {
     let bias = Col::from_fn(3, |k| if k == 0 { 0.1 } else { 0.0 });
     let start = NearestCenter::new(product.as_ref(), Some(bias.as_ref()), &statistics).unwrap();
     let gather = |mut rules: NearestCenter, shard: &[(Mat<f64>, Vec<usize>)]| {
-        shard.iter().for_each(|(features, labels)| rules.add(features.as_ref(), labels).unwrap());
+        for (features, labels) in shard {
+            rules.add(features.as_ref(), labels).unwrap();
+        }
         rules
     };
     let all = shards().iter().fold(start.clone(), |rules, shard| gather(rules, shard));
     let shards = shards().map(|shard| through_json(&gather(through_binary(&start), &shard)));
     for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
         let mut merged = start.clone();
-        order.iter().for_each(|&i| merged.merge(&shards[i]).unwrap());
+        for &i in &order {
+            merged.merge(&shards[i]).unwrap();
+        }
         assert_eq!(merged, all);
     }
     assert!(all.accuracy().unwrap() > 0.4 && all.disagreement().unwrap() < 0.5);

@@ -36,6 +36,8 @@ pub(crate) struct AdamWalk<'a> {
     /// The running means of the gradient and of its square, in the variables of the descent.
     first: Parameters,
     second: Parameters,
+    /// The steps that the means have seen, t.
+    age: usize,
     steps: usize,
 }
 
@@ -64,6 +66,7 @@ impl<'a> AdamWalk<'a> {
             first: zero.clone(),
             second: zero,
             point: start,
+            age: 0,
             steps: 0,
         }
     }
@@ -72,6 +75,7 @@ impl<'a> AdamWalk<'a> {
 impl AdamWalk<'_> {
     /// m ← β_1 m + (1-β_1) g, v ← β_2 v + (1-β_2) g², g being √s times the plain gradient.
     fn update_moments(&mut self) {
+        self.age += 1;
         let Rates { first, second, .. } = self.rates;
         let moments = self.first.blocks_mut().zip(self.second.blocks_mut());
         for ((mean, square), (gradient, scale)) in moments.zip(self.gradient.blocks().zip(self.scales.blocks())) {
@@ -87,7 +91,7 @@ impl AdamWalk<'_> {
     /// The next point x - η (m/(1-β_1^t)) / (√(v/(1-β_2^t)) + ε), x moving √s times as far, and the objective and the
     /// gradient there.
     fn advance(&mut self, eta: f64) {
-        let t = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let t = i32::try_from(self.age).unwrap_or(i32::MAX);
         let Rates { first, second, epsilon } = self.rates;
         let (first_bias, second_bias) = (1.0 - first.powi(t), 1.0 - second.powi(t));
         let moments = self.first.blocks().zip(self.second.blocks());
@@ -102,6 +106,26 @@ impl AdamWalk<'_> {
     }
 }
 
+impl AdamWalk<'_> {
+    /// Halves the automatic step until the objective at the next point is no longer above the bound; `None` if no step is
+    /// short enough. The means start anew: what they remember may lead up, and then no step would be short enough for
+    /// good.
+    fn shorten(&mut self) -> Option<f64> {
+        self.kernel.gradient(&self.point, &mut self.gradient);
+        self.first.blocks_mut().chain(self.second.blocks_mut()).for_each(|mut block| block.fill(0.0));
+        self.age = 0;
+        self.update_moments();
+        while self.automatic >= f64::MIN_POSITIVE {
+            self.automatic *= 0.5;
+            self.advance(self.automatic);
+            if self.objective <= self.bound {
+                return Some(self.automatic);
+            }
+        }
+        None
+    }
+}
+
 impl Walk for AdamWalk<'_> {
     fn look(&mut self, _tolerance: impl Fn(f64) -> f64) -> (f64, f64) {
         (self.objective, self.scales.gradient_square(&self.gradient).sqrt())
@@ -113,13 +137,8 @@ impl Walk for AdamWalk<'_> {
         self.steps += 1;
         let mut eta = given.unwrap_or(self.automatic);
         self.advance(eta);
-        while given.is_none() && !(self.objective <= self.bound) {
-            if eta < f64::MIN_POSITIVE {
-                return None;
-            }
-            eta *= 0.5;
-            self.automatic = eta;
-            self.advance(eta);
+        if given.is_none() && !(self.objective <= self.bound) {
+            eta = self.shorten()?;
         }
         std::mem::swap(&mut self.point, &mut self.previous);
         Some(eta)

@@ -36,9 +36,9 @@ pub enum Method {
         memory: usize,
     },
     /// Adam (Kingma, Ba 2015), for comparison with frameworks. It is not equivariant under rotations, and works on the
-    /// features of all samples. Its automatic step size is the usual 0.001, halved permanently whenever the objective
-    /// at the next point would be above that at the start: decays can be so small that the minimizer itself is less
-    /// than 0.001 wide.
+    /// features of all samples. Its automatic step size is the usual 0.001. It is halved permanently, and the running
+    /// means start again, whenever the objective at the next point would be above that at the start: decays can be so
+    /// small that the minimizer itself is less than 0.001 wide.
     Adam {
         /// The decay rate of the running mean of the gradient, in [0, 1): usually 0.9.
         beta_1: f64,

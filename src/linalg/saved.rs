@@ -154,13 +154,13 @@ impl Saved for Mat<f64> {
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(rename = "Matrix", deny_unknown_fields)]
-        struct Numbers {
+        struct Announced {
             rows: usize,
             cols: usize,
             numbers: Vec<f64>,
         }
 
-        let Numbers { rows, cols, numbers } = Numbers::deserialize(deserializer)?;
+        let Announced { rows, cols, numbers } = Announced::deserialize(deserializer)?;
         // Room is asked for only once the numbers are there. A side of zero needs none, whatever the other one is.
         if rows.checked_mul(cols) != Some(numbers.len()) || rows.max(cols) > u32::MAX as usize {
             let found = numbers.len();

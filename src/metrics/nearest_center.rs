@@ -135,7 +135,9 @@ impl NearestCenter {
             let panel = Mat::from_fn(panel.nrows(), panel.ncols(), |i, j| panel[(i, j)].into() - rules.center[i]);
             rules.judge(panel.as_ref(), labels, |_| 1)
         });
-        tallies.iter().for_each(|tally| self.tally.absorb(tally));
+        for tally in &tallies {
+            self.tally.absorb(tally);
+        }
         Ok(())
     }
 

@@ -75,7 +75,10 @@ impl Part {
     pub(super) fn total(parts: Vec<Self>) -> Self {
         let mut parts = parts.into_iter();
         let Some(first) = parts.next() else { unreachable!("there is at least one part") };
-        parts.fold(first, Self::plus)
+        parts.fold(first, |mut sum, part| {
+            sum.absorb(&part);
+            sum
+        })
     }
 
     pub(super) fn add<T: Copy + Into<f64>>(
@@ -114,11 +117,6 @@ impl Part {
                 None => {}
             }
         }
-    }
-
-    fn plus(mut self, other: Self) -> Self {
-        self.absorb(&other);
-        self
     }
 
     /// Adds what another has summed up about the same references.
