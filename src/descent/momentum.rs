@@ -143,8 +143,8 @@ impl<'a> MomentumWalk<'a> {
     /// must not grow. Near a minimum a longer one fails. But where the step was made for a region of far larger
     /// gradients it would never grow again.
     ///
-    /// One that promises just enough to be told, and one of those that promise a thousand times as much and more, up to
-    /// half of f: where products of large weights cancel, f is good to far fewer digits than its size tells.
+    /// One of those that promise up to half of f, since f is good to far fewer digits than its size tells where products
+    /// of large weights cancel; one that promises enough to be told; and one that promises four roundings.
     fn leap(&mut self) -> Option<f64> {
         let told = TOLD * ROUNDING * self.base;
         if self.promised() > told {
@@ -158,7 +158,7 @@ impl<'a> MomentumWalk<'a> {
             return None;
         }
         let short = self.step_size;
-        for promise in [1.0, [1e3, 1e6, 1e9, f64::INFINITY][self.drowned.ilog2() as usize % 4]] {
+        for promise in [[1e3, 1e6, 1e9, f64::INFINITY][self.drowned.ilog2() as usize % 4], 1.0, 1.0 / TOLD] {
             self.step_size = 2.0 * (4.0 * told * promise).min(0.5 * self.base) / self.gradient_square;
             if let Some(next) = self.passing() {
                 (self.growth, self.told_step) = (2.0, self.step_size);
