@@ -138,9 +138,9 @@ impl<'a> MomentumWalk<'a> {
     /// test, and so must not grow. Near a minimum a longer one fails. But if the step comes from a region of far larger
     /// gradients, it would never grow again.
     ///
-    /// It tries a step that promises just enough to be significant, and one that promises a thousand times that or
-    /// more, up to half of f: if products of large weights cancel, f has far fewer correct digits than its size
-    /// suggests.
+    /// It tries a step that promises up to half of f, since f has far fewer correct digits than its size suggests if
+    /// products of large weights cancel; one that promises enough to be significant; and one that promises four
+    /// roundings.
     fn leap(&mut self) -> Option<f64> {
         let told = TOLD * ROUNDING * self.base;
         if self.promised() > told {
@@ -155,7 +155,7 @@ impl<'a> MomentumWalk<'a> {
             return None;
         }
         let short = self.step_size;
-        for promise in [1.0, [1e3, 1e6, 1e9, f64::INFINITY][self.drowned.ilog2() as usize % 4]] {
+        for promise in [[1e3, 1e6, 1e9, f64::INFINITY][self.drowned.ilog2() as usize % 4], 1.0, 1.0 / TOLD] {
             self.step_size = 2.0 * (4.0 * told * promise).min(0.5 * self.base) / self.gradient_square;
             if let Some(next) = self.passing() {
                 (self.growth, self.told_step) = (2.0, self.step_size);
