@@ -28,25 +28,25 @@ impl<'a> PointRef<'a> {
         }
     }
 
-    /// The product W_{L:1} = W_L ··· W_1 beside the features of [`PointRef::weighted_features`]: in the frame of a
-    /// narrow start where there is one.
+    /// The product W_{L:1} = W_L ··· W_1 that belongs to the features of [`PointRef::weighted_features`]: in the
+    /// frame of a narrow start if there is one.
     pub(crate) fn framed_product(self) -> Mat<f64> {
         self.parameters.product()
     }
 
-    /// W_1 .. W_L, in the frames of a narrow start where there is one.
+    /// W_1 .. W_L, in the frames of a narrow start if there is one.
     pub(crate) fn framed_weights(self) -> &'a [Mat<f64>] {
         &self.parameters.weights
     }
 
-    /// The bias b, where there is one.
+    /// The bias b; `None` if the model has none.
     #[must_use]
     pub fn bias(self) -> Option<ColRef<'a, f64>> {
         self.parameters.bias()
     }
 
-    /// The features beside the right singular vectors of the target: H̄ D, d_1 × K, for labels, and H for a matrix of
-    /// targets; in the frame of a narrow start where there is one.
+    /// The features in the space of the right singular vectors of the target: H̄ D, d_1 × K, for labels, and H for a matrix of
+    /// targets; in the frame of a narrow start if there is one.
     pub(crate) fn weighted_features(self, ufm: &Ufm) -> Result<Mat<f64>, Error> {
         self.check(ufm)?;
         let features: MatRef<'_, f64> = self.parameters.features();
@@ -59,7 +59,7 @@ impl<'a> PointRef<'a> {
         Ok(weighted(classes, class_means(classes, features)))
     }
 
-    /// H, or G where samples are reduced; in the frame of a narrow start where there is one.
+    /// H, or G if samples are reduced; in the frame of a narrow start if there is one.
     pub(crate) fn features(self) -> MatRef<'a, f64> {
         self.parameters.features()
     }
@@ -70,7 +70,7 @@ impl<'a> PointRef<'a> {
     }
 
     /// Shows a visitor the deviations of the features from their class means, some columns at a time: those of a class,
-    /// or, where samples are reduced, all of T. The sum of the products E Eᵀ is N Σ_W either way.
+    /// or, if samples are reduced, all of T. The sum of the products E Eᵀ is N Σ_W either way.
     pub(crate) fn visit_deviations(
         self,
         classes: &ClassCounts,
