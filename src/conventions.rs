@@ -1,7 +1,9 @@
 //! Losses and decays of frameworks, in the units of this crate.
 
 use crate::{
+    classes::ClassCounts,
     error::{Error, check_not_negative},
+    loss::{ClassWeights, normalized},
     names::named,
 };
 
@@ -36,6 +38,19 @@ pub enum FeatureConvention {
     Mean,
 }
 
+/// What a framework divides the weighted sum of losses over samples by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum WeightConvention {
+    /// The number of samples N, as TensorFlow's `class_weight`: α_k = v_k.
+    #[default]
+    Samples,
+    /// The sum of the weights of all samples, as PyTorch's `weight` with the reduction "mean": α_k = v_k N/Σ_j n_j v_j.
+    Weights,
+}
+
 /// What training minimizes: a squared error, penalties μ/2 ‖W_l‖² of the layers, as with an optimizer's `weight_decay`
 /// μ, and a penalty of the features.
 ///
@@ -65,6 +80,7 @@ pub struct TrainingConvention {
 }
 
 named!(LossConvention, "loss convention": Mean = "mean", HalfMean = "half-mean", Sum = "sum", HalfSum = "half-sum");
+named!(WeightConvention, "weight convention": Samples = "samples", Weights = "weights");
 named!(FeatureConvention, "feature convention": Total = "total", Mean = "mean");
 
 impl LossConvention {
@@ -77,6 +93,36 @@ impl LossConvention {
             Self::Sum => 2.0,
             Self::HalfSum => 1.0,
         }
+    }
+}
+
+impl WeightConvention {
+    /// The weights α_k of this crate for weights v_k of a framework, in the order of the classes.
+    ///
+    /// With label smoothing PyTorch's `CrossEntropyLoss` multiplies the smoothed targets by the weights, which is
+    /// another loss than this crate's: use `label_smoothing` and `weight` together in this crate for losses that weight
+    /// samples.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClassWeights::of`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use neural_collapse::{ClassCounts, ClassWeights, WeightConvention};
+    ///
+    /// let classes = ClassCounts::new([3, 1])?;
+    /// let weights = WeightConvention::Weights.class_weights(&ClassWeights::Given(vec![1.0, 5.0]), &classes)?;
+    /// assert_eq!(weights, [0.5, 2.5]); // the weights of all samples add up to 8
+    /// # Ok::<(), neural_collapse::Error>(())
+    /// ```
+    pub fn class_weights(self, weights: &ClassWeights, classes: &ClassCounts) -> Result<Vec<f64>, Error> {
+        let weights = weights.of(classes)?;
+        Ok(match self {
+            Self::Samples => weights,
+            Self::Weights => normalized(&weights, classes),
+        })
     }
 }
 

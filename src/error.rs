@@ -131,6 +131,50 @@ pub enum Error {
         /// What is accepted.
         accepted: &'static str,
     },
+    /// A list with one number a class has another length.
+    PerClass {
+        /// The name of the argument.
+        argument: &'static str,
+        /// The number of classes.
+        expected: usize,
+        /// The length of the list.
+        found: usize,
+    },
+    /// The number of a class is outside its domain.
+    OfClass {
+        /// The name of the argument.
+        argument: &'static str,
+        /// The class, from 0.
+        class: usize,
+        /// The value given.
+        value: f64,
+        /// What is accepted.
+        accepted: &'static str,
+    },
+    /// A word of a list of class weights is neither `W` nor `WxM` with a number W and a whole number `M >= 1`.
+    MalformedWeights {
+        /// The position of the word in the list, from 0.
+        index: usize,
+        /// The word.
+        word: String,
+    },
+    /// A target of cross-entropy is not a probability vector.
+    NotProbabilities {
+        /// The sample, from 0.
+        sample: usize,
+        /// The sum of its target, or its entry that is negative.
+        value: f64,
+    },
+    /// The model has no closed form.
+    NoClosedForm {
+        /// What there is no closed form for.
+        because: &'static str,
+    },
+    /// The model has no certified minimizer.
+    NoCertificate {
+        /// What there is no certificate for.
+        because: &'static str,
+    },
     /// A block of the variables does not have the shape that the model, or another argument, requires.
     Shape {
         /// The block.
@@ -283,6 +327,29 @@ impl fmt::Display for Error {
             }
             Self::Domain { argument, value, accepted } => {
                 write!(f, "{argument}: {value:?} given, accepted: {accepted}")
+            }
+            Self::PerClass { argument, expected, found } => {
+                write!(f, "{argument}: {found} given, one for each of {expected} classes is needed")
+            }
+            Self::OfClass { argument, class, value, accepted } => {
+                write!(f, "{argument}: {value:?} given for class {class} (counted from 0), accepted: {accepted}")
+            }
+            Self::MalformedWeights { index, word } => write!(
+                f,
+                "class weights: entry {index} (counted from 0) is {word:?}, accepted are none, inverse, inverse-root, \
+                 effective:BETA, or a list of W (the weight of a class) and WxM (M classes of weight W)"
+            ),
+            Self::NotProbabilities { sample, value } => write!(
+                f,
+                "targets: those of sample {sample} (counted from 0) have a negative entry or another sum than 1, {value:?}; \
+                 cross-entropy needs probabilities"
+            ),
+            Self::NoClosedForm { because } => write!(
+                f,
+                "model: there is no closed form for {because}; accepted are the certified minimizer (one layer), or a descent"
+            ),
+            Self::NoCertificate { because } => {
+                write!(f, "model: there is no certificate of a global minimum for {because}; accepted is a descent")
             }
             Self::Shape { block, expected, found } => write!(
                 f,

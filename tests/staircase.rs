@@ -7,12 +7,13 @@ use std::{
 };
 
 /// The rooms, from the top of the staircase: the files and folders of `src`.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "error",
     "names",
     "linalg",
     "classes",
     "targets",
+    "loss",
     "conventions",
     "model",
     "parameters",

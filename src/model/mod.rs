@@ -1,12 +1,14 @@
 //! The unconstrained features model: class counts, layers and decays, validated once.
 
 mod decays;
+mod losses;
 
 pub(crate) use self::decays::Decays;
 use crate::{
     classes::ClassCounts,
     error::{Block, Error},
     linalg::wide::Wide,
+    loss::OutputLoss,
     targets::Targets,
 };
 
@@ -57,6 +59,9 @@ pub struct Ufm {
     layers: Vec<Layer>,
     feature_decay: f64,
     bias: bool,
+    bias_decay: f64,
+    loss: OutputLoss,
+    nonnegative: bool,
 }
 
 impl Ufm {
@@ -80,7 +85,15 @@ impl Ufm {
             check_decay(Block::Weights(l), layer.decay)?;
         }
         check_decay(Block::Features, feature_decay)?;
-        Ok(Self { targets, layers, feature_decay, bias: true })
+        Ok(Self {
+            targets,
+            layers,
+            feature_decay,
+            bias: true,
+            bias_decay: 0.0,
+            loss: OutputLoss::default(),
+            nonnegative: false,
+        })
     }
 
     /// The same model without a bias: (4.1) for one layer, that of Dang et al. 2023 for more.
@@ -171,7 +184,7 @@ impl Ufm {
 
     /// The same model with layers of other widths.
     pub(crate) fn with_layers(&self, layers: Vec<Layer>) -> Self {
-        Self { targets: self.targets.clone(), layers, ..*self }
+        Self { layers, ..self.clone() }
     }
 
     /// The decays together.
@@ -200,13 +213,22 @@ struct Read {
     layers: Vec<Layer>,
     feature_decay: f64,
     bias: bool,
+    #[serde(default)]
+    bias_decay: f64,
+    #[serde(default)]
+    loss: OutputLoss,
+    #[serde(default)]
+    nonnegative: bool,
 }
 
 #[cfg(feature = "serde")]
 impl TryFrom<Read> for Ufm {
     type Error = Error;
 
-    fn try_from(Read { targets, layers, feature_decay, bias }: Read) -> Result<Self, Error> {
-        Ok(Self::new(targets, layers, feature_decay)?.with_bias(bias))
+    fn try_from(read: Read) -> Result<Self, Error> {
+        let Read { targets, layers, feature_decay, bias, bias_decay, loss, nonnegative } = read;
+        let ufm = Self::new(targets, layers, feature_decay)?.with_bias_decay(bias_decay)?.with_bias(bias);
+        let ufm = ufm.with_output_loss(&loss)?;
+        Ok(if nonnegative { ufm.with_nonnegative_features() } else { ufm })
     }
 }

@@ -113,6 +113,7 @@ impl Ufm {
     /// As [`Spectrum::new`], for targets other than one-hot labels, or smoothed labels with a bias. These give no
     /// error.
     pub fn minimizer(&self) -> Result<Minimizer, Error> {
+        self.check_closed_form()?;
         Ok(Minimizer::new(self.clone(), Spectrum::new(self)?))
     }
 }
