@@ -175,6 +175,15 @@ pub enum Error {
         /// What there is no certificate for.
         because: &'static str,
     },
+    /// The layer is narrower than the rank that the minimizer needs: the minimum of the model is above the lower bound.
+    WidthBelowRank {
+        /// The width d_1.
+        width: usize,
+        /// The rank.
+        rank: usize,
+        /// The least objective of wider layers.
+        lower_bound: f64,
+    },
     /// A block of the variables does not have the shape that the model, or another argument, requires.
     Shape {
         /// The block.
@@ -351,6 +360,11 @@ impl fmt::Display for Error {
             Self::NoCertificate { because } => {
                 write!(f, "model: there is no certificate of a global minimum for {because}; accepted is a descent")
             }
+            Self::WidthBelowRank { width, rank, lower_bound } => write!(
+                f,
+                "layers: the width d_1 is {width}, but the minimizer has rank {rank}; accepted are widths of at least \
+                 {rank}, or a descent: no point of this model is below {lower_bound:e}"
+            ),
             Self::Shape { block, expected, found } => write!(
                 f,
                 "shape of {block}: {} x {} given, {} x {} is needed{}",

@@ -20,10 +20,12 @@
 //! question for the largest decays. Classes of equal counts share all numbers, so that the cost depends only on the
 //! number of distinct counts.
 
+mod certified;
 mod minimizer;
 pub mod scalar;
 mod spectrum;
 
+pub use certified::{Certified, CertifiedGeometry, CertifiedGram, CertifiedGroup};
 pub use minimizer::{
     ClassFate, Direction, Fate, Geometry, Goal, Gram, GroupFate, Minimizer, Nearest, Tie, critical_imbalance_ratio,
 };

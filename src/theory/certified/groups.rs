@@ -1,0 +1,115 @@
+//! Groups of classes that a loss cannot tell apart, and the reduced problem that they make.
+
+use std::collections::HashMap;
+
+use faer::Mat;
+
+use super::problem::{Bias, Problem};
+use crate::{classes::ClassCounts, error::Error, loss::Loss, model::Ufm};
+
+/// Classes of equal count, weight, scale, shift and margin.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) count: u64,
+    pub(super) weight: f64,
+    /// In rising order.
+    pub(super) classes: Vec<usize>,
+}
+
+/// The groups, by falling count; equal counts by their first class.
+pub(super) fn groups(ufm: &Ufm, classes: &ClassCounts) -> Vec<Group> {
+    let loss = ufm.output_loss();
+    let mut index: HashMap<[u64; 5], usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for (class, &count) in classes.counts().iter().enumerate() {
+        let weight = loss.weight(class);
+        let key = [
+            count,
+            weight.to_bits(),
+            loss.scale(class).to_bits(),
+            loss.shift(class).to_bits(),
+            loss.margin(class).to_bits(),
+        ];
+        let group = *index.entry(key).or_insert_with(|| {
+            groups.push(Group { count, weight, classes: Vec::new() });
+            groups.len() - 1
+        });
+        groups[group].classes.push(class);
+    }
+    // Stable: groups are in the order of their first classes.
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    groups
+}
+
+/// √(λ_W λ_H) √N.
+pub(super) fn scaled_decay(ufm: &Ufm) -> f64 {
+    ufm.layers()[0].decay.sqrt() * ufm.feature_decay().sqrt() * (ufm.samples() as f64).sqrt()
+}
+
+pub(super) fn bias(ufm: &Ufm) -> Bias {
+    match (ufm.has_bias(), ufm.bias_decay()) {
+        (false, _) => Bias::None,
+        (true, 0.0) => Bias::Free,
+        (true, decay) => Bias::Decayed(decay),
+    }
+}
+
+/// The problem of groups.
+pub(super) fn problem(ufm: &Ufm, classes: &ClassCounts, groups: &[Group]) -> Result<Problem, Error> {
+    let (loss, samples) = (ufm.output_loss(), classes.samples() as f64);
+    let first = |of: &dyn Fn(usize) -> f64| groups.iter().map(|group| of(group.classes[0])).collect::<Vec<f64>>();
+    let sizes: Vec<f64> = groups.iter().map(|group| group.classes.len() as f64).collect();
+    let smoothing = ufm.targets().smoothing();
+    let everywhere = smoothing / classes.classes() as f64;
+    let count = groups.len();
+    crate::linalg::memory::check_room(&[("matrices of groups of classes", count, 16 * count as u64)])?;
+    let mut problem = Problem {
+        is_cross_entropy: ufm.loss() == Loss::CrossEntropy,
+        roots: groups.iter().map(|group| (group.count as f64 / samples).sqrt()).collect(),
+        weights: groups
+            .iter()
+            .zip(&sizes)
+            .map(|(group, m)| group.weight * m * (group.count as f64 / samples))
+            .collect(),
+        scales: first(&|class| loss.scale(class)),
+        shifts: first(&|class| loss.shift(class)),
+        margins: first(&|class| loss.margin(class)),
+        rows: sizes.clone(),
+        columns: sizes,
+        targets: Mat::full(count, count, everywhere),
+        own_targets: vec![1.0 - smoothing + everywhere; count],
+        lambda: scaled_decay(ufm),
+        bias: bias(ufm),
+        moves: vec![false; count],
+        base: Mat::zeros(count, count),
+        base_contrasts: vec![0.0; count],
+    };
+    if !problem.is_cross_entropy {
+        set_base(&mut problem);
+    }
+    Ok(problem)
+}
+
+/// B and a of a perfect fit without a bias: the base of squared errors.
+fn set_base(problem: &mut Problem) {
+    for s in 0..problem.column_count() {
+        let logit = |r: usize| (problem.targets[(r, s)] - problem.shifts[r]) / problem.scales[r];
+        let own =
+            problem.own_targets.get(s).map(|own| (own - problem.shifts[s] + problem.margins[s]) / problem.scales[s]);
+        let column: Vec<f64> = (0..problem.row_count())
+            .map(|r| {
+                let members = (problem.rows[r] * problem.columns[s]).sqrt();
+                let contrast = match own {
+                    Some(own) if r == s && problem.rows[s] < 2.0 => return own * problem.roots[s],
+                    Some(own) if r == s => own - logit(s),
+                    _ => 0.0,
+                };
+                (contrast + logit(r) * members) * problem.roots[s]
+            })
+            .collect();
+        if let Some(own) = own.filter(|_| problem.rows[s] >= 2.0) {
+            problem.base_contrasts[s] = own - logit(s);
+        }
+        problem.base.col_mut(s).iter_mut().zip(column).for_each(|(to, from)| *to = from);
+    }
+}

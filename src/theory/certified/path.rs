@@ -1,0 +1,183 @@
+//! The path of smoothed problems: from one that is almost quadratic to one whose gap is a millionth.
+//!
+//! Each smoothed problem is convex and smooth. Newton's method minimizes it; the tangent of the path gives the start of
+//! the next one, at a tenth of μ. Nothing is known in advance of ranks and thresholds: singular values that will vanish
+//! shrink with μ, those that stay do not.
+
+use super::{
+    conjugate,
+    frame::{Coordinates, Frame, decompose},
+    problem::{Fit, Problem, Variables},
+    smooth::Smooth,
+};
+use crate::{error::Error, linalg::Svd};
+use faer::Mat;
+
+/// What a kink of |a_r| is treated as.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kink {
+    /// a_r is zero, by the law of contrasts.
+    Zero,
+    /// a_r is positive, by the law of contrasts: its penalty is linear.
+    Linear,
+    /// Not known in advance: smoothed as the singular values are.
+    Smooth,
+}
+
+/// A point of the path.
+pub(super) struct Stop {
+    pub(super) point: Variables,
+    pub(super) fit: Fit,
+    pub(super) svd: Svd,
+    pub(super) value: f64,
+}
+
+pub(super) struct Path<'a> {
+    pub(super) problem: &'a Problem,
+    pub(super) kinks: &'a [Kink],
+    pub(super) smooth: Smooth,
+}
+
+/// Steps of Newton's method at one μ; five are usual.
+const MOST_STEPS: usize = 60;
+/// Conjugate gradients are stopped here: Newton's equation need not be solved better than its step is known.
+const STEP_TOLERANCE: f64 = 0.05;
+const TANGENT_TOLERANCE: f64 = 0.01;
+const MOST_GRADIENTS: usize = 500;
+/// A point is in the middle of the path if a step would lower it by less than this many μ.
+const CENTERED: f64 = 1e-2;
+/// Every μ is this share of the one before.
+pub(super) const SHRINK: f64 = 0.1;
+
+impl Path<'_> {
+    /// σ of a contrast, and how many contrasts have it.
+    fn contrast(&self, point: &Variables, s: usize) -> (f64, f64) {
+        (self.problem.contrast(point, s).abs() * self.problem.roots[s], self.problem.rows[s] - 1.0)
+    }
+
+    fn value(&self, point: &Variables, fit: &Fit, svd: &Svd) -> f64 {
+        let (problem, smooth) = (self.problem, self.smooth);
+        let penalty: f64 = svd.values.iter().map(|&sigma| smooth.value(sigma)).sum();
+        let contrasts = self.kinks.iter().enumerate().map(|(s, kink)| {
+            let (sigma, count) = self.contrast(point, s);
+            match kink {
+                Kink::Zero => 0.0,
+                Kink::Linear => count * problem.lambda * problem.contrast(point, s) * problem.roots[s],
+                Kink::Smooth => count * smooth.value(sigma),
+            }
+        });
+        fit.value + penalty + contrasts.sum::<f64>()
+    }
+
+    pub(super) fn at(&self, point: Variables) -> Result<Stop, Error> {
+        let (fit, svd) = (self.problem.fit(&point), decompose(&self.problem.matrix(&point))?);
+        let value = self.value(&point, &fit, &svd);
+        Ok(Stop { point, fit, svd, value })
+    }
+
+    fn frame<'b>(&'b self, stop: &'b Stop) -> Frame<'b> {
+        let (smooth, sigma) = (self.smooth, &stop.svd.values);
+        let rows = self.problem.row_count();
+        let contrasts = self.kinks.iter().enumerate().map(|(s, kink)| {
+            let (sigma, count) = self.contrast(&stop.point, s);
+            if *kink == Kink::Smooth { count * self.problem.roots[s].powi(2) * smooth.curvature(sigma) } else { 0.0 }
+        });
+        Frame {
+            problem: self.problem,
+            svd: &stop.svd,
+            even: Mat::from_fn(rows, rows, |i, j| smooth.difference(sigma[i], sigma[j])),
+            odd: Mat::from_fn(rows, rows, |i, j| smooth.sum(sigma[i], sigma[j])),
+            beyond: sigma.iter().map(|&sigma| smooth.sum(sigma, 0.0)).collect(),
+            contrasts: contrasts.collect(),
+            rank: None,
+        }
+    }
+
+    /// The gradient of fit and smoothed penalty.
+    fn gradient(&self, stop: &Stop, frame: &Frame<'_>) -> Coordinates {
+        let problem = self.problem;
+        let mut gradient = frame.coordinates(&problem.gradient(&stop.point, &stop.fit));
+        for (i, &sigma) in stop.svd.values.iter().enumerate() {
+            gradient.y[(i, i)] += self.smooth.dual(sigma);
+        }
+        for (s, kink) in self.kinks.iter().enumerate() {
+            let (sigma, count) = self.contrast(&stop.point, s);
+            let sign = problem.contrast(&stop.point, s).signum();
+            gradient.contrasts[s] += count
+                * problem.roots[s]
+                * match kink {
+                    Kink::Zero => 0.0,
+                    Kink::Linear => problem.lambda,
+                    Kink::Smooth => sign * self.smooth.dual(sigma),
+                };
+        }
+        frame.mask(&mut gradient);
+        gradient
+    }
+
+    /// Newton's method from a point to the middle of the path at this μ.
+    pub(super) fn center(&self, mut stop: Stop) -> Result<Stop, Error> {
+        for _ in 0..MOST_STEPS {
+            let frame = self.frame(&stop);
+            let mut downhill = self.gradient(&stop, &frame);
+            downhill.negate();
+            let step = conjugate::solve(&frame, &stop.fit, &downhill, STEP_TOLERANCE, MOST_GRADIENTS);
+            let decrement = downhill.dot(&step);
+            let step = frame.variables(&step);
+            if !(decrement > CENTERED * self.smooth.mu) {
+                break;
+            }
+            match self.search(&stop, &step, decrement)? {
+                Some(next) => stop = next,
+                None => break,
+            }
+        }
+        Ok(stop)
+    }
+
+    /// The first of ever shorter steps that lowers the value as it should; `None` if rounding is all that is left.
+    fn search(&self, stop: &Stop, step: &Variables, decrement: f64) -> Result<Option<Stop>, Error> {
+        // A softmax is near its quadratic while logits move by about 1: log(1+D)/D is the step of generalized
+        // self-concordance (Bach 2010). A first step of 1000 would end where there is no curvature to come back from.
+        let reach = self.problem.reach(step);
+        let mut t = if self.problem.is_cross_entropy && reach > 1.0 {
+            reach.ln_1p() / std::f64::consts::LN_2 / reach
+        } else {
+            1.0
+        };
+        while t > 1e-9 {
+            let next = self.at(stop.point.plus(t, step))?;
+            if next.value <= stop.value - 1e-4 * t * decrement {
+                return Ok(Some(next));
+            }
+            t *= 0.5;
+        }
+        Ok(None)
+    }
+
+    /// The point of this path at which to begin, coming from the middle of the one with `before` in the place of μ.
+    pub(super) fn enter(&self, stop: Stop, before: Smooth) -> Result<Stop, Error> {
+        let old = Path { smooth: before, ..*self };
+        let guess = {
+            let frame = old.frame(&stop);
+            let mut drift = Coordinates::zero(self.problem);
+            let change = self.smooth.mu - before.mu;
+            for (i, &sigma) in stop.svd.values.iter().enumerate() {
+                drift.y[(i, i)] = change * before.drift(sigma);
+            }
+            for (s, kink) in self.kinks.iter().enumerate() {
+                if *kink == Kink::Smooth {
+                    let (sigma, count) = self.contrast(&stop.point, s);
+                    let sign = self.problem.contrast(&stop.point, s).signum();
+                    drift.contrasts[s] = sign * count * self.problem.roots[s] * change * before.drift(sigma);
+                }
+            }
+            let tangent = conjugate::solve(&frame, &stop.fit, &drift, TANGENT_TOLERANCE, MOST_GRADIENTS);
+            stop.point.plus(1.0, &frame.variables(&tangent))
+        };
+        let there = self.at(guess)?;
+        let value = self.value(&stop.point, &stop.fit, &stop.svd);
+        // A tangent that leads too far is no help.
+        Ok(if there.value < value { there } else { Stop { value, ..stop } })
+    }
+}

@@ -1,0 +1,143 @@
+//! Newton's method at fixed rank: from a millionth to the last digit.
+//!
+//! Near the minimizer the rank does not change, and ‖B‖_* is smooth on the manifold of matrices of that rank. There
+//! Newton's method converges quadratically. In the singular vectors, with dropped directions turned to those of E,
+//! whose singular values e_j ≤ λ are the duals of the dropped ones, the curvature of the penalty is
+//!
+//! ```text
+//! kept by kept        0 on the symmetric part, 2λ/(σ_i + σ_j) on the skew part
+//! kept by dropped     (λ - e_j)/σ_i on the symmetric part, (λ + e_j)/σ_i on the skew part
+//! ```
+
+use faer::Mat;
+
+use super::{
+    conjugate,
+    frame::{Coordinates, Frame, decompose, product},
+    problem::{Problem, Variables},
+};
+use crate::{error::Error, linalg::Svd};
+
+const MOST_STEPS: usize = 12;
+const STEP_TOLERANCE: f64 = 1e-4;
+const MOST_GRADIENTS: usize = 2000;
+
+/// A point of a given rank, as near to stationary there as rounding lets it be.
+#[derive(Debug)]
+pub(super) struct Polished {
+    pub(super) point: Variables,
+    pub(super) svd: Svd,
+    pub(super) rank: usize,
+}
+
+/// From a point near the minimizer, whose singular values beyond `rank` are to be dropped. The a_r that do not move are
+/// zero.
+pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Result<Polished, Error> {
+    let mut point = point.clone();
+    let mut svd = decompose(&problem.matrix(&point))?;
+    truncate(&mut point, &svd, rank);
+    for s in 0..point.contrasts.len() {
+        if !problem.moves[s] {
+            point.contrasts[s] = -problem.base_contrasts[s];
+        }
+    }
+    let (mut rank, mut best) = (rank, None::<(f64, Variables, usize)>);
+    // As small as rounding leaves a gradient of R² entries.
+    let rounding = f64::EPSILON * problem.lambda * problem.row_count() as f64;
+    for _ in 0..MOST_STEPS {
+        let fit = problem.fit(&point);
+        let gradient = problem.gradient(&point, &fit);
+        let dropped = align(problem, &mut svd, &gradient, rank)?;
+        let frame = frame(problem, &svd, &dropped, rank);
+        let mut downhill = slope(problem, &point, &frame, &gradient, rank);
+        let norm = downhill.dot(&downhill).sqrt();
+        if best.as_ref().is_some_and(|(least, _, of)| *of == rank && norm >= *least) {
+            break;
+        }
+        best = Some((norm, point.clone(), rank));
+        if norm <= rounding {
+            break;
+        }
+        downhill.negate();
+        let step = conjugate::solve(&frame, &fit, &downhill, STEP_TOLERANCE, MOST_GRADIENTS);
+        point = point.plus(1.0, &frame.variables(&step));
+        let next = decompose(&problem.matrix(&point))?;
+        rank -= turned(&svd, &next, rank);
+        svd = next;
+        truncate(&mut point, &svd, rank);
+    }
+    let (_, point, rank) = best.unwrap_or((0.0, point, rank));
+    let svd = decompose(&problem.matrix(&point))?;
+    Ok(Polished { point, svd, rank })
+}
+
+/// Takes out of the point what its decomposition has beyond a rank: little, so that what stays keeps its digits.
+fn truncate(point: &mut Variables, svd: &Svd, rank: usize) {
+    let count = svd.values.nrows() - rank;
+    let scaled = Mat::from_fn(svd.left.nrows(), count, |i, j| svd.left[(i, rank + j)] * svd.values[rank + j]);
+    point.b -= product(scaled.as_ref(), svd.right.subcols(rank, count).transpose());
+}
+
+/// Turns the dropped singular vectors to those of E; the singular values of E there.
+fn align(problem: &Problem, svd: &mut Svd, gradient: &Variables, rank: usize) -> Result<Vec<f64>, Error> {
+    let count = problem.row_count() - rank;
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let (left, right) = (svd.left.subcols(rank, count), svd.right.subcols(rank, count));
+    let block = product(product(left.transpose(), gradient.b.as_ref()).as_ref(), right);
+    let inner = decompose(&block)?;
+    let (left, right) = (product(left, inner.left.as_ref()), product(right, inner.right.as_ref()));
+    // E is minus the gradient.
+    svd.left.as_mut().subcols_mut(rank, count).copy_from(faer::Scale(-1.0) * left);
+    svd.right.as_mut().subcols_mut(rank, count).copy_from(&right);
+    Ok(inner.values.iter().map(|dual| dual.min(problem.lambda)).collect())
+}
+
+fn frame<'a>(problem: &'a Problem, svd: &'a Svd, dropped: &[f64], rank: usize) -> Frame<'a> {
+    let (rows, lambda, sigma) = (problem.row_count(), problem.lambda, &svd.values);
+    let mixed = |kept: usize, other: usize, sign: f64| (lambda + sign * dropped[other - rank]) / sigma[kept];
+    let entry = |i: usize, j: usize, sign: f64, both: f64| match (i < rank, j < rank) {
+        (true, true) => both,
+        (true, false) => mixed(i, j, sign),
+        (false, true) => mixed(j, i, sign),
+        (false, false) => 0.0,
+    };
+    Frame {
+        problem,
+        svd,
+        even: Mat::from_fn(rows, rows, |i, j| entry(i, j, -1.0, 0.0)),
+        odd: Mat::from_fn(rows, rows, |i, j| {
+            let both = if i.max(j) < rank { 2.0 * lambda / (sigma[i] + sigma[j]) } else { 0.0 };
+            entry(i, j, 1.0, both)
+        }),
+        beyond: (0..rows).map(|i| if i < rank { lambda / sigma[i] } else { 0.0 }).collect(),
+        contrasts: vec![0.0; problem.own_targets.len()],
+        rank: Some(rank),
+    }
+}
+
+/// The gradient of fit and penalty along the manifold.
+fn slope(problem: &Problem, point: &Variables, frame: &Frame<'_>, gradient: &Variables, rank: usize) -> Coordinates {
+    let mut slope = frame.coordinates(gradient);
+    for i in 0..rank {
+        slope.y[(i, i)] += problem.lambda;
+    }
+    for s in 0..slope.contrasts.len() {
+        let sign = problem.contrast(point, s).signum();
+        slope.contrasts[s] += sign * problem.lambda * (problem.rows[s] - 1.0) * problem.roots[s];
+    }
+    frame.mask(&mut slope);
+    slope
+}
+
+/// How many of the smallest kept directions a step has taken through zero: their singular vectors point the other way.
+fn turned(before: &Svd, after: &Svd, rank: usize) -> usize {
+    let small = |sigma: f64| sigma < 1e-3 * after.values[0];
+    let overlap = |j: usize| -> f64 {
+        let left = before.left.transpose() * after.left.col(j);
+        let right = before.right.transpose() * after.right.col(j);
+        left.iter().zip(right.iter()).map(|(left, right)| left * right).sum()
+    };
+    (0..rank).filter(|&j| small(after.values[j]) && overlap(j) < 0.0).count()
+}

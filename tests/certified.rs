@@ -1,0 +1,134 @@
+//! The certified minimizers against the closed form, against what is known of them, and against themselves.
+
+use neural_collapse::{ClassCounts, ClassWeights, Layer, Loss, Ufm, theory::GroupFate};
+use proptest::prelude::*;
+
+/// A model of one layer of this width: q = N √(λ_W λ_H/n) of the largest class is `q`.
+fn model(counts: &[u64], q: f64) -> Ufm {
+    let classes = ClassCounts::new(counts).unwrap();
+    let largest = classes.group(0).count as f64;
+    let decay = q * largest.sqrt() / classes.samples() as f64;
+    Ufm::new(classes, [Layer::new(64, 2.0 * decay)], decay / 2.0).unwrap()
+}
+
+/// What the gap promises: a few roundings of sums of R² terms.
+const GAP: f64 = 1e-12;
+
+#[derive(Clone, Debug)]
+struct Options {
+    counts: Vec<u64>,
+    q: f64,
+    loss: Loss,
+    weights: Vec<f64>,
+    smoothing: f64,
+    tau: f64,
+    ldam: f64,
+    cdt: f64,
+    bias: Option<f64>,
+}
+
+impl Options {
+    fn ufm(&self) -> Ufm {
+        let classes = ClassCounts::new(self.counts.clone()).unwrap();
+        let largest = classes.group(0).count as f64;
+        let decay = self.q * largest.sqrt() / classes.samples() as f64;
+        let targets = neural_collapse::Targets::smoothed(classes, self.smoothing).unwrap();
+        let ufm = Ufm::new(targets, [Layer::new(64, 2.0 * decay)], decay / 2.0).unwrap();
+        let ufm =
+            ufm.with_loss(self.loss).unwrap().with_class_weights(ClassWeights::Given(self.weights.clone())).unwrap();
+        let ufm =
+            ufm.with_logit_adjustment(self.tau).unwrap().with_ldam(self.ldam).unwrap().with_cdt(self.cdt).unwrap();
+        match self.bias {
+            Some(decay) => ufm.with_bias_decay(decay).unwrap(),
+            None => ufm.without_bias(),
+        }
+    }
+}
+
+prop_compose! {
+    fn groups()(groups in prop::collection::vec((1_u64..500, 1_usize..4), 1..6)) -> Vec<u64> {
+        groups.into_iter().flat_map(|(count, classes)| vec![count; classes]).collect()
+    }
+}
+
+prop_compose! {
+    fn options()(counts in groups())(
+        weights in prop_oneof![
+            Just(vec![1.0; counts.len()]),
+            prop::collection::vec((-7.0..7.0_f64).prop_map(f64::exp), counts.len()),
+        ],
+        q in (-7.0..2.3_f64).prop_map(f64::exp),
+        loss in prop_oneof![Just(Loss::Squared), Just(Loss::CrossEntropy)],
+        smoothing in prop_oneof![Just(0.0), 0.0..0.5_f64],
+        tau in prop_oneof![Just(0.0), -1.0..1.5_f64],
+        ldam in prop_oneof![Just(0.0), 0.0..2.0_f64],
+        cdt in prop_oneof![Just(0.0), 0.0..0.5_f64],
+        bias in prop_oneof![Just(None), Just(Some(0.0)), (-7.0..1.0_f64).prop_map(|x| Some(x.exp()))],
+        counts in Just(counts),
+    ) -> Options {
+        Options { counts, q, loss, weights, smoothing, tau, ldam, cdt, bias }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn certifies_every_option(options in options()) {
+        let minimizer = options.ufm().certified_minimizer().unwrap();
+        prop_assert!(minimizer.gap().abs() <= GAP, "{}", minimizer.gap());
+    }
+
+    #[test]
+    fn agrees_with_the_closed_form(counts in groups(), q in (-7.0..2.0_f64).prop_map(f64::exp), bias: bool) {
+        let ufm = model(&counts, q).with_bias(bias);
+        let (closed, certified) = (ufm.minimizer().unwrap(), ufm.certified_minimizer().unwrap());
+        prop_assert!((certified.objective() - closed.objective()).abs() <= GAP * closed.objective());
+        prop_assert!(certified.lower_bound() <= closed.objective() * (1.0 + GAP));
+        let values = closed.singular_values(|direction| direction.prediction);
+        for (one, other) in certified.singular_values().iter().zip(&values) {
+            prop_assert!((one - other).abs() <= 1e-8 * values[0].max(1.0), "{one} {other}");
+        }
+    }
+}
+
+#[test]
+fn balanced_cross_entropy_has_the_logits_of_its_closed_form() {
+    for (classes, count, product) in [(10, 50, 1e-3), (3, 7, 0.05), (2, 4, 0.1), (100, 5, 1e-4)] {
+        let ufm = Ufm::new(ClassCounts::balanced(classes, count).unwrap(), [Layer::new(128, product)], product)
+            .unwrap()
+            .with_loss(Loss::CrossEntropy)
+            .unwrap();
+        let minimizer = ufm.certified_minimizer().unwrap();
+        let k = classes as f64;
+        // λ√n; own minus other = log(1/(λ√n) - K + 1).
+        let expected = (1.0 / (product * (count as f64).sqrt()) - k + 1.0).max(1.0).ln();
+        let found = minimizer.geometry().logit_gap(0, 1);
+        assert!((found - expected).abs() <= 1e-9 * expected.max(1.0), "{classes} {count}: {found} {expected}");
+        assert!(minimizer.gap().abs() <= GAP);
+    }
+}
+
+#[test]
+fn weighted_squared_loss_without_bias_is_diagonal() {
+    let counts = [90, 40, 12, 5];
+    let weights = [0.5, 1.0, 3.0, 0.1];
+    let ufm = model(&counts, 0.1).without_bias().with_class_weights(ClassWeights::Given(weights.to_vec())).unwrap();
+    let minimizer = ufm.certified_minimizer().unwrap();
+    let n = counts.iter().sum::<u64>() as f64;
+    let lambda = (ufm.layers()[0].decay * ufm.feature_decay()).sqrt();
+    let mut expected: Vec<f64> =
+        counts.iter().zip(&weights).map(|(&c, a)| ((c as f64).sqrt() - n * lambda / a).max(0.0)).collect();
+    expected.sort_by(|a, b| b.total_cmp(a));
+    for (one, other) in minimizer.singular_values().iter().zip(&expected) {
+        assert!((one - other).abs() < 1e-10, "{one} {other}");
+    }
+}
+
+#[test]
+fn one_class_is_fitted_for_nothing() {
+    let ufm = model(&[7], 0.1).with_loss(Loss::CrossEntropy).unwrap();
+    let minimizer = ufm.certified_minimizer().unwrap();
+    assert_eq!((minimizer.objective(), minimizer.gap(), minimizer.rank()), (0.0, 0.0, 0));
+    assert_eq!(minimizer.group_fates(), [GroupFate::Vanished]);
+}
