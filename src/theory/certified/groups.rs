@@ -83,33 +83,60 @@ pub(super) fn problem(ufm: &Ufm, classes: &ClassCounts, groups: &[Group]) -> Res
         moves: vec![false; count],
         base: Mat::zeros(count, count),
         base_contrasts: vec![0.0; count],
+        base_bias: vec![0.0; count],
     };
+    move_shifts_to_bias(&mut problem);
     if !problem.is_cross_entropy {
         set_base(&mut problem);
     }
     Ok(problem)
 }
 
-/// B and a of a perfect fit without a bias: the base of squared errors.
-fn set_base(problem: &mut Problem) {
-    for s in 0..problem.column_count() {
-        let logit = |r: usize| (problem.targets[(r, s)] - problem.shifts[r]) / problem.scales[r];
-        let own =
-            problem.own_targets.get(s).map(|own| (own - problem.shifts[s] + problem.margins[s]) / problem.scales[s]);
-        let column: Vec<f64> = (0..problem.row_count())
-            .map(|r| {
-                let members = (problem.rows[r] * problem.columns[s]).sqrt();
-                let contrast = match own {
-                    Some(own) if r == s && problem.rows[s] < 2.0 => return own * problem.roots[s],
-                    Some(own) if r == s => own - logit(s),
-                    _ => 0.0,
-                };
-                (contrast + logit(r) * members) * problem.roots[s]
-            })
-            .collect();
-        if let Some(own) = own.filter(|_| problem.rows[s] >= 2.0) {
-            problem.base_contrasts[s] = own - logit(s);
-        }
-        problem.base.col_mut(s).iter_mut().zip(column).for_each(|(to, from)| *to = from);
+/// A free bias takes the shifts: δ (z + b) + ι is δ (z + b') with b' = b + ι/δ.
+fn move_shifts_to_bias(problem: &mut Problem) {
+    if problem.bias != Bias::Free {
+        return;
     }
+    for ((base, shift), scale) in problem.base_bias.iter_mut().zip(&mut problem.shifts).zip(&problem.scales) {
+        *base -= *shift / scale;
+        *shift = 0.0;
+    }
+}
+
+/// The base of squared errors: B, a and b of a perfect fit. A free bias is the mean of all logits, as at the minimizer,
+/// so that B s = 0.
+fn set_base(problem: &mut Problem) {
+    let others = |r: usize, s: usize| (problem.targets[(r, s)] - problem.shifts[r]) / problem.scales[r];
+    let own = |s: usize| {
+        problem.own_targets.get(s).map(|own| (own - problem.shifts[s] + problem.margins[s]) / problem.scales[s])
+    };
+    let (rows, columns) = (problem.row_count(), problem.column_count());
+    let mut bias = vec![0.0; rows];
+    if problem.bias == Bias::Free {
+        for (r, bias) in bias.iter_mut().enumerate() {
+            let sum = |s: usize| match own(s) {
+                Some(own) if r == s => (problem.columns[s] - 1.0) * others(r, s) + own,
+                _ => problem.columns[s] * others(r, s),
+            };
+            *bias = (0..columns).map(|s| problem.roots[s].powi(2) * sum(s)).sum();
+        }
+    }
+    let mut contrasts = vec![0.0; problem.own_targets.len()];
+    let base = Mat::from_fn(rows, columns, |r, s| {
+        let members = (problem.rows[r] * problem.columns[s]).sqrt();
+        let own = own(s).filter(|_| r == s);
+        match own {
+            Some(own) if problem.rows[r] < 2.0 => (own - bias[r]) * problem.roots[s],
+            own => {
+                let contrast = own.map_or(0.0, |own| own - others(r, s));
+                (contrast + (others(r, s) - bias[r]) * members) * problem.roots[s]
+            }
+        }
+    });
+    for (s, contrast) in contrasts.iter_mut().enumerate().filter(|(s, _)| problem.rows[*s] >= 2.0) {
+        *contrast = own(s).map_or(0.0, |own| own - others(s, s));
+    }
+    problem.base = base;
+    problem.base_contrasts = contrasts;
+    problem.base_bias.iter_mut().zip(bias).for_each(|(base, bias)| *base += bias);
 }

@@ -164,7 +164,8 @@ impl Certified {
         if rank > width {
             return Err(Error::WidthBelowRank { width, rank, lower_bound: certificate.lower_bound });
         }
-        let bias = centered_bias(problem, polished.point.bias);
+        let bias = polished.point.bias.iter().zip(&problem.base_bias).map(|(bias, base)| base + bias).collect();
+        let bias = centered_bias(problem, bias);
         let mut minimizer = Self {
             ufm: ufm.clone(),
             groups: Vec::new(),

@@ -53,10 +53,11 @@ pub(super) struct Problem {
     pub(super) bias: Bias,
     /// Whether a_r may move.
     pub(super) moves: Vec<bool>,
-    /// B and a of a perfect fit for squared loss, zero for cross-entropy: variables are measured from here, so that
-    /// small errors keep their digits.
+    /// B, a and, if it is free, b of a perfect fit for squared loss, zero for cross-entropy: variables are measured from
+    /// here, so that small errors keep their digits. A free bias also takes the shifts.
     pub(super) base: Mat<f64>,
     pub(super) base_contrasts: Vec<f64>,
+    pub(super) base_bias: Vec<f64>,
 }
 
 /// B, a and b, or a direction. Those of a point are measured from the base of the problem.
