@@ -74,6 +74,7 @@ pub(super) fn problem(ufm: &Ufm, classes: &ClassCounts, groups: &[Group]) -> Res
         scales: first(&|class| loss.scale(class)),
         shifts: first(&|class| loss.shift(class)),
         margins: first(&|class| loss.margin(class)),
+        row_roots: sizes.iter().map(|m| m.sqrt()).collect(),
         rows: sizes.clone(),
         columns: sizes,
         targets: Mat::full(count, count, everywhere),
