@@ -11,6 +11,9 @@ use super::{
 /// do not move.
 const FLOOR: f64 = 1e-14;
 
+/// Squared residuals rise and fall on their way down, but not by this factor unless rounding has taken over.
+const LOST: f64 = 1e3;
+
 /// An approximate inverse: in singular vectors the penalty is a 2 × 2 block of Y_ij and Y_ji, to which the diagonal of
 /// the curvature of the fit is added. Where the vectors are localized, as those of long tails are, little is missing.
 struct Preconditioner<'a> {
@@ -75,11 +78,13 @@ pub(super) fn solve(frame: &Frame<'_>, fit: &Fit, right: &Coordinates, tolerance
     let mut direction = step.clone();
     let mut square = residual.dot(&step);
     let goal = tolerance * tolerance * square;
+    let mut least = square;
     let (mut work, mut curved) = (problem.no_outputs(), problem.zero());
     for _ in 0..most {
-        if !(square > goal) {
+        if !(square > goal && square <= LOST * least) {
             break;
         }
+        least = least.min(square);
         problem.curvature(fit, &frame.variables(&direction), &mut work, &mut curved);
         let mut image = frame.coordinates(&curved);
         frame.add_penalty(&direction, &mut image);
