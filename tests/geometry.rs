@@ -2,7 +2,7 @@
 
 use neural_collapse::{
     ClassCounts, Error, Layer, Ufm,
-    theory::{ClassFate, Gram, GroupFate, critical_imbalance_ratio},
+    theory::{ClassFate, Gram, GroupFate, Limit, critical_imbalance_ratio},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -157,8 +157,14 @@ proptest! {
                     GroupFate::Distinct => prop_assert!(product < norm * norm),
                     _ => prop_assert!(product == 0.0),
                 }
-                if let Some(scale) = minimizer.coincidence_scale(r).unwrap() && (scale - 1.0).abs() > 1e-12 {
-                    prop_assert_eq!(scale > 1.0, fate == GroupFate::Distinct || fate == GroupFate::Ambiguous);
+                match minimizer.coincidence_scale(r).unwrap() {
+                    Limit::Below(scale) if (scale - 1.0).abs() > 1e-12 => {
+                        prop_assert_eq!(scale > 1.0, fate == GroupFate::Distinct || fate == GroupFate::Ambiguous);
+                    }
+                    Limit::Below(_) => {}
+                    // A width cuts what tells the classes of the group apart.
+                    Limit::Never => prop_assert!(fate != GroupFate::Distinct),
+                    Limit::Always => prop_assert!(fate != GroupFate::Coincident),
                 }
             }
             let scale = minimizer.vanishing_scale(r).unwrap();
