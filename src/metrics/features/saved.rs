@@ -4,10 +4,8 @@ use faer::Mat;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
-    FeatureStatistics, Scatter,
-    accumulators::{FeatureAccumulator, ScatterAccumulator},
-    merge::MAX_SAMPLES,
-    part::Part,
+    FeatureStatistics, Scatter, accumulators::FeatureAccumulator, merge::MAX_SAMPLES, part::Part,
+    second_pass::ScatterAccumulator,
 };
 use crate::linalg::saved::{Version, Writing, check_orthonormal};
 
