@@ -198,7 +198,7 @@ fn goals_that_cannot_be_are_refused() {
 
 /// A limit says in words what it is; a single decay whose limit is beyond the range of `f64` is infinite, not "always".
 #[test]
-fn limits_are_told_apart_from_numbers() {
+fn limits_say_never_below_or_always() {
     let shown = [Limit::Never, Limit::Below(0.125), Limit::Always].map(|limit| (limit.to_string(), limit.value()));
     assert_eq!(shown, [("never".into(), None), ("below 0.125".into(), Some(0.125)), ("always".into(), None)]);
     assert_eq!(format!("{:.1}", Limit::Below(0.375)), "below 0.4");

@@ -96,7 +96,7 @@ fn counts_of_one_class_have_a_minimizer() {
 }
 
 #[test]
-fn both_ties_are_told() {
+fn both_ties_are_listed() {
     // L = 2 at q = q_2: put the critical decay that the crate reports back into the model.
     let before = ufm("50x2 20 10", &[8, 8], &[1e-2, 1e-2], 1e-3, false);
     for direction in 0..3 {

@@ -247,7 +247,7 @@ fn a_closed_pipe_is_not_an_error() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_reported() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = program("predict", "--counts 3,2 --widths 4 --layer-decay 1e-3 --feature-decay 1e-3");
     let output = command.stdout(full).output().unwrap();

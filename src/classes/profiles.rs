@@ -93,7 +93,7 @@ impl ClassCounts {
             return refuse("1 to the largest count");
         }
         if classes == 1 && smallest < largest {
-            return refuse("the largest count, where there is one class");
+            return refuse("the largest count, if there is one class");
         }
         let mut counts = empty(classes)?;
         counts.extend(tail(classes, largest, Quad::from(largest as f64) / Quad::from(smallest as f64)));

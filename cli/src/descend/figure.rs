@@ -14,7 +14,7 @@ use neural_collapse::descent::Record;
 use super::report::{Report, thinned};
 use crate::shared::svg_file;
 
-/// Everything that a run tells against steps, written to a temporary file and renamed.
+/// Everything that a run reports, by step, written to a temporary file and renamed.
 pub(crate) fn plot(report: &Report, path: &Path) -> Result<(), String> {
     let optimum = report.minimizer.objective();
     let scale = if optimum > 0.0 { optimum } else { 1.0 };

@@ -1,4 +1,4 @@
-//! What is told of a run: as a table for people, as JSON for scripts.
+//! The results of a run: as a table for people, as JSON for scripts.
 
 use neural_collapse::{
     PointRef,
@@ -14,7 +14,7 @@ use super::Flags;
 /// Points of a trajectory that JSON and figures show at most.
 const MOST_POINTS: usize = 1000;
 
-/// A run and what is told of it.
+/// A run and what is reported of it.
 pub(crate) struct Report {
     pub(crate) minimizer: Minimizer,
     pub(crate) run: Run,

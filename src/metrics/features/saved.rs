@@ -170,7 +170,7 @@ struct ReadPart {
     scatter: Mat<f64>,
 }
 
-/// The parts of an accumulator for these sizes, as many as it has: shares of later batches go to the same ones.
+/// The parts of an accumulator for these sizes, in the number that it has: shares of later batches go to the same ones.
 fn check_parts(read: Vec<ReadPart>, width: usize, classes: usize, side: usize) -> Result<Vec<Part>, String> {
     let (expected, found) = (Part::number(width, classes, side), read.len());
     if expected != found {
