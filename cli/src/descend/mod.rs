@@ -25,7 +25,8 @@ use crate::shared::{conventions::choice, model_flags::ModelFlags};
 // Flags are switches.
 #[allow(clippy::struct_excessive_bools)]
 #[command(after_help = "Example: the letters profile of the paper with three layers, by L-BFGS:
-  neural-collapse descend --counts 1500,600x5,50x20 --layers 3 --widths 256 --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs")]
+  neural-collapse descend --counts 1500,600x5,50x20 --layers 3 --widths 256 \\
+    --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs")]
 pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,

@@ -15,23 +15,23 @@ use crate::shared::model_flags::ModelFlags;
 /// error, summed over classes and averaged over samples. Where your loss is scaled differently, say so with
 /// --loss-convention and --feature-convention, and give the decays as your code has them: MSELoss is `mean`.
 #[derive(Args)]
-#[command(
-    after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed at these decays:
-  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4
+#[command(after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed here:
+  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 \\
+    --layer-decay 5e-3 --feature-decay 5e-4
 
 --json gives all directions and, for every group of classes of one count, by falling count:
-  fate               distinct, single (no other class of its count), coincident (one classifier for all), vanished,
-                     or ambiguous (a tie)
+  fate               distinct, single (no other class of its count), coincident (one classifier
+                     for all), vanished, or ambiguous (a tie)
   merged             whether another classifier is within --angle
   norm               of each of its classifiers
   nearest            the class with the nearest classifier, its count, and the angle in degrees
-  coincidence_scale  the factor on all decays together at which its classes come to share one classifier; 0 if a
-                     width leaves them no other, null if they never do before they vanish
+  coincidence_scale  the factor on all decays together at which its classes come to share one
+                     classifier: 0 if a width leaves them no other, null if they never share one
+                     before they vanish
   vanishing_scale    the factor at which their classifiers are zero
-`clusters` are the classes whose classifiers are within --angle of each other, by chains of such steps (single linkage);
-`limits` the largest decays that keep every direction. A number that does not exist, is infinite, or is left open by a
-tie is null."
-)]
+`clusters` are the classes whose classifiers are within --angle of each other, by chains of such
+steps (single linkage); `limits` the largest decays that keep every direction. A number that does
+not exist, is infinite, or is left open by a tie is null.")]
 pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,

@@ -20,8 +20,9 @@ use crate::{
 /// Everything is kept relative to the mean of the first samples of each class (Chan, Golub, LeVeque 1983), so that no
 /// digits are lost if features are far from the origin and classes are tight. If those first samples are D from the
 /// mean of their class, as a single outlier can be, the scatter has an error of up to n² ε D²: begin with a batch that
-/// has several samples of every class, or take a second pass with a [`ScatterAccumulator`], which does not have this
-/// error. Sums are in `f64` for features of any type, and bitwise the same for any number of threads.
+/// has several samples of every class, or take a second pass with a
+/// [`ScatterAccumulator`](super::ScatterAccumulator), which does not have this error. Sums are in `f64` for features of
+/// any type, and bitwise the same for any number of threads.
 ///
 /// Cost: O(N d) operations; with the scatter N d² more. Memory: one to eight parts of d K numbers each, and d² more
 /// with the scatter. Above one part, all parts together take at most 64 MiB.
@@ -63,7 +64,8 @@ impl FeatureAccumulator {
     }
 
     /// An accumulator that also gathers the scatter within classes, which NC1 needs: d² numbers, N d² operations. If K
-    /// is much smaller than d a second pass over the samples with a [`ScatterAccumulator`] is cheaper.
+    /// is much smaller than d a second pass over the samples with a [`ScatterAccumulator`](super::ScatterAccumulator) is
+    /// cheaper.
     ///
     /// # Errors
     ///

@@ -82,11 +82,11 @@ impl ScatterAccumulator {
         Ok(Self { parts: Part::all(width, classes, basis.ncols())?, statistics, basis })
     }
 
-    /// Adds a batch, as [`FeatureAccumulator::add`].
+    /// Adds a batch, as [`FeatureAccumulator::add`](super::FeatureAccumulator::add).
     ///
     /// # Errors
     ///
-    /// As [`FeatureAccumulator::add`].
+    /// As [`FeatureAccumulator::add`](super::FeatureAccumulator::add).
     pub fn add<T: Copy + Into<f64> + Sync>(
         &mut self,
         features: MatRef<'_, T>,
@@ -104,11 +104,11 @@ impl ScatterAccumulator {
     }
 
     /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
-    /// `labels` are as for [`FeatureAccumulator::add`]. Nothing is copied.
+    /// `labels` are as for [`ScatterAccumulator::add`]. Nothing is copied.
     ///
     /// # Errors
     ///
-    /// As [`FeatureAccumulator::add`]; [`Error::RowsLength`] if there are not B d numbers.
+    /// As [`ScatterAccumulator::add`]; [`Error::RowsLength`] if there are not B d numbers.
     pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
         &mut self,
         features: impl Into<Rows<'a, T>>,
