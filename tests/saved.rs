@@ -15,7 +15,7 @@ use neural_collapse::{
         Collapse, FeatureAccumulator, FeatureStatistics, Nc1Convention, NearestCenter, ScatterAccumulator, collapse,
         frame_distances, singular_values,
     },
-    theory::{ClassFate, Direction, Goal, GroupFate, Tie},
+    theory::{ClassFate, Direction, Goal, GroupFate, Limit, Tie},
 };
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rand_distr::{Distribution, StandardNormal};
@@ -78,6 +78,8 @@ fn configurations_come_back() {
         assert_eq!(serde_json::to_value(loss).unwrap(), json!(loss.name()));
     }
     [Goal::AllDirections, Goal::Rank(3), Goal::NormRatio(0.3)].iter().for_each(assert_comes_back);
+    let limits = [Limit::Never, Limit::Always, Limit::Below(0.1), Limit::Below(f64::INFINITY), Limit::Below(5e-324)];
+    limits.iter().for_each(assert_comes_back);
     assert_comes_back(&Layer::new(3, 0.1));
     assert_comes_back(&Nc1Convention::WeightedClasses);
 }

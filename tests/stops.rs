@@ -117,7 +117,7 @@ fn a_schedule_that_is_over_ends_the_run() {
 }
 
 #[test]
-fn an_optimum_that_is_not_that_of_the_model_is_told() {
+fn an_optimum_of_another_model_is_reported() {
     let ufm = ufm(1);
     let (optimum, first) = (ufm.minimizer().unwrap().objective(), ufm.objective(&start(&ufm)).unwrap());
     // Above the objective at the start, and between.

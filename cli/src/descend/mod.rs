@@ -1,43 +1,21 @@
 //! Descends to the minimum of a model by any of the methods, and shows how: as a table for people, as JSON for scripts,
 //! as a figure.
 
-use std::{
-    io::{self, IsTerminal},
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+mod descent;
+mod figure;
+mod report;
+
+use std::path::PathBuf;
 
 use clap::{Args, builder::TypedValueParser};
-use indicatif::{ProgressBar, ProgressStyle};
-use kuva::{
-    plot::{LegendPosition, LinePlot},
-    render::{
-        layout::{Layout, TickFormat},
-        plots::Plot,
-    },
+use neural_collapse::descent::Method;
+
+use self::{
+    descent::descend,
+    figure::plot,
+    report::{as_json, as_table},
 };
-use neural_collapse::{
-    Parameters, Point, PointRef, Ufm,
-    critical::{Ending, ending},
-    descent::{Descent, Method, Record, Run, StepSize, Stop, Variables},
-    metrics::{Collapse, collapse, distance},
-    rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
-    theory::Minimizer,
-};
-use serde_json::json;
-
-use crate::shared::{conventions::choice, model_flags::ModelFlags, svg_file};
-
-/// More threads than any machine has cores take longer to start than to work.
-const MOST_THREADS: usize = 1024;
-
-/// Points of a trajectory that JSON and figures show at most.
-const MOST_POINTS: usize = 1000;
+use crate::shared::{conventions::choice, model_flags::ModelFlags};
 
 /// Descends to the minimum of an unconstrained features model from a random start.
 ///
@@ -47,7 +25,8 @@ const MOST_POINTS: usize = 1000;
 // Flags are switches.
 #[allow(clippy::struct_excessive_bools)]
 #[command(after_help = "Example: the letters profile of the paper with three layers, by L-BFGS:
-  neural-collapse descend --counts 1500,600x5,50x20 --layers 3 --widths 256 --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs")]
+  neural-collapse descend --counts 1500,600x5,50x20 --layers 3 --widths 256 \\
+    --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs")]
 pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,
@@ -102,245 +81,10 @@ fn methods() -> impl TypedValueParser<Value = Method> {
     })
 }
 
-/// A run and what is told of it.
-struct Report {
-    minimizer: Minimizer,
-    run: Run,
-    ending: Ending,
-    measured: Measured,
-    /// What was measured at some of the steps, for a figure.
-    measurements: Vec<(usize, Measured)>,
-    seconds: f64,
-    seconds_per_step: f64,
-}
-
-/// A point beside the minimizers.
-struct Measured {
-    distance: Option<f64>,
-    collapse: Collapse,
-}
-
-impl Measured {
-    fn new<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<Self, neural_collapse::Error> {
-        let point = point.into();
-        Ok(Self { distance: distance(minimizer, point)?, collapse: collapse(minimizer, point)? })
-    }
-
-    /// Their names, as in the table and in the figure, and their colors.
-    fn lines(&self) -> [(&'static str, &'static str, Option<f64>); 5] {
-        [
-            ("distance", "#444444", self.distance),
-            ("NC1", "#cc3344", self.collapse.nc1),
-            ("NC2 classifier", "#22aa66", self.collapse.nc2_classifier),
-            ("NC2 features", "#88bb22", self.collapse.nc2_features),
-            ("NC3", "#8844aa", self.collapse.nc3),
-        ]
-    }
-}
-
 pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     let report = descend(flags)?;
     if let Some(path) = &flags.plot {
         plot(&report, path)?;
     }
     Ok(if flags.json { format!("{}\n", as_json(flags, &report)) } else { as_table(flags, &report) })
-}
-
-fn descend(flags: &Flags) -> Result<Report, String> {
-    if let Some(path) = &flags.plot {
-        svg_file::check(path)?;
-    }
-    let threads = flags.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    if !(1..=MOST_THREADS).contains(&threads) {
-        return Err(format!("--threads: {threads} given, 1 to {MOST_THREADS} are accepted"));
-    }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| format!("--threads {threads}: {error}"))?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).map_err(|error| format!("Ctrl-C: {error}"))?;
-    pool.install(|| descend_here(flags, &interrupted))
-}
-
-fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, String> {
-    let ufm = flags.model.ufm()?;
-    let text = |error: neural_collapse::Error| error.to_string();
-    let minimizer = ufm.minimizer().map_err(text)?;
-    let start = start(flags, &ufm).map_err(text)?;
-    let mut descent = Descent::new(flags.method)
-        .with_optimum(minimizer.objective())
-        .with_gap_tolerance(flags.gap)
-        .with_step_limit(flags.steps)
-        .with_reduction(!flags.full);
-    if flags.plain {
-        descent = descent.with_variables(Variables::Plain);
-    }
-    if let Some(step) = flags.step {
-        descent = descent.with_step_size(StepSize::Fixed(step));
-    }
-    let bar = if io::stderr().is_terminal() { ProgressBar::new(1000) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {msg}") {
-        bar.set_style(style);
-    }
-    // The bar fills with the digits of the gap.
-    let digits = -flags.gap.clamp(f64::EPSILON, 0.5).log10();
-    let (clock, mut shown) = (Instant::now(), Instant::now());
-    let (mut first, mut last) = (clock, clock);
-    let (mut measurements, mut failure) = (Vec::new(), None);
-    let run = descent.minimize_observed(&ufm, start, |progress| {
-        last = Instant::now();
-        if progress.record.step == 0 {
-            first = last;
-        }
-        if last - shown > Duration::from_millis(100) {
-            shown = last;
-            let gap = progress.gap.unwrap_or(f64::INFINITY);
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            bar.set_position((-gap.log10() / digits * 1000.0).clamp(0.0, 1000.0) as u64);
-            let rate = progress.record.step as f64 / (last - first).as_secs_f64();
-            bar.set_message(format!("step {}, {rate:.0} a second, gap {gap:.1e}", progress.record.step));
-        }
-        // Ever rarer, so that measuring takes a small part of the time.
-        let step = progress.record.step;
-        if flags.plot.is_some() && measurements.last().is_none_or(|&(before, _)| step > before + before / 16) {
-            match Measured::new(&minimizer, &progress.point()) {
-                Ok(measured) => measurements.push((step, measured)),
-                Err(error) => failure = Some(error),
-            }
-        }
-        let over = failure.is_some() || interrupted.load(Ordering::Relaxed);
-        if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    let seconds = clock.elapsed().as_secs_f64();
-    bar.finish_and_clear();
-    let run = match failure {
-        Some(error) => return Err(text(error)),
-        None => run.map_err(text)?,
-    };
-    let measured = Measured::new(&minimizer, &run.point).map_err(text)?;
-    let ending = ending(&minimizer, &run).map_err(text)?;
-    let seconds_per_step = (last - first).as_secs_f64() / run.steps.max(1) as f64;
-    Ok(Report { minimizer, run, ending, measured, measurements, seconds, seconds_per_step })
-}
-
-fn start(flags: &Flags, ufm: &Ufm) -> Result<Point, neural_collapse::Error> {
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(flags.seed);
-    if flags.collapsed {
-        Point::collapsed(ufm, flags.scale, &mut rng)
-    } else if flags.full || !flags.method.is_equivariant() {
-        Parameters::gaussian(ufm, flags.scale, &mut rng).map(Point::from)
-    } else {
-        Point::gaussian(ufm, flags.scale, &mut rng)
-    }
-}
-
-/// The first, the last, and what lies between in equal strides.
-fn thinned(trajectory: &[Record]) -> Vec<&Record> {
-    let stride = trajectory.len().div_ceil(MOST_POINTS - 1).max(1);
-    let (Some(last), all) = (trajectory.last(), trajectory.iter().step_by(stride)) else { return Vec::new() };
-    all.filter(|record| record.step != last.step).chain([last]).collect()
-}
-
-fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
-    let Report { minimizer, run, measured: Measured { collapse, .. }, .. } = report;
-    let name = flags.method.name();
-    let trajectory = thinned(&run.trajectory)
-        .into_iter()
-        .map(|record| json!({ "step": record.step, "objective": record.objective, "gradient": record.gradient_norm }));
-    json!({
-        "method": name,
-        "steps": run.steps,
-        "evaluations": run.evaluations,
-        "columns": run.columns,
-        "seconds": report.seconds,
-        "seconds_per_step": report.seconds_per_step,
-        "objective": run.objective,
-        "optimum": minimizer.objective(),
-        "gap": run.gap,
-        "stop": stop(run.stop),
-        "rank": minimizer.rank(),
-        "unique": minimizer.is_unique(),
-        "ending": report.ending.to_string(),
-        "distance": report.measured.distance,
-        "nc1": collapse.nc1,
-        "nc2": { "classifier": collapse.nc2_classifier, "features": collapse.nc2_features },
-        "nc3": { "product": collapse.nc3, "alignment": collapse.alignment },
-        "trajectory": trajectory.collect::<Vec<_>>(),
-    })
-}
-
-fn as_table(flags: &Flags, report: &Report) -> String {
-    let Report { minimizer, run, ending, measured, seconds, seconds_per_step, .. } = report;
-    let name = flags.method.to_string();
-    let rows = [
-        ("method", name),
-        ("columns of features", format!("{} for {} samples", run.columns, minimizer.ufm().samples())),
-        ("steps", format!("{}, {} evaluations", run.steps, run.evaluations)),
-        ("seconds", format!("{seconds:.3}, {:.3} ms a step", 1e3 * seconds_per_step)),
-        ("minimum (theory)", format!("{:.15e}", minimizer.objective())),
-        ("reached", format!("{:.15e}", run.objective)),
-        ("relative gap", run.gap.map_or_else(String::new, |gap| format!("{gap:.2e}"))),
-        ("gradient", format!("{:.2e}", run.gradient_norm)),
-        ("rank of the minimizer", minimizer.rank().to_string()),
-        ("ending", ending.to_string()),
-    ];
-    // What would have helped, and what the numbers below mean.
-    let hint = (run.stop == Stop::StepLimit).then(|| ("", ways_out(flags)));
-    let ties = "the minimizer is not unique (see `predict`): distance, NC2 and NC3 need not be zero";
-    let ties = (!minimizer.is_unique()).then_some(("", ties.into()));
-    let rows = rows.into_iter().chain(hint).chain(ties);
-    let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.2e}"));
-    let measured = measured.lines().map(|(name, _, value)| (name, number(value)));
-    let lines: Vec<_> = rows.chain(measured).map(|(key, value)| format!("{key:<22} {value}\n")).collect();
-    lines.concat()
-}
-
-/// What needs fewer steps, where their limit came before the optimum.
-fn ways_out(flags: &Flags) -> String {
-    let ways = [
-        ("--method lbfgs", !matches!(flags.method, Method::Lbfgs { .. })),
-        ("--collapsed", !flags.collapsed && !flags.full),
-        ("a smaller --scale", flags.scale > 1.0),
-    ];
-    let ways: Vec<_> = ways.into_iter().filter_map(|(way, is_left)| is_left.then_some(way)).collect();
-    if ways.is_empty() {
-        return "the step limit came first: more --steps are needed".into();
-    }
-    format!("the step limit came first: {} needs fewer steps", ways.join(" or "))
-}
-
-/// Everything that a run tells against steps, written to a temporary file and renamed.
-fn plot(report: &Report, path: &Path) -> Result<(), String> {
-    let optimum = report.minimizer.objective();
-    let scale = if optimum > 0.0 { optimum } else { 1.0 };
-    let line = |points: Vec<(f64, f64)>, color: &str, legend: &str| {
-        // Logarithms made here: kuva's own axis ends at 1e-10. Below 1e-16 is rounding, or zero.
-        let points: Vec<_> =
-            points.into_iter().filter(|(_, y)| *y >= 1e-16 && y.is_finite()).map(|(x, y)| (x, y.log10())).collect();
-        Plot::Line(LinePlot::new().with_data(points).with_color(color).with_legend(legend))
-    };
-    let records = thinned(&report.run.trajectory);
-    let of = |value: &dyn Fn(&Record) -> f64| {
-        records.iter().map(|record| (record.step as f64, value(record))).collect::<Vec<_>>()
-    };
-    let mut plots = vec![
-        line(of(&|record| (record.objective - optimum) / scale), "#2266aa", "relative gap"),
-        line(of(&|record| record.gradient_norm), "#cc8844", "gradient norm"),
-    ];
-    for (i, (name, color, _)) in report.measured.lines().into_iter().enumerate() {
-        let last = (report.run.steps, &report.measured);
-        let measurements = report.measurements.iter().map(|(step, at)| (*step, at)).chain([last]);
-        let points = measurements.filter_map(|(step, at)| Some((step as f64, at.lines()[i].2?)));
-        plots.push(line(points.collect(), color, name));
-    }
-    let layout = Layout::auto_from_plots(&plots)
-        .with_y_tick_format(TickFormat::Custom(Arc::new(|exponent| format!("1e{exponent}"))))
-        .with_x_label("steps")
-        .with_legend_position(LegendPosition::OutsideRightTop);
-    svg_file::write(path, &kuva::render_to_svg(plots, layout))
-}
-
-/// A stop in a word or two; what ends a run here by its observer is Ctrl-C.
-fn stop(stop: Stop) -> &'static str {
-    if stop == Stop::Observer { "interrupted" } else { stop.name() }
 }

@@ -2,7 +2,7 @@
 
 use neural_collapse::{
     ClassCounts, Error, Group,
-    theory::{ClassFate, Direction, Fate, Geometry, GroupFate, Minimizer},
+    theory::{ClassFate, Direction, Fate, Geometry, GroupFate, Limit, Minimizer},
 };
 use serde_json::{Value, json};
 
@@ -36,12 +36,8 @@ impl<'a> Groups<'a> {
         self.geometry.fate(group.classes[0], self.angle.to_radians())
     }
 
-    /// The rows of the table, one a group, of those groups that are asked for.
-    pub(crate) fn rows(&self, groups: impl Iterator<Item = usize>) -> Result<Vec<String>, Error> {
-        groups.map(|r| self.row(r)).collect()
-    }
-
-    fn row(&self, r: usize) -> Result<String, Error> {
+    /// The row of the table for group `r`.
+    pub(crate) fn row(&self, r: usize) -> Result<String, Error> {
         let group = self.classes.group(r);
         let class = group.classes[0];
         let norm = self.geometry.classifiers().norm(class).map_or("open".into(), short);
@@ -113,6 +109,10 @@ impl<'a> Groups<'a> {
                 let count = self.classes.counts()[nearest.class];
                 json!({ "class": nearest.class, "count": count, "degrees": nearest.angle.to_degrees() })
             });
+            let coincidence = match self.minimizer.coincidence_scale(r)? {
+                Limit::Never => Some(0.0),
+                limit => limit.value(),
+            };
             Ok(json!({
                 "count": group.count,
                 "classes": group.multiplicity(),
@@ -125,7 +125,7 @@ impl<'a> Groups<'a> {
                 },
                 "norm": self.geometry.classifiers().norm(class),
                 "nearest": nearest,
-                "coincidence_scale": self.minimizer.coincidence_scale(r)?,
+                "coincidence_scale": coincidence,
                 "vanishing_scale": self.minimizer.vanishing_scale(r)?,
             }))
         };

@@ -1,24 +1,13 @@
 //! Where must the last layers end? The closed form alone, as a table for people or as JSON for scripts.
 
 mod groups;
-
-use std::fmt::Write as _;
+mod json;
+mod table;
 
 use clap::Args;
-use neural_collapse::{
-    Error,
-    theory::{Direction, Fate, Goal, Minimizer, Tie},
-};
-use serde_json::{Value, json};
 
-use self::groups::Groups;
-use crate::shared::{
-    model_flags::ModelFlags,
-    numbers::{digits, short},
-};
-
-/// Rows of a table beyond which people stop reading: half of them show the beginning, half the end.
-const MOST_ROWS: usize = 60;
+use self::{groups::Groups, json::as_json, table::as_table};
+use crate::shared::model_flags::ModelFlags;
 
 /// Predicts where the last layers of a classifier trained with squared loss must end.
 ///
@@ -26,22 +15,23 @@ const MOST_ROWS: usize = 60;
 /// error, summed over classes and averaged over samples. Where your loss is scaled differently, say so with
 /// --loss-convention and --feature-convention, and give the decays as your code has them: MSELoss is `mean`.
 #[derive(Args)]
-#[command(
-    after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed at these decays:
-  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4
+#[command(after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed here:
+  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 \\
+    --layer-decay 5e-3 --feature-decay 5e-4
 
 --json gives all directions and, for every group of classes of one count, by falling count:
-  fate               distinct, single (no other class of its count), coincident (one classifier for all), vanished,
-                     or ambiguous (a tie)
+  fate               distinct, single (no other class of its count), coincident (one classifier
+                     for all), vanished, or ambiguous (a tie)
   merged             whether another classifier is within --angle
   norm               of each of its classifiers
   nearest            the class with the nearest classifier, its count, and the angle in degrees
-  coincidence_scale  the factor on all decays together at which its classes come to share one classifier
+  coincidence_scale  the factor on all decays together at which its classes come to share one
+                     classifier: 0 if a width leaves them no other, null if they never share one
+                     before they vanish
   vanishing_scale    the factor at which their classifiers are zero
-`clusters` are the classes whose classifiers are within --angle of each other, by chains of such steps (single linkage);
-`limits` the largest decays that keep every direction. A number that does not exist, is infinite, or is left open by a
-tie is null."
-)]
+`clusters` are the classes whose classifiers are within --angle of each other, by chains of such
+steps (single linkage); `limits` the largest decays that keep every direction. A number that does
+not exist, is infinite, or is left open by a tie is null.")]
 pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,
@@ -66,161 +56,4 @@ pub(crate) fn run(flags: &Flags) -> Result<String, String> {
         }
     });
     text.map_err(|error| error.to_string())
-}
-
-fn as_json(minimizer: &Minimizer, groups: &Groups<'_>, angle: f64) -> Result<Value, Error> {
-    let ufm = minimizer.ufm();
-    let directions = minimizer.directions().iter().map(|direction| {
-        json!({
-            "multiplicity": direction.multiplicity,
-            "target": direction.target,
-            "shrinkage": direction.shrinkage,
-            "prediction": direction.prediction,
-            "product": direction.product,
-            "feature": direction.feature,
-            "layers": direction.layers,
-        })
-    });
-    Ok(json!({
-        "classes": ufm.outputs(),
-        "samples": ufm.samples(),
-        "layers": ufm.depth(),
-        "bias": ufm.has_bias(),
-        "objective": minimizer.objective(),
-        "rank": minimizer.rank(),
-        "unique": minimizer.is_unique(),
-        "directions": directions.collect::<Vec<_>>(),
-        "limits": limits(minimizer)?,
-        "angle": angle,
-        "groups": groups.as_json()?,
-        "clusters": groups.clusters_as_json(),
-    }))
-}
-
-/// The largest decays that keep every direction: numbers where `kept` is "below", null where no decay does or any does.
-fn limits(minimizer: &Minimizer) -> Result<Value, Error> {
-    let goal = Goal::AllDirections;
-    let scale = minimizer.largest_scale(goal)?;
-    let kept = scale.map_or("never", |scale| if scale.is_infinite() { "always" } else { "below" });
-    let layers = (0..minimizer.ufm().depth()).map(|l| minimizer.largest_layer_decay(goal, l));
-    Ok(json!({
-        "kept": kept,
-        "scale": scale,
-        "feature_decay": minimizer.largest_feature_decay(goal)?,
-        "layer_decays": layers.collect::<Result<Vec<_>, _>>()?,
-    }))
-}
-
-/// The first and the last of `all` rows, where there are too many, and how many lie between.
-fn ends(all: usize) -> (impl Iterator<Item = usize>, usize, impl Iterator<Item = usize>) {
-    let hidden = all.saturating_sub(MOST_ROWS);
-    let head = if hidden > 0 { MOST_ROWS / 2 } else { all };
-    (0..head, hidden, head + hidden..all)
-}
-
-fn as_table(minimizer: &Minimizer, groups: &Groups<'_>) -> Result<String, Error> {
-    let ufm = minimizer.ufm();
-    let (classes, decays) =
-        (ufm.class_counts().ok_or(Error::NoClassCounts)?, ufm.layers().iter().map(|layer| digits(layer.decay)));
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").unwrap_or_default();
-    let plural = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
-    line(format_args!(
-        "{}, {} samples, imbalance ratio {:.4}, {}, {}",
-        plural(classes.classes(), "class", "classes"),
-        classes.samples(),
-        classes.imbalance_ratio(),
-        plural(ufm.depth(), "linear layer", "linear layers"),
-        if ufm.has_bias() { "with bias" } else { "no bias" },
-    ));
-    line(format_args!(
-        "decays as the theory has them: layers {}, features {}",
-        decays.collect::<Vec<_>>().join(", "),
-        digits(ufm.feature_decay())
-    ));
-    line(format_args!(""));
-    line(format_args!("minimum    {:.15e}", minimizer.objective()));
-    line(format_args!("rank       {}", minimizer.rank()));
-    line(format_args!("minimizer  {}", uniqueness(minimizer)));
-    line(format_args!("no class collapses {}", up_to(minimizer)?));
-    line(format_args!(""));
-    line(format_args!("The singular values of the target, and what becomes of the directions they belong to:"));
-    let headings = ["target", "shrinkage", "prediction", "product", "feature", "first layer", "margin"];
-    line(format_args!("{:>7}  {}  fate", "times", headings.map(|heading| format!("{heading:>12}")).join("")));
-    let (head, hidden, tail) = ends(minimizer.directions().len());
-    head.for_each(|i| line(format_args!("{}", direction_row(&minimizer.directions()[i]))));
-    if hidden > 0 {
-        line(format_args!("    ... {hidden} more between, all of them with --json"));
-    }
-    tail.for_each(|i| line(format_args!("{}", direction_row(&minimizer.directions()[i]))));
-    line(format_args!(""));
-    for legend in [
-        "target, prediction  singular values of what the labels ask for, and of what the network gives",
-        "shrinkage           1 - prediction/target",
-        "product, feature    singular values of W_L...W_1 and of the class means times root(n_k)",
-        "margin              the factor on all decays together at which the direction collapses",
-        "-                   zero",
-    ] {
-        line(format_args!("{legend}"));
-    }
-    line(format_args!(""));
-    line(format_args!("{}", groups.merged()));
-    line(format_args!(""));
-    line(format_args!("{}", groups::HEADING));
-    let (head, hidden, tail) = ends(groups.len());
-    groups.rows(head)?.iter().for_each(|row| line(format_args!("{row}")));
-    if hidden > 0 {
-        line(format_args!("     ... {hidden} more between, all of them with --json"));
-    }
-    groups.rows(tail)?.iter().for_each(|row| line(format_args!("{row}")));
-    Ok(text)
-}
-
-fn direction_row(direction: &Direction) -> String {
-    let numbers = [
-        direction.target,
-        direction.shrinkage,
-        direction.prediction,
-        direction.product,
-        direction.feature,
-        direction.layers[0],
-        direction.critical_scale,
-    ];
-    let fate = match direction.fate {
-        Fate::Kept => "kept",
-        Fate::Cut => "cut by the width",
-        _ if direction.target == 0.0 => "zero target",
-        _ => "collapsed",
-    };
-    let numbers = numbers.map(|x| format!("{:>12}", if x == 0.0 { "-".into() } else { short(x) }));
-    format!("{:>7}  {}  {fate}", direction.multiplicity, numbers.join(""))
-}
-
-/// Up to which decays every direction is kept.
-fn up_to(minimizer: &Minimizer) -> Result<String, Error> {
-    let goal = Goal::AllDirections;
-    Ok(match minimizer.largest_scale(goal)? {
-        None => "at no decay: a width is too narrow".into(),
-        Some(scale) if scale.is_infinite() => "at any decay".into(),
-        Some(scale) => format!(
-            "below {} times all decays together, {} of the features or {} of the first layer alone",
-            short(scale),
-            minimizer.largest_feature_decay(goal)?.map_or("-".into(), short),
-            minimizer.largest_layer_decay(goal, 0)?.map_or("-".into(), short),
-        ),
-    })
-}
-
-fn uniqueness(minimizer: &Minimizer) -> String {
-    if minimizer.is_unique() {
-        return "unique up to rotations of the features and between layers".into();
-    }
-    let target = |direction: &usize| short(minimizer.directions()[*direction].target);
-    let reason = |tie: &Tie| match tie {
-        Tie::Threshold { direction } => format!("target {} is at its threshold", target(direction)),
-        Tie::Width { direction } => format!("the width cuts through equal targets {}", target(direction)),
-        _ => "a tie".into(),
-    };
-    format!("not unique: {}", minimizer.ties().iter().map(reason).collect::<Vec<_>>().join("; "))
 }
