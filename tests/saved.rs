@@ -564,10 +564,10 @@ fn states_that_no_run_leaves_are_not_read() {
 
     // Parts that do not fit each other.
     let small = json!({"rows": 1, "cols": 1, "numbers": [1.0]});
-    refuse("previous/features", small.clone(), "shape of");
-    refuse("previous/bias", Value::Null, "bias");
-    refuse("previous/classes", Value::Null, "class counts is others");
-    refuse("previous/weights/1/numbers/0", json!("NaN"), "NaN");
+    refuse("memory/momentum/previous/features", small.clone(), "shape of");
+    refuse("memory/momentum/previous/bias", Value::Null, "bias");
+    refuse("memory/momentum/previous/classes", Value::Null, "class counts is others");
+    refuse("memory/momentum/previous/weights/1/numbers/0", json!("NaN"), "NaN");
     refuse("ufm/layers/0/width", json!(7), "shape of W_1");
     refuse("ufm/targets/labels/classes", json!([7, 9, 2, 2]), "class 0");
     refuse("ufm/bias", json!(false), "bias");

@@ -39,6 +39,10 @@ fn in_parts(descent: &Descent, ufm: &Ufm, start: impl Into<State>, breaks: &[usi
             Some(broken) => {
                 assert!(run.stop.can_go_on());
                 assert_eq!(broken.steps(), run.steps);
+                // A limit that has been reached lets the run go no further, and leaves it as it is.
+                let limited = descent.with_step_limit(run.steps);
+                let stopped = limited.minimize(ufm, broken.clone()).unwrap();
+                assert!(stopped.state == Some(broken.clone()) || !stopped.stop.can_go_on());
                 state = broken;
             }
             // The run was over before.
@@ -79,7 +83,7 @@ proptest! {
     fn broken_runs_go_on_to_the_same_bits(
         counts in prop::collection::vec(1_u64..12, 1..5),
         widths in prop::collection::vec(1_usize..12, 1..4),
-        log_decay in -4.0..-0.5_f64,
+        log_decay in -10.0..-0.5_f64,
         log_scale in -1.0..3.0_f64,
         (bias, plain, reduced) in any::<(bool, bool, bool)>(),
         form in 0..4,
@@ -188,39 +192,39 @@ fn the_best_point_before_a_break_is_not_forgotten() {
     }
 }
 
+/// Every step is the first one after a break.
 #[test]
 fn observers_see_every_point_once() {
     let ufm = small();
-    let descent = Descent::default().with_step_limit(40);
-    let mut seen = Vec::new();
-    let mut state: State = start(&ufm).into();
-    assert_eq!((state.steps(), state.point()), (0, &Point::from(start(&ufm))));
-    let run = loop {
-        // An observer that breaks at every point.
-        let (run, found) = descent
-            .minimize_until(&ufm, state, |progress| {
+    for &method in Method::ALL {
+        let descent = Descent::new(method).with_gradient_tolerance(0.0).with_trajectory(Trajectory::Off);
+        let descent = descent.with_step_limit(2500);
+        let mut seen = Vec::new();
+        let mut state = State::from(start(&ufm));
+        assert_eq!((state.steps(), state.point()), (0, &Point::from(start(&ufm))));
+        let run = loop {
+            let observer = |progress: &Progress<'_>| {
                 seen.push((progress.record, progress.step_size));
                 ControlFlow::Break(progress.record.step)
-            })
-            .unwrap();
-        match run.state {
-            Some(broken) if run.stop == Stop::Observer => {
-                assert_eq!((found, broken.steps()), (Some(run.steps), run.steps));
-                state = broken;
+            };
+            let (run, found) = descent.minimize_until(&ufm, state, observer).unwrap();
+            match run.state {
+                // The last break is that at the limit.
+                Some(broken) if run.stop == Stop::Observer => {
+                    assert_eq!((found, broken.steps()), (Some(run.steps), run.steps));
+                    state = broken;
+                }
+                _ => break run,
             }
-            _ => break descent.with_step_limit(41).minimize(&ufm, run.state.unwrap()).unwrap(),
-        }
-    };
-    let mut whole = Vec::new();
-    let unbroken = descent
-        .with_step_limit(41)
-        .minimize_observed(&ufm, start(&ufm), |progress| {
+        };
+        let mut whole = Vec::new();
+        let observer = |progress: &Progress<'_>| {
             whole.push((progress.record, progress.step_size));
             ControlFlow::Continue(())
-        })
-        .unwrap();
-    assert_same(&run, &unbroken);
-    assert_eq!(seen, whole[..41]);
+        };
+        assert_same(&run, &descent.minimize_observed(&ufm, start(&ufm), observer).unwrap());
+        assert!(seen == whole && seen.len() == run.steps + 1, "{method:?}");
+    }
 }
 
 #[test]

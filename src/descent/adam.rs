@@ -35,7 +35,7 @@ pub(crate) struct AdamWalk<'a> {
 impl<'a> AdamWalk<'a> {
     pub(crate) fn new(rates: Rates, ground: Ground<'a>, stage: Stage, mut memory: AdamMemory) -> Self {
         let Ground { mut kernel, scales, step_rule } = ground;
-        let Stage { point, previous, steps, evaluations } = stage;
+        let Stage { point, steps, evaluations } = stage;
         let mut gradient = point.clone();
         let objective = kernel.gradient(&point, &mut gradient);
         // Where a walk goes on, this gradient has been counted.
@@ -43,6 +43,7 @@ impl<'a> AdamWalk<'a> {
         if steps == 0 {
             memory.bound = objective * (1.0 + ROUNDING);
         }
+        let previous = point.clone();
         Self { rates, step_rule, kernel, scales, point, previous, gradient, objective, memory, steps }
     }
 }
@@ -156,7 +157,7 @@ impl Walk for AdamWalk<'_> {
         self.kernel.evaluations
     }
 
-    fn leave(self) -> (Parameters, Parameters, Memory) {
-        (self.point, self.previous, Memory::Adam(self.memory))
+    fn leave(self) -> (Parameters, Memory) {
+        (self.point, Memory::Adam(self.memory))
     }
 }

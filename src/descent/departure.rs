@@ -30,8 +30,6 @@ pub(crate) struct Departure<'a> {
     ufm: &'a Ufm,
     options: Options,
     point: Point,
-    /// The point before the last step; `None` at a start.
-    previous: Option<Parameters>,
     memory: Memory,
     journal: Option<Journal>,
     evaluations: usize,
@@ -46,13 +44,12 @@ impl<'a> Departure<'a> {
                     if options.reduced { start.reduce(ufm)?.narrow(ufm)? } else { start.into_parameters()?.into() };
                 let longest = longest_step(options.variables, ufm);
                 let memory = Memory::new(options.method, options.step_size, longest, &point.parameters);
-                Ok(Self { ufm, options, point, previous: None, memory, journal: None, evaluations: 0 })
+                Ok(Self { ufm, options, point, memory, journal: None, evaluations: 0 })
             }
             Inner::UnderWay(run) => {
                 run.check_belongs(ufm, &options)?;
-                let UnderWay { point, previous, memory, journal, evaluations, .. } = *run;
-                let (previous, journal) = (Some(previous), Some(journal));
-                Ok(Self { ufm, options, point, previous, memory, journal, evaluations })
+                let UnderWay { point, memory, journal, evaluations, .. } = *run;
+                Ok(Self { ufm, options, point, memory, journal: Some(journal), evaluations })
             }
         }
     }
@@ -64,7 +61,7 @@ impl<'a> Departure<'a> {
         trajectory: Trajectory,
         observer: impl FnMut(&Progress<'_>) -> ControlFlow<B>,
     ) -> Result<(Run, Option<B>), Error> {
-        let Self { ufm, options, point: mut shape, previous, memory, journal, evaluations } = self;
+        let Self { ufm, options, point: mut shape, memory, journal, evaluations } = self;
         let model = shape.model(ufm);
         let ground = Ground {
             kernel: Kernel::new(&model, &PointRef::from(&shape).compared_with(ufm)),
@@ -74,7 +71,7 @@ impl<'a> Departure<'a> {
         };
         let point = std::mem::replace(&mut shape.parameters, Parameters::empty());
         let steps = journal.as_ref().map_or(0, |journal| journal.last.step);
-        let stage = Stage { previous: previous.unwrap_or_else(|| point.clone()), point, steps, evaluations };
+        let stage = Stage { point, steps, evaluations };
         let scale = Some(0.5 * ufm.targets().mean_square()).filter(|scale| *scale > 0.0).unwrap_or(1.0);
         let judge = Judge { criteria, schedule: options.step_size, scale };
         let course = Course { ufm, options, judge, trajectory, shape };

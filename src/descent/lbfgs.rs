@@ -30,7 +30,7 @@ pub(crate) struct LbfgsWalk<'a> {
 impl<'a> LbfgsWalk<'a> {
     pub(crate) fn new(most: usize, ground: Ground<'a>, stage: Stage, memory: LbfgsMemory) -> Self {
         let Ground { mut kernel, scales, step_rule } = ground;
-        let Stage { point, previous, steps, evaluations } = stage;
+        let Stage { point, steps, evaluations } = stage;
         let mut gradient = point.clone();
         let objective = kernel.gradient(&point, &mut gradient);
         // Where a walk goes on, this gradient has been counted.
@@ -42,7 +42,7 @@ impl<'a> LbfgsWalk<'a> {
             scales,
             memory,
             direction: gradient.clone(),
-            trial: previous,
+            trial: point.clone(),
             trial_gradient: gradient.clone(),
             gradient,
             objective,
@@ -158,8 +158,8 @@ impl Walk for LbfgsWalk<'_> {
         self.kernel.evaluations
     }
 
-    fn leave(self) -> (Parameters, Parameters, Memory) {
-        (self.point, self.trial, Memory::Lbfgs(self.memory))
+    fn leave(self) -> (Parameters, Memory) {
+        (self.point, Memory::Lbfgs(self.memory))
     }
 }
 

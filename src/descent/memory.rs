@@ -1,5 +1,5 @@
-//! What each method remembers from step to step besides two points. It is all that a walk that goes on needs to be the
-//! same walk: what is not here is computed again from the points.
+//! What each method remembers from step to step besides the point. It is all that a walk that goes on needs to be the same
+//! walk: what is not here is computed again from the point.
 
 use std::collections::VecDeque;
 
@@ -22,6 +22,9 @@ pub(crate) enum Memory {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub(crate) struct MomentumMemory {
+    /// p, the point before the last step; at a start the start.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::point::read_blocks"))]
+    pub(crate) previous: Parameters,
     pub(crate) momentum: Momentum,
     /// β of the next step.
     pub(crate) beta: f64,
@@ -98,6 +101,7 @@ impl Memory {
                 })
             }
             _ => Self::Momentum(MomentumMemory {
+                previous: start.clone(),
                 momentum: Momentum::new(),
                 beta: 0.0,
                 step_size: step_rule.at(0).unwrap_or(longest),
@@ -146,7 +150,7 @@ mod checks {
         /// Everything in it that has the shape of a point.
         pub(crate) fn points(&self) -> Vec<&Parameters> {
             match self {
-                Self::Momentum(_) => Vec::new(),
+                Self::Momentum(memory) => vec![&memory.previous],
                 Self::Lbfgs(memory) => {
                     memory.pairs.iter().flat_map(|pair| [&pair.displacement, &pair.change]).collect()
                 }

@@ -13,7 +13,7 @@ use crate::parameters::Parameters;
 /// A decrease by more than this number of roundings is significant.
 const TOLD: f64 = 100.0;
 
-/// x, the point before it, and the next one, which is made in the same pass as the gradient.
+/// x, the point before it in the memory, and the next one, which is made in the same pass as the gradient.
 pub(crate) struct MomentumWalk<'a> {
     method: Method,
     step_rule: StepSize,
@@ -21,7 +21,6 @@ pub(crate) struct MomentumWalk<'a> {
     scales: Scales,
     memory: MomentumMemory,
     point: Parameters,
-    previous: Parameters,
     next: Parameters,
     /// The objective at x, if it is known.
     objective: Option<f64>,
@@ -38,7 +37,7 @@ pub(crate) struct MomentumWalk<'a> {
 impl<'a> MomentumWalk<'a> {
     pub(crate) fn new(method: Method, ground: Ground<'a>, stage: Stage, memory: MomentumMemory) -> Self {
         let Ground { kernel, scales, step_rule } = ground;
-        let Stage { point, previous, steps, evaluations } = stage;
+        let Stage { point, steps, evaluations } = stage;
         let mut walk = Self {
             method,
             step_rule,
@@ -47,7 +46,6 @@ impl<'a> MomentumWalk<'a> {
             memory,
             next: point.clone(),
             point,
-            previous,
             objective: None,
             steps,
             made_with: (0.0, 0.0),
@@ -72,7 +70,7 @@ impl<'a> MomentumWalk<'a> {
     fn advance(&mut self) {
         let (carry, eta) = (self.carry(), self.memory.step_size);
         self.made_with = (eta, carry.momentum);
-        let look = self.kernel.advance(&self.scales, carry, eta, &self.point, &self.previous, &mut self.next);
+        let look = self.kernel.advance(&self.scales, carry, eta, &self.point, &self.memory.previous, &mut self.next);
         (self.base, self.gradient_square, self.slope) = (look.objective, look.gradient_square, look.slope);
     }
 
@@ -209,7 +207,7 @@ impl Walk for MomentumWalk<'_> {
         self.memory.displacement_square =
             (beta * beta * before - 2.0 * beta * eta * slope + eta * eta * gradient_square).max(0.0);
         self.memory.momentum.stepped(self.method, beta * slope - eta * gradient_square);
-        std::mem::swap(&mut self.previous, &mut self.point);
+        std::mem::swap(&mut self.memory.previous, &mut self.point);
         std::mem::swap(&mut self.point, &mut self.next);
         self.objective = objective;
         self.steps += 1;
@@ -226,7 +224,7 @@ impl Walk for MomentumWalk<'_> {
     }
 
     fn points(&self) -> (&Parameters, &Parameters) {
-        (&self.point, &self.previous)
+        (&self.point, &self.memory.previous)
     }
 
     fn measure(&mut self, point: &Parameters) -> (f64, f64) {
@@ -243,7 +241,7 @@ impl Walk for MomentumWalk<'_> {
         self.kernel.evaluations
     }
 
-    fn leave(self) -> (Parameters, Parameters, Memory) {
-        (self.point, self.previous, Memory::Momentum(self.memory))
+    fn leave(self) -> (Parameters, Memory) {
+        (self.point, Memory::Momentum(self.memory))
     }
 }

@@ -18,9 +18,9 @@ use crate::{error::Error, model::Ufm, parameters::Parameters, point::Point};
 /// The model, the method, the variables, the reduction and the rule of step sizes must be those of the run so far. Step
 /// limit, tolerances, optimum and trajectory may be others.
 ///
-/// Memory: in units of the point in the form that the descent works on, 2, and one more with the best point if steps may
-/// rise; 4 for Adam; 2 + 2 m for L-BFGS with m pairs. With the feature `serde` a state can be saved and read, with a
-/// version, and still goes on to the same bits.
+/// Memory, in units of the point in the form that the descent works on: 2 for gradient descent, heavy ball and Nesterov's
+/// method, 3 for Adam, 1 + 2 m for L-BFGS with m pairs; one more if steps have risen, for the best point; and the
+/// trajectory. With the feature `serde` a state can be saved and read, with a version, and still goes on to the same bits.
 ///
 /// # Example
 ///
@@ -62,9 +62,6 @@ pub(super) struct UnderWay {
     pub(super) ufm: Ufm,
     pub(super) options: Options,
     pub(super) point: Point,
-    /// The point before the last step.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::point::read_blocks"))]
-    pub(super) previous: Parameters,
     pub(super) memory: Memory,
     pub(super) journal: Journal,
     pub(super) evaluations: usize,
@@ -166,7 +163,7 @@ fn other_model(expected: &Ufm, found: &Ufm) -> Error {
 impl UnderWay {
     /// Whether a run can have left this: its parts fit each other, and every number is one that a run can have.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let Self { ufm, options, point, previous, memory, journal, evaluations } = self;
+        let Self { ufm, options, point, memory, journal, evaluations } = self;
         let Options { method, step_size, reduced, .. } = *options;
         method.check()?;
         step_size.check()?;
@@ -177,7 +174,7 @@ impl UnderWay {
             return Err(Error::OtherState { what: "reduction", expected, found });
         }
         let (model, columns) = (point.model(ufm), point.columns());
-        for other in [previous].into_iter().chain(memory.points()).chain(journal.points()) {
+        for other in memory.points().into_iter().chain(journal.points()) {
             other.check_blocks(&model, columns)?;
             if other.classes != point.parameters.classes {
                 let (expected, found) = ("those of the point".to_owned(), "others".to_owned());

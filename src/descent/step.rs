@@ -18,7 +18,7 @@ pub(crate) trait Walk {
     /// Takes a step and returns its size; `None` if no step lowers the objective significantly.
     fn step(&mut self) -> Option<f64>;
 
-    /// The point, and the one before the last step.
+    /// The point, and the one before the last step. Ask for the latter after a step.
     fn points(&self) -> (&Parameters, &Parameters);
 
     /// The objective at any point, and the norm of its gradient.
@@ -35,8 +35,8 @@ pub(crate) trait Walk {
     /// Evaluations of the objective so far.
     fn evaluations(&self) -> usize;
 
-    /// What a walk that goes on from here needs: the point, the one before the last step, and the memory.
-    fn leave(self) -> (Parameters, Parameters, Memory);
+    /// What a walk that goes on from here needs: the point and the memory.
+    fn leave(self) -> (Parameters, Memory);
 }
 
 /// What a walk moves on, whichever its method.
@@ -49,8 +49,6 @@ pub(crate) struct Ground<'a> {
 /// Where a walk begins: at a start, or where another one has left off after its look at the point.
 pub(crate) struct Stage {
     pub(crate) point: Parameters,
-    /// The point before the last step; at a start the start.
-    pub(crate) previous: Parameters,
     pub(crate) steps: usize,
     /// Evaluations of the objective so far; 0 at a start alone.
     pub(crate) evaluations: usize,

@@ -92,10 +92,10 @@ impl Course<'_> {
         if stop.can_go_on() {
             run.trajectory.clone_from(&journal.trajectory);
             let (ufm, options) = (self.ufm.clone(), self.options);
-            let (here, previous, memory) = walk.leave();
+            let (here, memory) = walk.leave();
             let mut point = self.shape;
             point.parameters = here;
-            run.state = Some(State::from(UnderWay { ufm, options, point, previous, memory, journal, evaluations }));
+            run.state = Some(State::from(UnderWay { ufm, options, point, memory, journal, evaluations }));
         } else {
             run.trajectory = std::mem::take(&mut journal.trajectory);
         }
