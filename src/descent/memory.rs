@@ -188,10 +188,8 @@ mod checks {
             let pairs = self.pairs.len() as f64;
             check_within("pairs that are remembered", pairs, ..=most as f64, "at most the memory of the method")?;
             check_within("step along the negative gradient", self.steepest, 0.0.., "numbers >= 0")?;
-            let inverses = self.pairs.iter().map(|pair| pair.inverse);
-            inverses
-                .map(|inverse| check_within("inverse curvature of a pair", inverse, 0.0.., "numbers >= 0"))
-                .collect()
+            let mut inverses = self.pairs.iter().map(|pair| pair.inverse);
+            inverses.try_for_each(|inverse| check_within("inverse curvature of a pair", inverse, 0.0.., "numbers >= 0"))
         }
     }
 

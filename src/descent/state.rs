@@ -13,7 +13,8 @@ use crate::{error::Error, model::Ufm, parameters::Parameters, point::Point};
 /// [`Parameters`] and [`Point`] convert into it: a start is the state of a run that has taken no step. A run that ends at
 /// its step limit or is ended by an observer gives its state as [`Run::state`](super::Run::state): point, momentum, step
 /// size, memory and trajectory. From there [`Descent::minimize`](super::Descent::minimize) goes on as if the run had not
-/// been broken off: point, objective, gradient norm, steps, evaluations, trajectory and stop are the same to the last bit.
+/// been broken off: point, objective, gradient norm, steps, evaluations, trajectory and stop are the same to the last bit,
+/// on the same kind of processor.
 ///
 /// The model, the method, the variables, the reduction and the rule of step sizes must be those of the run so far. Step
 /// limit, tolerances, optimum and trajectory may be others.

@@ -34,17 +34,14 @@ pub(crate) fn run<B>(
     let Course { judge, trajectory, .. } = &course;
     let mut show = |walk: &_, record, step_size| observer(&course.progress(walk, record, step_size)).break_value();
     let mut broken = None;
-    let mut journal = match journal {
+    let mut journal = if let Some(mut journal) = journal {
         // The observer has seen this point already.
-        Some(mut journal) => {
-            journal.take_up(&mut walk, judge);
-            journal
-        }
-        None => {
-            let journal = Journal::new(&mut walk, judge, *trajectory);
-            broken = show(&walk, journal.last, 0.0);
-            journal
-        }
+        journal.take_up(&mut walk, judge);
+        journal
+    } else {
+        let journal = Journal::new(&mut walk, judge, *trajectory);
+        broken = show(&walk, journal.last, 0.0);
+        journal
     };
     let stop = loop {
         if let Some(stop) = judge.stop(&journal.last, journal.bound, broken.is_some()) {

@@ -186,8 +186,8 @@ fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, Strin
     let digits = -flags.gap.clamp(f64::EPSILON, 0.5).log10();
     let (clock, mut shown) = (Instant::now(), Instant::now());
     let (mut first, mut last) = (clock, clock);
-    let (mut measurements, mut failure) = (Vec::new(), None);
-    let run = descent.minimize_observed(&ufm, start, |progress| {
+    let mut measurements = Vec::new();
+    let run = descent.minimize_until(&ufm, start, |progress| {
         last = Instant::now();
         if progress.record.step == 0 {
             first = last;
@@ -205,18 +205,15 @@ fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, Strin
         if flags.plot.is_some() && measurements.last().is_none_or(|&(before, _)| step > before + before / 16) {
             match Measured::new(&minimizer, &progress.point()) {
                 Ok(measured) => measurements.push((step, measured)),
-                Err(error) => failure = Some(error),
+                Err(error) => return ControlFlow::Break(Err(error)),
             }
         }
-        let over = failure.is_some() || interrupted.load(Ordering::Relaxed);
-        if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(Ok(())) } else { ControlFlow::Continue(()) }
     });
     let seconds = clock.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    let run = match failure {
-        Some(error) => return Err(text(error)),
-        None => run.map_err(text)?,
-    };
+    let (run, broken) = run.map_err(text)?;
+    broken.transpose().map_err(text)?;
     let measured = Measured::new(&minimizer, &run.point).map_err(text)?;
     let ending = ending(&minimizer, &run).map_err(text)?;
     let seconds_per_step = (last - first).as_secs_f64() / run.steps.max(1) as f64;
