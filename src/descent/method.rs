@@ -219,20 +219,25 @@ impl StepSize {
 }
 
 /// The momentum of a method from step to step.
-#[derive(Debug)]
-pub(super) struct Momentum {
-    method: Method,
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub(crate) struct Momentum {
     t: f64,
 }
 
 impl Momentum {
-    pub(super) fn new(method: Method) -> Self {
-        Self { method, t: 1.0 }
+    pub(super) fn new() -> Self {
+        Self { t: 1.0 }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(super) fn t(&self) -> f64 {
+        self.t
     }
 
     /// β of the next step.
-    pub(super) fn next(&mut self) -> f64 {
-        match self.method {
+    pub(super) fn next(&mut self, method: Method) -> f64 {
+        match method {
             Method::HeavyBall { momentum } => momentum,
             Method::Nesterov => {
                 let t = self.t;
@@ -249,8 +254,8 @@ impl Momentum {
     }
 
     /// Takes in the slope <∇f(y), x_{k+1} - x_k> of the step taken. Call it after every step.
-    pub(super) fn stepped(&mut self, slope: f64) {
-        if self.method.looks_ahead() && slope > 0.0 {
+    pub(super) fn stepped(&mut self, method: Method, slope: f64) {
+        if method.looks_ahead() && slope > 0.0 {
             self.stop();
         }
     }
