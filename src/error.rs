@@ -175,6 +175,13 @@ pub enum Error {
         /// What there is no certificate for.
         because: &'static str,
     },
+    /// A method of descent cannot keep features nonnegative.
+    NoProjection {
+        /// The name of the method.
+        method: &'static str,
+    },
+    /// Features are given by their class means and scatter, and the loss needs those of all samples.
+    NeedsSamples,
     /// A block of the variables does not have the shape that the model, or another argument, requires.
     Shape {
         /// The block.
@@ -351,6 +358,16 @@ impl fmt::Display for Error {
             Self::NoCertificate { because } => {
                 write!(f, "model: there is no certificate of a global minimum for {because}; accepted is a descent")
             }
+            Self::NoProjection { method } => write!(
+                f,
+                "method: {method} given, accepted for nonnegative features are gd, heavy-ball and nesterov, whose steps can \
+                 be projected"
+            ),
+            Self::NeedsSamples => write!(
+                f,
+                "loss: class means and scatter are not enough for cross-entropy, class weights or nonnegative features; \
+                 accepted are the features of all samples (Parameters), or collapsed ones"
+            ),
             Self::Shape { block, expected, found } => write!(
                 f,
                 "shape of {block}: {} x {} given, {} x {} is needed{}",
