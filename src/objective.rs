@@ -2,7 +2,14 @@
 
 use faer::{Col, Mat, MatRef};
 
-use crate::{classes::ClassCounts, error::Error, linalg::memory::{slice, slice_mut}, loss::Label, model::Ufm, parameters::Parameters};
+use crate::{
+    classes::ClassCounts,
+    error::Error,
+    linalg::memory::{slice, slice_mut},
+    loss::Label,
+    model::Ufm,
+    parameters::Parameters,
+};
 
 impl Ufm {
     /// The objective

@@ -72,11 +72,7 @@ pub(crate) struct Moved {
 
 impl Moved {
     pub(crate) fn plus(self, other: Self) -> Self {
-        Self {
-            along: self.along + other.along,
-            square: self.square + other.square,
-            uphill: self.uphill + other.uphill,
-        }
+        Self { along: self.along + other.along, square: self.square + other.square, uphill: self.uphill + other.uphill }
     }
 
     /// The step in the variables of the descent, of plain variables that a step moves `scale` times as far.

@@ -86,7 +86,7 @@ impl Ufm {
         };
         // Without a bias the outputs have to make up for shifts that the squared loss does not want.
         let is_moved = !self.bias && self.loss.kind == Loss::Squared;
-        let shift = self.loss.shifts().filter(|_| is_moved).into_iter().flatten().map(|shift| shift.abs());
-        gap + pull.margin + shift.fold(0.0, f64::max)
+        let outputs = if is_moved { self.outputs() } else { 0 };
+        gap + pull.margin + (0..outputs).map(|output| self.loss.shift(output).abs()).fold(0.0, f64::max)
     }
 }

@@ -110,9 +110,8 @@ impl Point {
     pub fn objective(&self, ufm: &Ufm) -> Result<f64, Error> {
         self.check(ufm)?;
         let model = self.model(ufm);
-        let of = |point: &Self| {
-            objective::objective(&model, &PointRef::from(point).compared_with(ufm), &point.parameters)
-        };
+        let of =
+            |point: &Self| objective::objective(&model, &PointRef::from(point).compared_with(ufm), &point.parameters);
         if self.reduction.is_none() || ufm.output_loss().is_rotation_invariant() {
             return Ok(of(self));
         }

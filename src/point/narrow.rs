@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// What is too large if a loss needs the features of all samples.
-const ALL_SAMPLES: &str = "features H of all samples, which this loss needs unless a start has collapsed (Point::collapsed)";
+const ALL_SAMPLES: &str =
+    "features H of all samples, which this loss needs unless a start has collapsed (Point::collapsed)";
 
 impl Point {
     /// The form that an equivariant descent works on: samples reduced and layers narrow as far as that is exact.
