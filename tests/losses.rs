@@ -5,7 +5,7 @@ mod models;
 use neural_collapse::{
     ClassCounts, ClassWeights, Error, Layer, Loss, Parameters, Point, Targets, Ufm,
     critical::escape,
-    descent::{Descent, Method, Run, StepSize, Stop, Variables},
+    descent::{Descent, Method, Record, Run, StepSize, Stop, Variables},
     faer::Mat,
     metrics::FeatureAccumulator,
     theory::Spectrum,
@@ -102,16 +102,21 @@ proptest! {
             let descent = Descent::new(method).with_variables(variables).with_step_limit(500);
             let run = descent.minimize(&ufm, start.clone()).unwrap();
             prop_assert!(matches!(run.stop, Stop::Gradient | Stop::StepLimit | Stop::Stalled), "{:?} {:?}", method, run.stop);
-            let before_last = run.trajectory[run.steps / 2].objective;
             let falls = |from: f64, to: f64| to <= from * (1.0 + ROUNDING);
-            prop_assert!(falls(first, run.objective) && falls(before_last, run.objective), "{:?}", method);
+            prop_assert!(falls(first, run.objective), "{:?}", method);
+            // Still in the second half of the steps, but for rounding of numbers as large as those of the start. Momentum
+            // swings, and Adam's fixed steps swing forever.
+            let least = |records: &[Record]| records.iter().map(|record| record.objective).fold(f64::INFINITY, f64::min);
+            let (early, late) = run.trajectory.split_at(run.steps / 2 + 1);
+            let falls_on = late.is_empty() || falls(least(early) + f64::EPSILON * first, least(late));
+            prop_assert!(falls_on || method == Method::ADAM, "{:?}", method);
             if method == Method::GradientDescent {
                 prop_assert!(run.trajectory.windows(2).all(|pair| falls(pair[0].objective, pair[1].objective)));
             }
             let end = run.parameters().unwrap();
             prop_assert!(!nonnegative || end.features().col_iter().all(|column| column.iter().all(|entry| *entry >= 0.0)));
             let (objective, gradient) = ufm.objective_and_gradient(&end).unwrap();
-            prop_assert!((run.objective / objective - 1.0).abs() <= ROUNDING, "{:?}", method);
+            prop_assert!((run.objective - objective).abs() <= ROUNDING * objective, "{:?}", method);
             if plain {
                 let size: f64 = blocks(&end).iter().map(|block| 1.0 + block.norm_l2()).product();
                 let rounding = 100.0 * f64::EPSILON * size * (1.0 + objective) * 25.0;
@@ -196,7 +201,7 @@ const PERTURBATION: f64 = 1e-7;
 
 /// The run on reduced columns is the same as on all samples but for rounding, which steps amplify: by as much as they
 /// do small perturbations of the start. Three of these, since one could miss what grows; a hundred times what they show,
-/// and a hundred roundings of the run itself. Once a run converges, or a step is too close to pass or fail, rounding
+/// and a hundred roundings of the objective at the start, since steps subtract numbers of that size. Once a run converges, or a step is too close to pass or fail, rounding
 /// decides what it does next: there the comparison ends.
 fn assert_same(ufm: &Ufm, descent: Descent, start: &Parameters, ours: &Run) -> Result<(), TestCaseError> {
     let run = |start: Parameters| descent.with_reduction(false).minimize(ufm, start).unwrap();
@@ -211,6 +216,7 @@ fn assert_same(ufm: &Ufm, descent: Descent, start: &Parameters, ours: &Run) -> R
             run(Parameters::new(ufm, weights, start.features() + noise, bias).unwrap())
         })
         .collect();
+    let first = full.trajectory[0].objective;
     for (step, (a, b)) in ours.trajectory.iter().zip(&full.trajectory).enumerate() {
         if b.gradient_norm <= 1e-5 * b.objective.sqrt() {
             return Ok(());
@@ -218,7 +224,7 @@ fn assert_same(ufm: &Ufm, descent: Descent, start: &Parameters, ours: &Run) -> R
         let of =
             |run: &Run| run.trajectory.get(step).map_or(f64::INFINITY, |record| (record.objective - b.objective).abs());
         let shown = perturbed.iter().map(of).fold(0.0, f64::max);
-        let allowed = 100.0 * (ROUNDING * b.objective + f64::EPSILON / PERTURBATION * shown);
+        let allowed = 100.0 * (f64::EPSILON * first + f64::EPSILON / PERTURBATION * shown);
         prop_assert!((a.objective - b.objective).abs() <= allowed, "step {}: {:?} {:?} {:e}", step, a, b, allowed);
     }
     Ok(())
