@@ -280,12 +280,12 @@ fn too_many_samples_for_a_loss_name_the_collapsed_start() {
 /// all from λ √n = 1/K on.
 #[test]
 fn balanced_cross_entropy_has_the_logits_of_its_closed_form() {
-    for (classes, count, width) in [(2, 10, 4), (5, 7, 8), (10, 20, 16)] {
+    for (classes, count, width) in [(2, 10_u32, 4), (5, 7, 8), (10, 20, 16)] {
         for share in [1e-3, 0.1, 0.5, 0.9, 1.1, 2.0] {
             for bias in [false, true] {
                 let k = classes as f64;
                 let lambda = share / (k * f64::from(count).sqrt());
-                let counts = ClassCounts::balanced(classes, u64::from(count as u32)).unwrap();
+                let counts = ClassCounts::balanced(classes, u64::from(count)).unwrap();
                 let ufm = Ufm::new(counts, [Layer::new(width, 2.0 * lambda)], 0.5 * lambda).unwrap();
                 let ufm = ufm.with_bias(bias).with_loss(Loss::CrossEntropy).unwrap();
                 let start = Point::collapsed(&ufm, 1.0, &mut rng(1)).unwrap();

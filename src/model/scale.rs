@@ -1,7 +1,7 @@
 //! How large and how stiff a model is: the scale of its starts and of its bias.
 
 use super::Ufm;
-use crate::{linalg::wide::Wide, loss::Loss};
+use crate::{classes::ClassCounts, linalg::wide::Wide, loss::Loss};
 
 /// What the decays have to pull against in a direction of the target.
 struct Pull {
@@ -71,7 +71,7 @@ impl Ufm {
     /// One for each class, or one for a matrix of targets, which has no weights and adjustments.
     fn pulls(&self) -> impl Iterator<Item = Pull> {
         let (decays, smoothing) = (self.decays(), self.targets.smoothing());
-        let counts = self.class_counts().map(|classes| classes.counts());
+        let counts = self.class_counts().map(ClassCounts::counts);
         let of_class = move |(k, count): (usize, &u64)| {
             let (scale, weight) = (self.loss.scale(k), self.loss.weight(k));
             let square = *count as f64 / (scale * scale);
