@@ -441,3 +441,35 @@ fn gaps_to_zero_are_relative_to_the_objective_at_zero() {
     let value = cross_entropy(&ufm).objective(&Parameters::zeros(&ufm).unwrap()).unwrap();
     assert!((value - 3_f64.ln()).abs() <= ROUNDING);
 }
+
+/// More samples than a panel and than a part: the same bits for any number of threads, and those of the reference.
+#[test]
+fn many_samples_are_the_same_for_any_number_of_threads() {
+    let classes = ClassCounts::new([700, 250, 50, 7]).unwrap();
+    let layers = [Layer::new(300, 0.01), Layer::new(2, 0.02), Layer::new(9, 0.01)];
+    let hard = Ufm::new(&classes, layers, 1e-4).unwrap().with_bias_decay(0.1).unwrap();
+    let hard = hard.with_class_weights(ClassWeights::InverseRoot).unwrap();
+    let soft = Targets::matrix(Mat::from_fn(4, 1007, |i, j| f64::from(u8::from(i == j * j % 4)))).unwrap();
+    let soft = Ufm::new(soft, layers, 1e-4).unwrap();
+    for ufm in [hard.clone(), soft, hard.with_nonnegative_features()] {
+        let ufm = ufm.with_loss(Loss::CrossEntropy).unwrap();
+        let start = Parameters::gaussian(&ufm, 1.0, &mut rng(4)).unwrap();
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let descent = Descent::default().with_variables(Variables::Plain).with_step_limit(20);
+            pool.install(|| descent.minimize(&ufm, start.clone()).unwrap())
+        };
+        let one = with(1);
+        for threads in [2, 16] {
+            let other = with(threads);
+            assert!(one.point == other.point && one.trajectory == other.trajectory, "{threads}");
+        }
+        let end = one.parameters().unwrap();
+        let (objective, gradient) = ufm.objective_and_gradient(&end).unwrap();
+        // Sums of a thousand terms.
+        assert!((one.objective / objective - 1.0).abs() <= 1000.0 * f64::EPSILON);
+        let norm = gradient_norm(&ufm, &end, &gradient);
+        let size: f64 = blocks(&end).iter().map(|block| 1.0 + block.norm_l2()).product();
+        assert!((one.gradient_norm - norm).abs() <= 1000.0 * f64::EPSILON * size, "{} {norm}", one.gradient_norm);
+    }
+}
