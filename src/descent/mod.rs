@@ -5,6 +5,7 @@
 //! optimum.
 
 mod adam;
+mod bounded;
 mod criteria;
 mod entrywise;
 pub(crate) mod kernel;

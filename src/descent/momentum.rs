@@ -1,7 +1,8 @@
 //! Gradient descent, heavy ball and Nesterov's method: a gradient step and a share of the last displacement.
 
 use super::{
-    entrywise::{Carry, Moved},
+    bounded::Moved,
+    entrywise::Carry,
     kernel::Kernel,
     method::{Method, Momentum, StepSize},
     step::{ROUNDING, Walk},
