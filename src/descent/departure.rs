@@ -40,8 +40,7 @@ impl<'a> Departure<'a> {
         match start.inner {
             Inner::Start(start) => {
                 start.check(ufm)?;
-                let point =
-                    if options.reduced { start.reduce(ufm)?.narrow(ufm)? } else { start.into_parameters()?.into() };
+                let point = if options.reduced { start.smallest(ufm)? } else { start.largest(ufm)? };
                 let longest = longest_step(options.variables, ufm);
                 let memory = Memory::new(options.method, options.step_size, longest, &point.parameters);
                 Ok(Self { ufm, options, point, memory, journal: None, evaluations: 0 })
@@ -72,7 +71,7 @@ impl<'a> Departure<'a> {
         let point = std::mem::replace(&mut shape.parameters, Parameters::empty());
         let steps = journal.as_ref().map_or(0, |journal| journal.last.step);
         let stage = Stage { point, steps, evaluations };
-        let scale = Some(0.5 * ufm.targets().mean_square()).filter(|scale| *scale > 0.0).unwrap_or(1.0);
+        let scale = Some(ufm.objective_at_zero()).filter(|scale| *scale > 0.0).unwrap_or(1.0);
         let judge = Judge { criteria, schedule: options.step_size, scale };
         let course = Course { ufm, options, judge, trajectory, shape };
         Ok(match (options.method, memory) {

@@ -5,6 +5,7 @@
 //! optimum.
 
 mod adam;
+mod bounded;
 mod criteria;
 mod departure;
 mod entrywise;
@@ -45,6 +46,11 @@ use crate::{
 };
 
 /// A descent: a method and its options. It is a small value that can be used for any number of models.
+///
+/// It takes models of every loss. If features may not be negative, the start is projected, H ← max(H, 0), and so is
+/// every step of gradient descent, heavy ball and Nesterov's method (projected and accelerated projected gradient; Beck,
+/// Teboulle 2009); other methods refuse such a model. The norm of a gradient then leaves out the part that would only
+/// push features of zero below zero: it is zero at the points where no step down is allowed.
 ///
 /// # Example
 ///
@@ -103,6 +109,9 @@ impl Descent {
     /// Sets whether to run on K + min(d_1, N - K) columns of features instead of N, by the exact orthogonal reduction.
     /// The trajectory is the same, to rounding, for a fraction of the work. On by default; targets that are a matrix
     /// are not reduced.
+    ///
+    /// For cross-entropy, class weights or nonnegative features only starts whose features have collapsed are reduced, to
+    /// K columns: these losses change if samples are rotated, but equal features of a class remain equal.
     pub fn with_reduction(self, reduced: bool) -> Self {
         Self { reduced, ..self }
     }
@@ -154,8 +163,9 @@ impl Descent {
     /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::ClassCounts`] if the start belongs to
     /// another model, [`Error::NoClassCounts`] if the start has no samples and the targets are not labels;
     /// [`Error::OtherState`] if a state is that of another model, method, or rule of step sizes, or of other variables;
-    /// [`Error::Domain`] if an option is out of its range; [`Error::TooLarge`] if the start does not fit in memory a
-    /// second time, in the form that the descent works on. The method's own copies of it are allocated without such a
+    /// [`Error::Domain`] if an option is out of its range; [`Error::NoProjection`] if the method cannot keep features
+    /// nonnegative; [`Error::TooLarge`] if the start does not fit in memory a second time, in the form that the descent
+    /// works on. The method's own copies of it are allocated without such a
     /// check.
     pub fn minimize(&self, ufm: &Ufm, start: impl Into<State>) -> Result<Run, Error> {
         self.minimize_observed(ufm, start, |_| ControlFlow::Continue(()))
@@ -212,6 +222,7 @@ impl Descent {
         observer: impl FnMut(&Progress<'_>) -> ControlFlow<B>,
     ) -> Result<(Run, Option<B>), Error> {
         self.check()?;
+        self.method.check_projects(ufm)?;
         Departure::new(ufm, self.options(), start.into())?.run(self.criteria, self.trajectory, observer)
     }
 

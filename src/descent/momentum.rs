@@ -1,6 +1,7 @@
 //! Gradient descent, heavy ball and Nesterov's method: a gradient step and a share of the last displacement.
 
 use super::{
+    bounded::Moved,
     entrywise::Carry,
     kernel::Kernel,
     memory::{Memory, MomentumMemory},
@@ -32,6 +33,7 @@ pub(crate) struct MomentumWalk<'a> {
     base: f64,
     gradient_square: f64,
     slope: f64,
+    moved: Moved,
 }
 
 impl<'a> MomentumWalk<'a> {
@@ -52,6 +54,7 @@ impl<'a> MomentumWalk<'a> {
             base: 0.0,
             gradient_square: 0.0,
             slope: 0.0,
+            moved: Moved::default(),
         };
         // Another walk has looked at this point: what it has found, and the next point, are made again.
         if evaluations > 0 {
@@ -72,14 +75,21 @@ impl<'a> MomentumWalk<'a> {
         self.made_with = (eta, carry.momentum);
         let look = self.kernel.advance(&self.scales, carry, eta, &self.point, &self.memory.previous, &mut self.next);
         (self.base, self.gradient_square, self.slope) = (look.objective, look.gradient_square, look.slope);
+        self.moved = look.moved;
     }
 
     /// The next objective, if it passes the test of [`StepSize::Automatic`].
     ///
-    /// With d = x + β m - η g - y the quadratic is f(y) - η ‖g‖²/2, and β² ‖m‖²/(2η) more if y = x.
+    /// With d = x + β m - η g - y the quadratic is f(y) - η ‖g‖²/2, and β² ‖m‖²/(2η) more if y = x. With a projection behind
+    /// the step it has to be summed up from d.
     fn passing(&mut self) -> Option<f64> {
         let (beta, eta) = (self.memory.beta, self.memory.step_size);
-        let carried = if self.method.looks_ahead() { 0.0 } else { beta * beta * self.memory.displacement_square };
+        let is_bounded = self.kernel.is_bounded();
+        if is_bounded && self.made_with != (eta, beta) {
+            self.advance();
+        }
+        let is_exact = self.method.looks_ahead() || is_bounded;
+        let carried = if is_exact { 0.0 } else { beta * beta * self.memory.displacement_square };
         let quadratic = self.base - self.promised() + carried / (2.0 * eta);
         let limit = quadratic + ROUNDING * self.base;
         // No objective is negative: a step beyond 2 f/‖g‖² fails, without evaluating the objective there. From a start
@@ -151,8 +161,12 @@ impl<'a> MomentumWalk<'a> {
         None
     }
 
-    /// The amount by which the gradient step would lower a quadratic of curvature 1/η.
+    /// The amount by which the gradient step would lower a quadratic of curvature 1/η; with a projection, by which the
+    /// step last made does, momentum included.
     fn promised(&self) -> f64 {
+        if self.kernel.is_bounded() {
+            return -self.moved.along - self.moved.square / (2.0 * self.made_with.0);
+        }
         0.5 * self.memory.step_size * self.gradient_square
     }
 
@@ -206,7 +220,8 @@ impl Walk for MomentumWalk<'_> {
         let before = self.memory.displacement_square;
         self.memory.displacement_square =
             (beta * beta * before - 2.0 * beta * eta * slope + eta * eta * gradient_square).max(0.0);
-        self.memory.momentum.stepped(self.method, beta * slope - eta * gradient_square);
+        let bounded = self.kernel.is_bounded().then_some(self.moved.uphill);
+        self.memory.momentum.stepped(self.method, bounded.unwrap_or(beta * slope - eta * gradient_square));
         std::mem::swap(&mut self.memory.previous, &mut self.point);
         std::mem::swap(&mut self.point, &mut self.next);
         self.objective = objective;

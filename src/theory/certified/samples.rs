@@ -45,17 +45,25 @@ impl Samples {
         let columns = distinct.max(rows);
         check_room(&[("matrices of distinct targets", rows, 16 * columns as u64)])?;
         let share = |s: usize| self.counts.get(s).map_or(0.0, |count| count / total);
+        let is_cross_entropy = ufm.loss() == Loss::CrossEntropy;
+        // -yᵀ log p is τ times that of y/τ: probabilities in single precision have a sum τ near 1.
+        let sum = |s: usize| match self.first.get(s) {
+            Some(&sample) if is_cross_entropy => targets.col(sample).iter().sum(),
+            _ => 1.0,
+        };
         let mut problem = Problem {
-            is_cross_entropy: ufm.loss() == Loss::CrossEntropy,
+            is_cross_entropy,
             rows: vec![1.0; rows],
             row_roots: vec![1.0; rows],
             columns: vec![1.0; columns],
             roots: (0..columns).map(|s| if s < distinct { share(s).sqrt() } else { 1.0 }).collect(),
-            weights: (0..columns).map(share).collect(),
+            weights: (0..columns).map(|s| share(s) * sum(s)).collect(),
             scales: vec![1.0; rows],
             shifts: vec![0.0; rows],
             margins: vec![],
-            targets: Mat::from_fn(rows, columns, |r, s| self.first.get(s).map_or(0.0, |&sample| targets[(r, sample)])),
+            targets: Mat::from_fn(rows, columns, |r, s| {
+                self.first.get(s).map_or(0.0, |&sample| targets[(r, sample)] / sum(s))
+            }),
             own_targets: vec![],
             lambda: scaled_decay(ufm),
             bias: bias(ufm),
