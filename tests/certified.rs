@@ -1,6 +1,12 @@
 //! The certified minimizers against the closed form, against what is known of them, and against themselves.
 
-use neural_collapse::{ClassCounts, ClassWeights, Layer, Loss, Targets, Ufm, faer::Mat, theory::GroupFate};
+use neural_collapse::{
+    ClassCounts, ClassWeights, Layer, Loss, Parameters, Point, Targets, Ufm,
+    descent::{Descent, Stop},
+    faer::Mat,
+    rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
+    theory::GroupFate,
+};
 use proptest::prelude::*;
 
 /// A model of one layer of this width: q = N √(λ_W λ_H/n) of the largest class is `q`.
@@ -80,6 +86,18 @@ proptest! {
     }
 
     #[test]
+    fn parameters_have_the_promised_objective(options in options(), seed: u64) {
+        let ufm = options.ufm();
+        let minimizer = ufm.certified_minimizer().unwrap();
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        for parameters in [minimizer.parameters().unwrap(), minimizer.random_parameters(&mut rng).unwrap()] {
+            let objective = ufm.objective(&parameters).unwrap();
+            // Logits up to 1e3 lose as many epsilons of a squared error.
+            prop_assert!((objective - minimizer.objective()).abs() <= 1e-11 * minimizer.objective().max(1e-3));
+        }
+    }
+
+    #[test]
     fn agrees_with_the_closed_form(counts in groups(), q in (-7.0..2.0_f64).prop_map(f64::exp), bias: bool) {
         let ufm = model(&counts, q).with_bias(bias);
         let (closed, certified) = (ufm.minimizer().unwrap(), ufm.certified_minimizer().unwrap());
@@ -106,6 +124,29 @@ fn balanced_cross_entropy_has_the_logits_of_its_closed_form() {
         let found = minimizer.geometry().unwrap().logit_gap(0, 1);
         assert!((found - expected).abs() <= 1e-9 * expected.max(1.0), "{classes} {count}: {found} {expected}");
         assert!(minimizer.gap().abs() <= GAP);
+    }
+}
+
+#[test]
+fn descents_end_at_the_certified_minimum() {
+    for (loss, bias, weights) in [
+        (Loss::CrossEntropy, Some(0.0), ClassWeights::None),
+        (Loss::CrossEntropy, None, ClassWeights::Inverse),
+        (Loss::CrossEntropy, Some(0.1), ClassWeights::InverseRoot),
+        (Loss::Squared, Some(0.0), ClassWeights::Inverse),
+        (Loss::Squared, Some(0.1), ClassWeights::Effective(0.9)),
+    ] {
+        let ufm = model(&[40, 40, 10, 10, 10, 3], 0.1).with_loss(loss).unwrap().with_class_weights(weights).unwrap();
+        let ufm = bias.map_or(ufm.clone().without_bias(), |decay| ufm.with_bias_decay(decay).unwrap());
+        let minimizer = ufm.certified_minimizer().unwrap();
+        let full = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(1)).unwrap();
+        let collapsed = Point::collapsed(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(2)).unwrap();
+        for start in [Point::from(full), collapsed] {
+            let descent = Descent::default().with_optimum(minimizer.objective()).with_step_limit(100_000);
+            let run = descent.with_gap_tolerance(1e-10).minimize(&ufm, start).unwrap();
+            assert_eq!(run.stop, Stop::Gap, "{loss} {bias:?}: {:?}", run.gap);
+            assert!(run.objective >= minimizer.lower_bound() * (1.0 - GAP));
+        }
     }
 }
 
