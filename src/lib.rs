@@ -1,5 +1,5 @@
-//! Where the last layers of a classifier trained with squared loss must end, in closed form from class counts and
-//! weight decays.
+//! Where the last layers of a classifier must end, from class counts and weight decays: in closed form for squared loss,
+//! with a certificate for cross-entropy, class weights and adjusted logits.
 //!
 //! When a classifier is trained past zero training error, the features of each class shrink to their mean, and the last
 //! layer lines up with these means: this is *neural collapse*. This crate computes the end point for your class sizes
@@ -14,6 +14,10 @@
 //! ```text
 //! f(W_1 .. W_L, H, b) = 1/(2N) ‖W_L ··· W_1 H + b 1ᵀ - Y‖² + Σ_l λ_l/2 ‖W_l‖² + λ_H/2 ‖H‖²
 //! ```
+//!
+//! In the place of the squared error there can be [cross-entropy](Ufm::with_loss), [class
+//! weights](Ufm::with_class_weights), logits that are shifted, scaled or given a margin, a bias that decays, and
+//! features that are not negative.
 //!
 //! # Example
 //!
@@ -53,9 +57,11 @@
 //! | targets: one-hot or smoothed labels, or any matrix | [`Targets`] |
 //! | decays and losses as frameworks scale them | [`TrainingConvention`] |
 //! | the model: layers, decays, bias; its objective and gradient | [`Ufm`] |
+//! | losses and class weights | [`Loss`], [`ClassWeights`], [`WeightConvention`] |
 //! | weights, features and bias; random starts | [`Parameters`] |
 //! | a point with any number of samples: exactly reduced, or collapsed | [`Point`] |
 //! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::Minimizer`] |
+//! | the minimum for any loss and one layer, with a lower bound | [`Ufm::certified_minimizer`], [`theory::Certified`] |
 //! | norms and angles between classes, minority collapse | [`theory::Geometry`] |
 //! | the largest decays that keep what a network needs | [`theory::Goal`], [`theory::Limit`] |
 //! | the spectrum of the target: from class counts, or dense | [`theory::LabelSpectrum`], [`theory::Spectrum`] |
@@ -118,6 +124,7 @@
 //! - Zhu et al. 2021, NeurIPS; Zhou et al. 2022, ICML; Tirer, Bruna 2022, ICML; Fang et al. 2021, PNAS: the model and
 //!   its landscape, minority collapse.
 //! - Cai, Candès, Shen 2010, SIAM J. Optim.: singular-value thresholding.
+//! - Hong, Ling 2024, JMLR: the convex form for cross-entropy, and its blocks.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

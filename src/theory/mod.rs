@@ -19,6 +19,9 @@
 //! [`Minimizer::group_fates`] and [`Minimizer::geometry`] say what they mean for classes, and [`Goal`] asks the inverse
 //! question for the largest decays. Classes of equal counts share all numbers, so that the cost depends only on the
 //! number of distinct counts.
+//!
+//! Other losses have no closed form. For one layer their problem is convex: [`Ufm::certified_minimizer`
+//! ](crate::Ufm::certified_minimizer) solves it, and its dual proves how near the result is.
 
 mod certified;
 mod minimizer;
