@@ -184,6 +184,13 @@ pub enum Error {
         /// The least objective of wider layers.
         lower_bound: f64,
     },
+    /// A method of descent cannot keep features nonnegative.
+    NoProjection {
+        /// The name of the method.
+        method: &'static str,
+    },
+    /// Features are given by their class means and scatter, and the loss needs those of all samples.
+    NeedsSamples,
     /// A block of the variables does not have the shape that the model, or another argument, requires.
     Shape {
         /// The block.
@@ -364,6 +371,16 @@ impl fmt::Display for Error {
                 f,
                 "layers: the width d_1 is {width}, but the minimizer has rank {rank}; accepted are widths of at least \
                  {rank}, or a descent: no point of this model is below {lower_bound:e}"
+            ),
+            Self::NoProjection { method } => write!(
+                f,
+                "method: {method} given, accepted for nonnegative features are gd, heavy-ball and nesterov, whose steps can \
+                 be projected"
+            ),
+            Self::NeedsSamples => write!(
+                f,
+                "loss: class means and scatter are not enough for cross-entropy, class weights or nonnegative features; \
+                 accepted are the features of all samples (Parameters), or collapsed ones"
             ),
             Self::Shape { block, expected, found } => write!(
                 f,

@@ -7,7 +7,8 @@ use std::fmt::Debug;
 
 use ciborium::cbor;
 use neural_collapse::{
-    ClassCounts, Error, FeatureConvention, Layer, LossConvention, Parameters, Point, Targets, TrainingConvention, Ufm,
+    ClassCounts, ClassWeights, Error, FeatureConvention, Layer, Loss, LossConvention, Parameters, Point, Targets,
+    TrainingConvention, Ufm,
     critical::{Ending, ending, escape},
     descent::{Descent, Method, Run, StepSize, Stop, Variables},
     faer::{Col, Mat, mat},
@@ -98,6 +99,68 @@ fn counts_targets_and_models_come_back() {
         assert_comes_back(&ufm);
         assert_comes_back(&ufm.without_bias());
     }
+}
+
+/// A model with every option of its loss.
+fn adjusted_model() -> Ufm {
+    let ufm = model().with_loss(Loss::CrossEntropy).unwrap().with_class_weights(ClassWeights::InverseRoot).unwrap();
+    let ufm = ufm.with_logit_adjustment(1.0 / 3.0).unwrap().with_ldam(0.5).unwrap().with_cdt(0.3).unwrap();
+    ufm.with_bias_decay(0.1).unwrap()
+}
+
+#[test]
+fn models_of_every_loss_come_back_and_go_on() {
+    assert_comes_back(&model().with_loss(Loss::CrossEntropy).unwrap());
+    assert_comes_back(&model().with_class_weights(ClassWeights::Given(vec![1.0, 2.0, 1.0 / 3.0, 1e-300])).unwrap());
+    assert_comes_back(&adjusted_model());
+    let bounded = adjusted_model().with_nonnegative_features();
+    assert_comes_back(&bounded);
+    for (ufm, method) in [(adjusted_model(), Method::LBFGS), (bounded, Method::Nesterov)] {
+        let start = Point::gaussian(&ufm, 1.0, &mut rng(6)).unwrap();
+        let on = |ufm: &Ufm| Descent::new(method).with_step_limit(10).minimize(ufm, start.clone()).unwrap();
+        let run = on(&through_json(&ufm));
+        assert_comes_back(&run);
+        assert_eq!(run, on(&ufm));
+    }
+    // What was saved before there were losses is a model of squared loss.
+    let mut old = serde_json::to_value(model()).unwrap();
+    for field in ["loss", "bias_decay", "nonnegative"] {
+        old.as_object_mut().unwrap().remove(field);
+    }
+    assert_eq!(serde_json::from_value::<Ufm>(old).unwrap(), model());
+}
+
+#[test]
+fn losses_that_cannot_be_are_not_read() {
+    let ufm = serde_json::to_value(adjusted_model()).unwrap();
+    refused::<Ufm>(&with(&ufm, "/loss/weights/1", json!(0.0)), "class weights");
+    refused::<Ufm>(&with(&ufm, "/loss/weights/3", json!(-1.0)), "class 3");
+    refused::<Ufm>(&with(&ufm, "/loss/weights", json!([1.0, 2.0, 3.0])), "class weights: 3 given");
+    refused::<Ufm>(&with(&ufm, "/loss/weights", json!(vec![2.0; 1000])), "class weights: 1000 given");
+    refused::<Ufm>(&with(&ufm, "/loss/scales/0", json!(0.0)), "scales of logits");
+    refused::<Ufm>(&with(&ufm, "/loss/shifts", json!([])), "shifts of logits: 0 given");
+    refused::<Ufm>(&with(&ufm, "/loss/margins/2", json!(-0.5)), "margins");
+    refused::<Ufm>(&with(&ufm, "/loss/kind", json!("hinge")), "hinge");
+    refused::<Ufm>(&with(&ufm, "/bias_decay", json!(-0.5)), "decay of the bias");
+    // Numbers that JSON has not, in a format that has them.
+    for number in [f64::NAN, f64::INFINITY] {
+        let mut bytes = Vec::new();
+        let loss = cbor!({"kind" => "squared", "weights" => [1.0, number]}).unwrap();
+        let layers = cbor!([{"width" => 2, "decay" => 0.1}]).unwrap();
+        let targets = cbor!({"labels" => {"classes" => [2, 1], "smoothing" => 0.0}}).unwrap();
+        let ufm =
+            cbor!({"targets" => targets, "layers" => layers, "feature_decay" => 0.1, "bias" => true, "loss" => loss});
+        ciborium::into_writer(&ufm.unwrap(), &mut bytes).unwrap();
+        let error = ciborium::from_reader::<Ufm, _>(bytes.as_slice()).unwrap_err().to_string();
+        assert!(error.contains("class weights") && error.contains("class 1"), "{error}");
+    }
+    // Weights need class counts; cross-entropy needs probabilities.
+    let targets = Targets::matrix(mat![[1.0, 0.5], [0.0, 0.5]]).unwrap();
+    let soft = Ufm::new(targets, [Layer::new(2, 0.1)], 0.3).unwrap().with_loss(Loss::CrossEntropy).unwrap();
+    assert_comes_back(&soft);
+    let soft = serde_json::to_value(soft).unwrap();
+    refused::<Ufm>(&with(&soft, "/loss/weights", json!([1.0, 2.0])), "class counts");
+    refused::<Ufm>(&with(&soft, "/targets/matrix/numbers/1", json!(0.25)), "sample 0");
 }
 
 #[test]

@@ -41,6 +41,9 @@ pub(crate) struct Step {
     pub(crate) decay: f64,
     /// η in plain variables: that of the descent over λ if its variables are balanced.
     pub(crate) rate: f64,
+    /// What no entry of the next point is below, in a model with a bound: 0 for features, -∞ for the other blocks.
+    /// `None` in models without.
+    pub(crate) floor: Option<f64>,
 }
 
 /// What a step sums up on its way.
@@ -52,6 +55,30 @@ pub(crate) struct Sums {
     pub(crate) gradient_square: f64,
     /// <g, x - p>.
     pub(crate) slope: f64,
+    /// In a model with a bound, the step that was taken.
+    pub(crate) moved: Moved,
+}
+
+/// A step d = x⁺ - y from the point y where the gradient g was taken, with a projection behind it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    /// <g, d>.
+    pub(crate) along: f64,
+    /// ‖d‖².
+    pub(crate) square: f64,
+    /// <-d, x⁺ - x>: positive if the step points uphill.
+    pub(crate) uphill: f64,
+}
+
+impl Moved {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { along: self.along + other.along, square: self.square + other.square, uphill: self.uphill + other.uphill }
+    }
+
+    /// The step in the variables of the descent, of plain variables that a step moves `scale` times as far.
+    pub(crate) fn in_variables(self, scale: f64) -> Self {
+        Self { along: self.along, square: self.square / scale, uphill: self.uphill / scale }
+    }
 }
 
 impl Sums {
@@ -60,6 +87,7 @@ impl Sums {
             square: self.square + other.square,
             gradient_square: self.gradient_square + other.gradient_square,
             slope: self.slope + other.slope,
+            moved: self.moved.plus(other.moved),
         }
     }
 }
@@ -78,7 +106,8 @@ pub(crate) fn look_ahead(
     }
 }
 
-/// With y the point where the gradient is taken and g = `next` + λ y, `next` = x + β (x - p) - η g.
+/// With y the point where the gradient is taken and g = `next` + λ y, `next` = x + β (x - p) - η g, or the floor where that is
+/// below it.
 pub(crate) fn advance(
     arch: Arch,
     step: Step,
@@ -86,11 +115,13 @@ pub(crate) fn advance(
     previous: MatRef<'_, f64>,
     mut next: MatMut<'_, f64>,
 ) -> Sums {
-    let Step { carry, decay, rate } = step;
+    let Step { carry, decay, rate, floor } = step;
     let mut sums = Sums::default();
     for j in 0..point.ncols() {
         let (point, next) = (slice(point.col(j)), slice_mut(next.rb_mut().col_mut(j)));
-        sums = sums.plus(if carry.momentum == 0.0 {
+        sums = sums.plus(if let Some(floor) = floor {
+            arch.dispatch(|| advance_bounded(step, floor, point, slice(previous.col(j)), next))
+        } else if carry.momentum == 0.0 {
             arch.dispatch(Descend { decay, rate, point, next })
         } else {
             arch.dispatch(Advance { carry, decay, rate, point, previous: slice(previous.col(j)), next })
@@ -126,6 +157,33 @@ pub(crate) fn complete(arch: Arch, decay: f64, point: MatRef<'_, f64>, mut gradi
     for j in 0..point.ncols() {
         let (point, gradient) = (slice(point.col(j)), slice_mut(gradient.rb_mut().col_mut(j)));
         sums = sums.plus(arch.dispatch(Complete { decay, point, gradient }));
+    }
+    sums
+}
+
+/// [`Advance`] with a floor. ‖g‖² leaves out what would only push an entry on the floor further down: it is the norm of
+/// the projected gradient.
+#[inline(always)]
+fn advance_bounded(step: Step, floor: f64, point: &[f64], previous: &[f64], next: &mut [f64]) -> Sums {
+    let Step { carry, decay, rate, .. } = step;
+    let mut sums = Sums::default();
+    for ((&x, &p), next) in point.iter().zip(previous).zip(next) {
+        let displacement = x - p;
+        let carried = x + carry.momentum * displacement;
+        let y = if carry.ahead { carried } else { x };
+        let g = *next + decay * y;
+        let free = carried - rate * g;
+        // Written so that NaN comes through.
+        let to = if free < floor { floor } else { free };
+        let held = if y > floor || !(g > 0.0) { g } else { 0.0 };
+        let d = to - y;
+        sums.square += y * y;
+        sums.gradient_square += held * held;
+        sums.slope += g * displacement;
+        sums.moved.along += g * d;
+        sums.moved.square += d * d;
+        sums.moved.uphill -= d * (to - x);
+        *next = to;
     }
     sums
 }
@@ -195,7 +253,7 @@ impl WithSimd for Descend<'_> {
             simd.partial_store_f64s(next, last);
         }
         let total = |i: usize| simd.reduce_sum_f64s(simd.add_f64s(sums[0][i], sums[1][i]));
-        Sums { square: total(0), gradient_square: total(1), slope: 0.0 }
+        Sums { square: total(0), gradient_square: total(1), slope: 0.0, moved: Moved::default() }
     }
 }
 
@@ -240,7 +298,7 @@ impl WithSimd for Advance<'_> {
             simd.partial_store_f64s(next, last);
         }
         let [square, gradient_square, slope] = sums.map(|sum| simd.reduce_sum_f64s(sum));
-        Sums { square, gradient_square, slope }
+        Sums { square, gradient_square, slope, moved: Moved::default() }
     }
 }
 
@@ -274,6 +332,6 @@ impl WithSimd for Complete<'_> {
             simd.partial_store_f64s(gradient, last);
         }
         let [square, gradient_square] = sums.map(|sum| simd.reduce_sum_f64s(sum));
-        Sums { square, gradient_square, slope: 0.0 }
+        Sums { square, gradient_square, slope: 0.0, moved: Moved::default() }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::error::{Error, check_positive};
+use crate::{
+    error::{Error, check_positive},
+    model::Ufm,
+};
 
 /// A method of descent. With x the point, m the last displacement and η the step size, the next point is
 ///
@@ -93,6 +96,16 @@ impl Method {
                     }
                 }
                 check_positive("epsilon", epsilon)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the method can keep features nonnegative if the model wants it.
+    pub(super) fn check_projects(self, ufm: &Ufm) -> Result<(), Error> {
+        match self {
+            Self::Lbfgs { .. } | Self::Adam { .. } if ufm.has_nonnegative_features() => {
+                Err(Error::NoProjection { method: self.name() })
             }
             _ => Ok(()),
         }

@@ -162,19 +162,17 @@ impl Descent {
         observer: impl FnMut(&Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Run, Error> {
         self.check()?;
+        self.method.check_projects(ufm)?;
         let start: Point = start.into();
         start.check(ufm)?;
-        let start = if self.reduced && self.method.is_equivariant() {
-            start.reduce(ufm)?.narrow(ufm)?
-        } else {
-            start.into_parameters()?.into()
-        };
+        let is_small = self.reduced && self.method.is_equivariant();
+        let start = if is_small { start.smallest(ufm)? } else { start.largest(ufm)? };
         let model = start.model(ufm);
         let kernel = Kernel::new(&model, &PointRef::from(&start).compared_with(ufm));
         // The same scales for any widths: those of the model itself.
         let scales = Scales::new(self.variables, ufm);
         let longest = longest_step(self.variables, ufm);
-        let scale = Some(0.5 * ufm.targets().mean_square()).filter(|scale| *scale > 0.0).unwrap_or(1.0);
+        let scale = Some(ufm.objective_at_zero()).filter(|scale| *scale > 0.0).unwrap_or(1.0);
         let judge = Judge { criteria: self.criteria, schedule: self.step_size, scale, bound: f64::INFINITY };
         let (rule, first) = (self.step_size, start.parameters.clone());
         Ok(match self.method {

@@ -1,7 +1,7 @@
 //! Gradient descent, heavy ball and Nesterov's method: a gradient step and a share of the last displacement.
 
 use super::{
-    entrywise::Carry,
+    entrywise::{Carry, Moved},
     kernel::Kernel,
     method::{Method, Momentum, StepSize},
     step::{ROUNDING, Walk},
@@ -44,6 +44,7 @@ pub(crate) struct MomentumWalk<'a> {
     base: f64,
     gradient_square: f64,
     slope: f64,
+    moved: Moved,
 }
 
 impl<'a> MomentumWalk<'a> {
@@ -78,6 +79,7 @@ impl<'a> MomentumWalk<'a> {
             base: 0.0,
             gradient_square: 0.0,
             slope: 0.0,
+            moved: Moved::default(),
         }
     }
 
@@ -87,14 +89,20 @@ impl<'a> MomentumWalk<'a> {
         let look =
             self.kernel.advance(&self.scales, self.carry, self.step_size, &self.point, &self.previous, &mut self.next);
         (self.base, self.gradient_square, self.slope) = (look.objective, look.gradient_square, look.slope);
+        self.moved = look.moved;
     }
 
     /// The next objective, if it passes the test of [`StepSize::Automatic`].
     ///
-    /// With d = x + β m - η g - y the quadratic is f(y) - η ‖g‖²/2, and β² ‖m‖²/(2η) more if y = x.
+    /// With d = x + β m - η g - y the quadratic is f(y) - η ‖g‖²/2, and β² ‖m‖²/(2η) more if y = x. With a projection behind
+    /// the step it has to be summed up from d.
     fn passing(&mut self) -> Option<f64> {
         let (beta, eta) = (self.carry.momentum, self.step_size);
-        let carried = if self.carry.ahead { 0.0 } else { beta * beta * self.displacement_square };
+        let is_bounded = self.kernel.is_bounded();
+        if is_bounded && self.made_with != (eta, beta) {
+            self.advance();
+        }
+        let carried = if self.carry.ahead || is_bounded { 0.0 } else { beta * beta * self.displacement_square };
         let quadratic = self.base - self.promised() + carried / (2.0 * eta);
         let limit = quadratic + ROUNDING * self.base;
         // No objective is negative: a step beyond 2 f/‖g‖² fails, without evaluating the objective there. From a start
@@ -166,8 +174,12 @@ impl<'a> MomentumWalk<'a> {
         None
     }
 
-    /// The amount by which the gradient step would lower a quadratic of curvature 1/η.
+    /// The amount by which the gradient step would lower a quadratic of curvature 1/η; with a projection, by which the
+    /// step last made does, momentum included.
     fn promised(&self) -> f64 {
+        if self.kernel.is_bounded() {
+            return -self.moved.along - self.moved.square / (2.0 * self.made_with.0);
+        }
         0.5 * self.step_size * self.gradient_square
     }
 
@@ -216,7 +228,8 @@ impl Walk for MomentumWalk<'_> {
         let Self { gradient_square, slope, .. } = *self;
         self.displacement_square =
             (beta * beta * self.displacement_square - 2.0 * beta * eta * slope + eta * eta * gradient_square).max(0.0);
-        self.momentum.stepped(beta * slope - eta * gradient_square);
+        let bounded = self.kernel.is_bounded().then_some(self.moved.uphill);
+        self.momentum.stepped(bounded.unwrap_or(beta * slope - eta * gradient_square));
         std::mem::swap(&mut self.previous, &mut self.point);
         std::mem::swap(&mut self.point, &mut self.next);
         self.objective = objective;

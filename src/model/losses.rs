@@ -224,6 +224,12 @@ impl Ufm {
         }
     }
 
+    /// Whether the objective stays the same if samples are rotated among each other: squared loss without class weights,
+    /// and features of any sign. Then deviations from class means can be reduced.
+    pub(crate) fn can_rotate_samples(&self) -> bool {
+        self.loss.is_rotation_invariant() && !self.nonnegative
+    }
+
     /// The loss with all its parts.
     pub(crate) fn output_loss(&self) -> &OutputLoss {
         &self.loss

@@ -2,12 +2,12 @@
 
 mod decays;
 mod losses;
+mod scale;
 
 pub(crate) use self::decays::Decays;
 use crate::{
     classes::ClassCounts,
     error::{Block, Error},
-    linalg::wide::Wide,
     loss::OutputLoss,
     targets::Targets,
 };
@@ -190,12 +190,6 @@ impl Ufm {
     /// The decays together.
     pub(crate) fn decays(&self) -> Decays {
         Decays::new(self)
-    }
-
-    /// √τ of a direction of the largest target that does not shrink, its singular value in every block in balanced
-    /// variables; σ² = n_max for labels.
-    pub(crate) fn balanced_level_root(&self) -> f64 {
-        self.decays().level_root(Wide::new(self.targets.largest_square())).to_f64()
     }
 }
 
