@@ -1,6 +1,8 @@
 //! Descends to the minimum of a model by any of the methods, and shows how: as a table for people, as JSON for scripts,
 //! as a figure.
 
+mod optimum;
+
 use std::{
     io::{self, IsTerminal},
     ops::ControlFlow,
@@ -23,14 +25,13 @@ use kuva::{
 };
 use neural_collapse::{
     Parameters, Point, PointRef, Ufm,
-    critical::{Ending, ending},
     descent::{Descent, Method, Record, Run, StepSize, Stop, Variables},
     metrics::{Collapse, collapse, distance},
     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
-    theory::Minimizer,
 };
 use serde_json::json;
 
+use self::optimum::Optimum;
 use crate::shared::{conventions::choice, model_flags::ModelFlags, svg_file};
 
 /// More threads than any machine has cores take longer to start than to work.
@@ -41,13 +42,22 @@ const MOST_POINTS: usize = 1000;
 
 /// Descends to the minimum of an unconstrained features model from a random start.
 ///
-/// The optimum is known in closed form, so that the bar and the table show how far is left. Ctrl-C ends the run with
-/// what it has reached.
+/// For plain squared loss the optimum is known in closed form, for any other loss with one layer it is computed with a
+/// proof (see `predict`), so that the bar and the table show how far is left. For more layers with another loss, and for
+/// features that may not be negative, there is only the descent: no gap is shown. Ctrl-C ends the run with what it has
+/// reached.
 #[derive(Args)]
 // Flags are switches.
 #[allow(clippy::struct_excessive_bools)]
-#[command(after_help = "Example: the letters profile of the paper with three layers, by L-BFGS:
-  neural-collapse descend --counts 1500,600x5,50x20 --layers 3 --widths 256 --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs")]
+#[command(after_help = "Examples: the letters profile of the paper with three layers, by L-BFGS:
+  neural-collapse descend --counts 1500,600x5,50x20 --layers 3 --widths 256 --layer-decay 5e-4 --feature-decay 1e-5 \\
+    --method lbfgs
+Cross-entropy with two layers, from collapsed features, for which K columns are enough whatever the loss:
+  neural-collapse descend --counts 1500,600x5,50x20 --layers 2 --widths 64 --layer-decay 1e-4 --feature-decay 1e-5 \\
+    --loss cross-entropy --class-weights inverse-root --collapsed
+
+Distance, NC1, NC2 and NC3 are measured from the closed form: without one they are undefined, and null with --json, as
+`optimum`, `gap`, `rank` and `unique` are where the minimum is not known.")]
 pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,
@@ -104,9 +114,10 @@ fn methods() -> impl TypedValueParser<Value = Method> {
 
 /// A run and what is told of it.
 struct Report {
-    minimizer: Minimizer,
+    optimum: Optimum,
+    samples: u64,
     run: Run,
-    ending: Ending,
+    ending: String,
     measured: Measured,
     /// What was measured at some of the steps, for a figure.
     measurements: Vec<(usize, Measured)>,
@@ -114,26 +125,29 @@ struct Report {
     seconds_per_step: f64,
 }
 
-/// A point beside the minimizers.
+/// A point compared with the minimizers of the closed form.
+#[derive(Default)]
 struct Measured {
     distance: Option<f64>,
-    collapse: Collapse,
+    collapse: Option<Collapse>,
 }
 
 impl Measured {
-    fn new<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Result<Self, neural_collapse::Error> {
+    fn new<'a>(optimum: &Optimum, point: impl Into<PointRef<'a>>) -> Result<Self, neural_collapse::Error> {
         let point = point.into();
-        Ok(Self { distance: distance(minimizer, point)?, collapse: collapse(minimizer, point)? })
+        let Some(minimizer) = optimum.closed() else { return Ok(Self::default()) };
+        Ok(Self { distance: distance(minimizer, point)?, collapse: Some(collapse(minimizer, point)?) })
     }
 
     /// Their names, as in the table and in the figure, and their colors.
     fn lines(&self) -> [(&'static str, &'static str, Option<f64>); 5] {
+        let of = |number: fn(&Collapse) -> Option<f64>| self.collapse.as_ref().and_then(number);
         [
             ("distance", "#444444", self.distance),
-            ("NC1", "#cc3344", self.collapse.nc1),
-            ("NC2 classifier", "#22aa66", self.collapse.nc2_classifier),
-            ("NC2 features", "#88bb22", self.collapse.nc2_features),
-            ("NC3", "#8844aa", self.collapse.nc3),
+            ("NC1", "#cc3344", of(|collapse| collapse.nc1)),
+            ("NC2 classifier", "#22aa66", of(|collapse| collapse.nc2_classifier)),
+            ("NC2 features", "#88bb22", of(|collapse| collapse.nc2_features)),
+            ("NC3", "#8844aa", of(|collapse| collapse.nc3)),
         ]
     }
 }
@@ -165,13 +179,15 @@ fn descend(flags: &Flags) -> Result<Report, String> {
 fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, String> {
     let ufm = flags.model.ufm()?;
     let text = |error: neural_collapse::Error| error.to_string();
-    let minimizer = ufm.minimizer().map_err(text)?;
+    let optimum = Optimum::new(&ufm).map_err(text)?;
     let start = start(flags, &ufm).map_err(text)?;
     let mut descent = Descent::new(flags.method)
-        .with_optimum(minimizer.objective())
         .with_gap_tolerance(flags.gap)
         .with_step_limit(flags.steps)
         .with_reduction(!flags.full);
+    if let Some(objective) = optimum.objective() {
+        descent = descent.with_optimum(objective);
+    }
     if flags.plain {
         descent = descent.with_variables(Variables::Plain);
     }
@@ -194,16 +210,20 @@ fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, Strin
         }
         if last - shown > Duration::from_millis(100) {
             shown = last;
-            let gap = progress.gap.unwrap_or(f64::INFINITY);
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            bar.set_position((-gap.log10() / digits * 1000.0).clamp(0.0, 1000.0) as u64);
             let rate = progress.record.step as f64 / (last - first).as_secs_f64();
-            bar.set_message(format!("step {}, {rate:.0} a second, gap {gap:.1e}", progress.record.step));
+            let left = if let Some(gap) = progress.gap {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                bar.set_position((-gap.log10() / digits * 1000.0).clamp(0.0, 1000.0) as u64);
+                format!("gap {gap:.1e}")
+            } else {
+                format!("objective {:.6e}", progress.record.objective)
+            };
+            bar.set_message(format!("step {}, {rate:.0} a second, {left}", progress.record.step));
         }
         // Ever rarer, so that measuring takes a small part of the time.
         let step = progress.record.step;
         if flags.plot.is_some() && measurements.last().is_none_or(|&(before, _)| step > before + before / 16) {
-            match Measured::new(&minimizer, &progress.point()) {
+            match Measured::new(&optimum, &progress.point()) {
                 Ok(measured) => measurements.push((step, measured)),
                 Err(error) => failure = Some(error),
             }
@@ -217,10 +237,10 @@ fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, Strin
         Some(error) => return Err(text(error)),
         None => run.map_err(text)?,
     };
-    let measured = Measured::new(&minimizer, &run.point).map_err(text)?;
-    let ending = ending(&minimizer, &run).map_err(text)?;
+    let measured = Measured::new(&optimum, &run.point).map_err(text)?;
+    let ending = optimum.ending(&run).map_err(text)?;
     let seconds_per_step = (last - first).as_secs_f64() / run.steps.max(1) as f64;
-    Ok(Report { minimizer, run, ending, measured, measurements, seconds, seconds_per_step })
+    Ok(Report { optimum, samples: ufm.samples(), run, ending, measured, measurements, seconds, seconds_per_step })
 }
 
 fn start(flags: &Flags, ufm: &Ufm) -> Result<Point, neural_collapse::Error> {
@@ -242,7 +262,9 @@ fn thinned(trajectory: &[Record]) -> Vec<&Record> {
 }
 
 fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
-    let Report { minimizer, run, measured: Measured { collapse, .. }, .. } = report;
+    let Report { optimum, run, .. } = report;
+    let [distance, nc1, classifier, features, product] = report.measured.lines().map(|(_, _, number)| number);
+    let alignment = report.measured.collapse.as_ref().and_then(|collapse| collapse.alignment);
     let name = flags.method.name();
     let trajectory = thinned(&run.trajectory)
         .into_iter()
@@ -255,43 +277,45 @@ fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
         "seconds": report.seconds,
         "seconds_per_step": report.seconds_per_step,
         "objective": run.objective,
-        "optimum": minimizer.objective(),
+        "optimum": optimum.objective(),
         "gap": run.gap,
         "stop": stop(run.stop),
-        "rank": minimizer.rank(),
-        "unique": minimizer.is_unique(),
-        "ending": report.ending.to_string(),
-        "distance": report.measured.distance,
-        "nc1": collapse.nc1,
-        "nc2": { "classifier": collapse.nc2_classifier, "features": collapse.nc2_features },
-        "nc3": { "product": collapse.nc3, "alignment": collapse.alignment },
+        "rank": optimum.rank(),
+        "unique": optimum.is_unique(),
+        "ending": report.ending,
+        "distance": distance,
+        "nc1": nc1,
+        "nc2": { "classifier": classifier, "features": features },
+        "nc3": { "product": product, "alignment": alignment },
         "trajectory": trajectory.collect::<Vec<_>>(),
     })
 }
 
 fn as_table(flags: &Flags, report: &Report) -> String {
-    let Report { minimizer, run, ending, measured, seconds, seconds_per_step, .. } = report;
+    let Report { optimum, samples, run, ending, measured, seconds, seconds_per_step, .. } = report;
     let name = flags.method.to_string();
     let rows = [
         ("method", name),
-        ("columns of features", format!("{} for {} samples", run.columns, minimizer.ufm().samples())),
+        ("columns of features", format!("{} for {samples} samples", run.columns)),
         ("steps", format!("{}, {} evaluations", run.steps, run.evaluations)),
         ("seconds", format!("{seconds:.3}, {:.3} ms a step", 1e3 * seconds_per_step)),
-        ("minimum (theory)", format!("{:.15e}", minimizer.objective())),
+        optimum.row(),
         ("reached", format!("{:.15e}", run.objective)),
-        ("relative gap", run.gap.map_or_else(String::new, |gap| format!("{gap:.2e}"))),
-        ("gradient", format!("{:.2e}", run.gradient_norm)),
-        ("rank of the minimizer", minimizer.rank().to_string()),
-        ("ending", ending.to_string()),
     ];
+    let gap = run.gap.map(|gap| ("relative gap", format!("{gap:.2e}")));
+    let rank = optimum.rank().map(|rank| ("rank of the minimizer", rank.to_string()));
+    let gradient = Some(("gradient", format!("{:.2e}", run.gradient_norm)));
+    let ending = Some(("ending", ending.clone()));
     // What would have helped, and what the numbers below mean.
     let hint = (run.stop == Stop::StepLimit).then(|| ("", ways_out(flags)));
     let ties = "the minimizer is not unique (see `predict`): distance, NC2 and NC3 need not be zero";
-    let ties = (!minimizer.is_unique()).then_some(("", ties.into()));
-    let rows = rows.into_iter().chain(hint).chain(ties);
+    let ties = (optimum.is_unique() == Some(false)).then_some(("", ties.into()));
+    let rows = rows.into_iter().chain([gap, gradient, rank, ending, hint, ties].into_iter().flatten());
     let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.2e}"));
-    let measured = measured.lines().map(|(name, _, value)| (name, number(value)));
-    let lines: Vec<_> = rows.chain(measured).map(|(key, value)| format!("{key:<22} {value}\n")).collect();
+    // Without a closed form nothing is measured.
+    let measured = measured.collapse.as_ref().map(|_| measured.lines().map(|(name, _, value)| (name, number(value))));
+    let lines: Vec<_> =
+        rows.chain(measured.into_iter().flatten()).map(|(key, value)| format!("{key:<22} {value}\n")).collect();
     lines.concat()
 }
 
@@ -311,8 +335,6 @@ fn ways_out(flags: &Flags) -> String {
 
 /// Everything that a run tells against steps, written to a temporary file and renamed.
 fn plot(report: &Report, path: &Path) -> Result<(), String> {
-    let optimum = report.minimizer.objective();
-    let scale = if optimum > 0.0 { optimum } else { 1.0 };
     let line = |points: Vec<(f64, f64)>, color: &str, legend: &str| {
         // Logarithms made here: kuva's own axis ends at 1e-10. Below 1e-16 is rounding, or zero.
         let points: Vec<_> =
@@ -324,10 +346,17 @@ fn plot(report: &Report, path: &Path) -> Result<(), String> {
         records.iter().map(|record| (record.step as f64, value(record))).collect::<Vec<_>>()
     };
     let mut plots = vec![
-        line(of(&|record| (record.objective - optimum) / scale), "#2266aa", "relative gap"),
+        match report.optimum.objective() {
+            Some(optimum) => {
+                let scale = if optimum > 0.0 { optimum } else { 1.0 };
+                line(of(&|record| (record.objective - optimum) / scale), "#2266aa", "relative gap")
+            }
+            None => line(of(&|record| record.objective), "#2266aa", "objective"),
+        },
         line(of(&|record| record.gradient_norm), "#cc8844", "gradient norm"),
     ];
-    for (i, (name, color, _)) in report.measured.lines().into_iter().enumerate() {
+    let is_measured = report.measured.collapse.is_some();
+    for (i, (name, color, _)) in report.measured.lines().into_iter().enumerate().filter(|_| is_measured) {
         let last = (report.run.steps, &report.measured);
         let measurements = report.measurements.iter().map(|(step, at)| (*step, at)).chain([last]);
         let points = measurements.filter_map(|(step, at)| Some((step as f64, at.lines()[i].2?)));

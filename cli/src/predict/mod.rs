@@ -1,46 +1,74 @@
-//! Where must the last layers end? The closed form alone, as a table for people or as JSON for scripts.
+//! Where must the last layers end? The closed form, or the certified minimizer where there is none, as a table for people
+//! or as JSON for scripts.
 
+mod angles;
+mod certified;
 mod groups;
+mod report;
 
 use std::fmt::Write as _;
 
 use clap::Args;
 use neural_collapse::{
-    Error,
+    Error, Ufm,
     theory::{Direction, Fate, Goal, Minimizer, Tie},
 };
 use serde_json::{Value, json};
 
-use self::groups::Groups;
-use crate::shared::{
-    model_flags::ModelFlags,
-    numbers::{digits, short},
+use self::{
+    groups::Groups,
+    report::{Report, model_lines},
 };
+use crate::shared::{model_flags::ModelFlags, numbers::short};
 
 /// Rows of a table beyond which people stop reading: half of them show the beginning, half the end.
 const MOST_ROWS: usize = 60;
 
-/// Predicts where the last layers of a classifier trained with squared loss must end.
+/// Predicts where the last layers of a classifier must end.
 ///
-/// The objective is 1/(2N) |W_L...W_1 H + b 1' - Y|^2 + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2: half the squared
-/// error, summed over classes and averaged over samples. Where your loss is scaled differently, say so with
+/// The objective is 1/N sum alpha l(W_L...W_1 h + b) + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2, with l half the
+/// squared error, summed over classes, or the cross-entropy. Where your loss is scaled differently, say so with
 /// --loss-convention and --feature-convention, and give the decays as your code has them: MSELoss is `mean`.
+///
+/// Plain squared loss has a closed form, for any number of layers. Everything else with one layer is computed by convex
+/// optimization, and its dual problem gives a lower bound that proves the result.
 #[derive(Args)]
 #[command(
-    after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed at these decays:
+    after_help = "Examples: the letters profile of the paper, whose twenty small classes have collapsed at these decays:
   neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4
+The same with cross-entropy, then with weights that bring the small classes back:
+  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4 \\
+    --loss cross-entropy
+  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4 \\
+    --loss cross-entropy --class-weights inverse-root
 
---json gives all directions and, for every group of classes of one count, by falling count:
-  fate               distinct, single (no other class of its count), coincident (one classifier for all), vanished,
-                     or ambiguous (a tie)
+--json gives:
+  loss               squared or cross-entropy
+  objective          the least objective
+  lower_bound        a number that no point is below; for the closed form the objective itself
+  gap                (objective - lower_bound)/objective; for the closed form 0: it is the exact minimum
+  directions         singular values; target and shrinkage for the closed form alone
+and, for every group of classes of one count and weight, by falling count:
+  count, multiplicity, weight
+  fate               distinct, single (no other class of its count and weight), coincident (one classifier for all),
+                     vanished, or ambiguous (a tie)
   merged             whether another classifier is within --angle
-  norm               of each of its classifiers
+  probability_own    of a sample's own class; for squared loss the output, W h + b unless logits are adjusted
+  probability_sibling of another class of the group
+  classifier_norm    of each of its classifiers (also as `norm`)
+  mean_norm          of each of its class means
   nearest            the class with the nearest classifier, its count, and the angle in degrees
   coincidence_scale  the factor on all decays together at which its classes come to share one classifier
   vanishing_scale    the factor at which their classifiers are zero
 `clusters` are the classes whose classifiers are within --angle of each other, by chains of such steps (single linkage);
-`limits` the largest decays that keep every direction. A number that does not exist, is infinite, or is left open by a
-tie is null."
+`limits` the largest decays that keep every direction. Without a closed form there are also
+  logits             W h + b before any adjustment of the loss: row r a class of group r, column s a sample of group s,
+                     its own class excluded
+  logits_own         the same of the own class, by group
+from which anyone can check the result: with multiplicities m, own probabilities are
+exp(logits_own[s])/(exp(logits_own[s]) + sum over r of m[r] exp(logits[r][s])), where m[s] is one less. With one layer
+probability_own - probability_sibling is (1-E)(1 - q), q = N root(lambda_1 lambda_H/n)/(weight (1-E)), or 0 from q = 1 on.
+A number that does not exist, is infinite, has no formula, or is left open by a tie is null."
 )]
 pub(crate) struct Flags {
     #[command(flatten)]
@@ -57,7 +85,16 @@ pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     if !(0.0..=180.0).contains(&flags.angle) {
         return Err(format!("--angle: {:?} given, 0 to 180 degrees are accepted", flags.angle));
     }
-    let minimizer = flags.model.ufm()?.minimizer().map_err(|error| error.to_string())?;
+    let ufm = flags.model.ufm()?;
+    if !has_closed_geometry(&ufm) {
+        let minimizer = certified::minimizer(&ufm)?;
+        return Ok(if flags.json {
+            format!("{}\n", certified::as_json(&minimizer, flags.angle))
+        } else {
+            certified::as_table(&minimizer, flags.angle)
+        });
+    }
+    let minimizer = ufm.minimizer().map_err(|error| error.to_string())?;
     let text = Groups::new(&minimizer, flags.angle).and_then(|groups| {
         if flags.json {
             Ok(format!("{}\n", as_json(&minimizer, &groups, flags.angle)?))
@@ -68,8 +105,12 @@ pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     text.map_err(|error| error.to_string())
 }
 
+/// Whether there is a closed form for groups of classes: smoothed labels without a bias have one for the objective alone.
+fn has_closed_geometry(ufm: &Ufm) -> bool {
+    ufm.has_closed_form() && (ufm.has_bias() || ufm.targets().smoothing() == 0.0)
+}
+
 fn as_json(minimizer: &Minimizer, groups: &Groups<'_>, angle: f64) -> Result<Value, Error> {
-    let ufm = minimizer.ufm();
     let directions = minimizer.directions().iter().map(|direction| {
         json!({
             "multiplicity": direction.multiplicity,
@@ -81,20 +122,20 @@ fn as_json(minimizer: &Minimizer, groups: &Groups<'_>, angle: f64) -> Result<Val
             "layers": direction.layers,
         })
     });
-    Ok(json!({
-        "classes": ufm.outputs(),
-        "samples": ufm.samples(),
-        "layers": ufm.depth(),
-        "bias": ufm.has_bias(),
-        "objective": minimizer.objective(),
-        "rank": minimizer.rank(),
-        "unique": minimizer.is_unique(),
-        "directions": directions.collect::<Vec<_>>(),
-        "limits": limits(minimizer)?,
-        "angle": angle,
-        "groups": groups.as_json()?,
-        "clusters": groups.clusters_as_json(),
-    }))
+    let report = Report {
+        ufm: minimizer.ufm(),
+        objective: minimizer.objective(),
+        lower_bound: minimizer.objective(),
+        gap: 0.0,
+        rank: minimizer.rank(),
+        is_unique: minimizer.is_unique(),
+        directions: directions.collect(),
+        limits: limits(minimizer)?,
+        angle,
+        groups: groups.as_json()?,
+        clusters: groups.clusters_as_json(),
+    };
+    Ok(report.as_json())
 }
 
 /// The largest decays that keep every direction: numbers where `kept` is "below", null where no decay does or any does.
@@ -119,26 +160,10 @@ fn ends(all: usize) -> (impl Iterator<Item = usize>, usize, impl Iterator<Item =
 }
 
 fn as_table(minimizer: &Minimizer, groups: &Groups<'_>) -> Result<String, Error> {
-    let ufm = minimizer.ufm();
-    let (classes, decays) =
-        (ufm.class_counts().ok_or(Error::NoClassCounts)?, ufm.layers().iter().map(|layer| digits(layer.decay)));
     let mut text = String::new();
     // Writing to a String cannot fail.
     let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").unwrap_or_default();
-    let plural = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
-    line(format_args!(
-        "{}, {} samples, imbalance ratio {:.4}, {}, {}",
-        plural(classes.classes(), "class", "classes"),
-        classes.samples(),
-        classes.imbalance_ratio(),
-        plural(ufm.depth(), "linear layer", "linear layers"),
-        if ufm.has_bias() { "with bias" } else { "no bias" },
-    ));
-    line(format_args!(
-        "decays as the theory has them: layers {}, features {}",
-        decays.collect::<Vec<_>>().join(", "),
-        digits(ufm.feature_decay())
-    ));
+    model_lines(minimizer.ufm()).iter().for_each(|words| line(format_args!("{words}")));
     line(format_args!(""));
     line(format_args!("minimum    {:.15e}", minimizer.objective()));
     line(format_args!("rank       {}", minimizer.rank()));
