@@ -242,6 +242,17 @@ fn margins_of_the_squared_loss_move_the_threshold() {
 }
 
 #[test]
+fn weights_of_one_and_adjustments_of_zero_change_nothing() {
+    let neutral = "--class-weights 1x10 --label-smoothing 0 --logit-adjustment 0 --ldam 0 --cdt 0";
+    assert_eq!(predict(neutral), predict(""));
+    assert_eq!(predict(&format!("--loss cross-entropy {neutral}")), predict("--loss cross-entropy"));
+    // Rules have mean 1 over samples, and frameworks that divide by the weights cannot tell a factor.
+    let rule = predict("--loss cross-entropy --class-weights inverse");
+    let divided = predict("--loss cross-entropy --weight-convention weights --class-weights 4x2,5,20x3,100x4");
+    assert!((number(&rule["objective"]) / number(&divided["objective"]) - 1.0).abs() < 1e-14);
+}
+
+#[test]
 fn a_free_bias_is_said() {
     let output = run("predict", &format!("{MODEL} --json --bias-decay 0"));
     assert!(output.status.success());
@@ -309,6 +320,69 @@ fn what_has_no_certificate_names_the_descent() {
         assert_eq!(output.status.code(), Some(2), "{flags}: {message}");
         assert!(message.contains(why) && message.contains("neural-collapse descend"), "{flags}: {message}");
         assert!(output.stdout.is_empty());
+    }
+}
+
+/// Weights and adjustments beyond the range of double precision: a proof, or a refusal.
+#[test]
+fn gaps_that_are_not_reached_are_not_called_minima() {
+    for flags in [
+        "--class-weights 1e300,1x9",
+        "--class-weights 1e-300,1x9",
+        "--class-weights 1e200x10",
+        "--class-weights 1e-6x9,1e6",
+        "--ldam 1e308",
+        "--ldam 1e5",
+        "--ldam 30",
+        "--cdt 100",
+        "--logit-adjustment 1e300 --no-bias",
+        "--bias-decay 1e-300",
+        "--bias-decay 1e300",
+    ] {
+        for loss in ["squared", "cross-entropy"] {
+            let flags = format!("{MODEL} --json --loss {loss} {flags}");
+            let output = run("predict", &flags);
+            let message = String::from_utf8_lossy(&output.stderr);
+            if output.status.success() {
+                let object: Value = serde_json::from_slice(&output.stdout).unwrap();
+                assert!(number(&object["gap"]).abs() <= 1e-6, "{flags}: {}", object["gap"]);
+            } else {
+                assert_eq!(output.status.code(), Some(2), "{flags}: {message}");
+                assert!(message.contains("too large or too far apart"), "{flags}: {message}");
+                assert!(message.contains("neural-collapse descend"), "{flags}: {message}");
+            }
+        }
+    }
+}
+
+/// S is diagonal: s_k = max(√n - N λ/α, 0), and a class vanishes by itself.
+#[test]
+fn weighted_squared_loss_without_a_bias_has_its_closed_form() {
+    let counts: [(f64, usize, f64); 4] = [(500.0, 2, 0.5), (400.0, 1, 1.0), (100.0, 3, 0.1), (20.0, 4, 3.0)];
+    let object = predict("--no-bias --class-weights 0.5x2,1,0.1x3,3x4");
+    let pull = 1780.0 * (5e-3_f64 * 5e-4).sqrt();
+    let mut expected: Vec<(f64, usize)> = counts.map(|(n, m, a)| ((n.sqrt() - pull / a).max(0.0), m)).into();
+    expected.sort_by(|one, other| other.0.total_cmp(&one.0));
+    assert_eq!(expected[3].0, 0.0, "one group has vanished");
+    let found: Vec<_> = object["directions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|direction| {
+            let times = direction["multiplicity"].as_u64().unwrap();
+            (0..times).map(|_| number(&direction["prediction"]))
+        })
+        .collect();
+    let expected: Vec<f64> = expected.into_iter().flat_map(|(value, m)| std::iter::repeat_n(value, m)).collect();
+    assert_eq!(found.len(), expected.len());
+    for (one, other) in found.iter().zip(expected) {
+        assert!((one - other).abs() < 1e-8, "{one} is not {other}");
+    }
+    for (group, (n, _, a)) in object["groups"].as_array().unwrap().iter().zip(counts) {
+        let q = pull / (a * n.sqrt());
+        assert_eq!(group["fate"], if q < 1.0 { "distinct" } else { "vanished" });
+        assert!((number(&group["vanishing_scale"]) * q - 1.0).abs() < 1e-14);
+        assert_eq!(group["coincidence_scale"], Value::Null);
     }
 }
 

@@ -1,12 +1,14 @@
 //! Descends to the minimum of a model by any of the methods, and shows how: as a table for people, as JSON for scripts,
 //! as a figure.
 
+mod measured;
 mod optimum;
+mod plot;
 
 use std::{
     io::{self, IsTerminal},
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,22 +18,14 @@ use std::{
 
 use clap::{Args, builder::TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
-use kuva::{
-    plot::{LegendPosition, LinePlot},
-    render::{
-        layout::{Layout, TickFormat},
-        plots::Plot,
-    },
-};
 use neural_collapse::{
-    Parameters, Point, PointRef, Ufm,
+    Parameters, Point, Ufm,
     descent::{Descent, Method, Record, Run, StepSize, Stop, Variables},
-    metrics::{Collapse, collapse, distance},
     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
 };
 use serde_json::json;
 
-use self::optimum::Optimum;
+use self::{measured::Measured, optimum::Optimum, plot::plot};
 use crate::shared::{conventions::choice, model_flags::ModelFlags, svg_file};
 
 /// More threads than any machine has cores take longer to start than to work.
@@ -123,33 +117,6 @@ struct Report {
     measurements: Vec<(usize, Measured)>,
     seconds: f64,
     seconds_per_step: f64,
-}
-
-/// A point compared with the minimizers of the closed form.
-#[derive(Default)]
-struct Measured {
-    distance: Option<f64>,
-    collapse: Option<Collapse>,
-}
-
-impl Measured {
-    fn new<'a>(optimum: &Optimum, point: impl Into<PointRef<'a>>) -> Result<Self, neural_collapse::Error> {
-        let point = point.into();
-        let Some(minimizer) = optimum.closed() else { return Ok(Self::default()) };
-        Ok(Self { distance: distance(minimizer, point)?, collapse: Some(collapse(minimizer, point)?) })
-    }
-
-    /// Their names, as in the table and in the figure, and their colors.
-    fn lines(&self) -> [(&'static str, &'static str, Option<f64>); 5] {
-        let of = |number: fn(&Collapse) -> Option<f64>| self.collapse.as_ref().and_then(number);
-        [
-            ("distance", "#444444", self.distance),
-            ("NC1", "#cc3344", of(|collapse| collapse.nc1)),
-            ("NC2 classifier", "#22aa66", of(|collapse| collapse.nc2_classifier)),
-            ("NC2 features", "#88bb22", of(|collapse| collapse.nc2_features)),
-            ("NC3", "#8844aa", of(|collapse| collapse.nc3)),
-        ]
-    }
 }
 
 pub(crate) fn run(flags: &Flags) -> Result<String, String> {
@@ -331,42 +298,6 @@ fn ways_out(flags: &Flags) -> String {
         return "the step limit came first: more --steps are needed".into();
     }
     format!("the step limit came first: {} needs fewer steps", ways.join(" or "))
-}
-
-/// Everything that a run tells against steps, written to a temporary file and renamed.
-fn plot(report: &Report, path: &Path) -> Result<(), String> {
-    let line = |points: Vec<(f64, f64)>, color: &str, legend: &str| {
-        // Logarithms made here: kuva's own axis ends at 1e-10. Below 1e-16 is rounding, or zero.
-        let points: Vec<_> =
-            points.into_iter().filter(|(_, y)| *y >= 1e-16 && y.is_finite()).map(|(x, y)| (x, y.log10())).collect();
-        Plot::Line(LinePlot::new().with_data(points).with_color(color).with_legend(legend))
-    };
-    let records = thinned(&report.run.trajectory);
-    let of = |value: &dyn Fn(&Record) -> f64| {
-        records.iter().map(|record| (record.step as f64, value(record))).collect::<Vec<_>>()
-    };
-    let mut plots = vec![
-        match report.optimum.objective() {
-            Some(optimum) => {
-                let scale = if optimum > 0.0 { optimum } else { 1.0 };
-                line(of(&|record| (record.objective - optimum) / scale), "#2266aa", "relative gap")
-            }
-            None => line(of(&|record| record.objective), "#2266aa", "objective"),
-        },
-        line(of(&|record| record.gradient_norm), "#cc8844", "gradient norm"),
-    ];
-    let is_measured = report.measured.collapse.is_some();
-    for (i, (name, color, _)) in report.measured.lines().into_iter().enumerate().filter(|_| is_measured) {
-        let last = (report.run.steps, &report.measured);
-        let measurements = report.measurements.iter().map(|(step, at)| (*step, at)).chain([last]);
-        let points = measurements.filter_map(|(step, at)| Some((step as f64, at.lines()[i].2?)));
-        plots.push(line(points.collect(), color, name));
-    }
-    let layout = Layout::auto_from_plots(&plots)
-        .with_y_tick_format(TickFormat::Custom(Arc::new(|exponent| format!("1e{exponent}"))))
-        .with_x_label("steps")
-        .with_legend_position(LegendPosition::OutsideRightTop);
-    svg_file::write(path, &kuva::render_to_svg(plots, layout))
 }
 
 /// A stop in a word or two; what ends a run here by its observer is Ctrl-C.

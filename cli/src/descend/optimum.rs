@@ -7,6 +7,8 @@ use neural_collapse::{
     theory::{Certified, Minimizer},
 };
 
+use crate::shared::certificate::certified;
+
 /// The relative gap up to which a point is called a global minimum, as in `critical::ending`.
 const MINIMUM: f64 = 1e-8;
 
@@ -23,13 +25,10 @@ impl Optimum {
         if ufm.has_closed_form() {
             return Ok(Self::Closed(Box::new(ufm.minimizer()?)));
         }
-        match ufm.certified_minimizer() {
-            Ok(minimizer) => Ok(Self::Certified(Box::new(minimizer))),
-            Err(error @ (Error::NoCertificate { .. } | Error::WidthBelowRank { .. })) => {
-                Ok(Self::Unknown(error.to_string()))
-            }
-            Err(error) => Err(error),
-        }
+        Ok(match certified(ufm) {
+            Ok(minimizer) => Self::Certified(Box::new(minimizer)),
+            Err(why) => Self::Unknown(why),
+        })
     }
 
     /// The closed form: what the metrics of neural collapse need.

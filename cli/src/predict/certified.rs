@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use neural_collapse::{
-    Error, Loss, Ufm,
+    Loss, Ufm,
     theory::{Certified, CertifiedGroup, GroupFate},
 };
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use super::{
     report::{GroupReport, Report, degrees, model_lines, plural},
 };
 use crate::shared::{
+    certificate::certified,
     contrasts::{collapse_scale, is_diagonal},
     numbers::short,
 };
@@ -21,18 +22,15 @@ use crate::shared::{
 const HEADING: &str =
     " classes    samples      weight       p own   p sibling  classifier  class mean  nearest angle  classifiers";
 
+/// The relative gap up to which the digits of the minimum that are shown are proved, up to rounding.
+const PROVED: f64 = 1e-12;
+
 /// Groups that a sentence names.
 const MOST_NAMED: usize = 3;
 
-/// The minimizer, or which command answers instead.
+/// The minimizer, or why there is none, and which command answers instead.
 pub(super) fn minimizer(ufm: &Ufm) -> Result<Certified, String> {
-    ufm.certified_minimizer().map_err(|error| match error {
-        Error::NoCertificate { .. } => format!("{error}: run `neural-collapse descend` with the same flags"),
-        Error::WidthBelowRank { .. } => {
-            format!("--widths: {error}. `neural-collapse descend` with the same flags is the descent")
-        }
-        error => error.to_string(),
-    })
+    certified(ufm).map_err(|why| format!("{why}. The descent is `neural-collapse descend` with the same flags"))
 }
 
 pub(super) fn as_json(minimizer: &Certified, angle: f64) -> Value {
@@ -116,10 +114,9 @@ pub(super) fn as_table(minimizer: &Certified, angle: f64) -> String {
     line("");
     line(&format!("minimum      {:.15e}", minimizer.objective()));
     line(&format!("lower bound  {:.15e}, by the dual problem: no point is lower", minimizer.lower_bound()));
-    line(&format!(
-        "gap          {:.1e} of the minimum; 1e-13 and less, or less than zero, is rounding",
-        minimizer.gap()
-    ));
+    let gap = minimizer.gap();
+    let digits = if gap.abs() <= PROVED { "rounding" } else { "the digits beyond it are not proved" };
+    line(&format!("gap          {gap:.1e} of the minimum: {digits}"));
     line(&format!("rank         {}", minimizer.rank()));
     line("minimizer    unique up to rotations of the features");
     line("");
@@ -213,5 +210,6 @@ fn fate(minimizer: &Certified, group: &CertifiedGroup) -> String {
 fn name(minimizer: &Certified, group: &CertifiedGroup) -> String {
     let is_alone = minimizer.groups().iter().filter(|other| other.count == group.count).count() == 1;
     let weight = if is_alone { String::new() } else { format!(" and weight {}", short(group.weight)) };
-    format!("{} of {} samples{weight}", plural(group.multiplicity(), "class", "classes"), group.count)
+    let samples = if group.count == 1 { "sample" } else { "samples" };
+    format!("{} of {} {samples}{weight}", plural(group.multiplicity(), "class", "classes"), group.count)
 }
