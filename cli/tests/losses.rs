@@ -393,11 +393,16 @@ fn help_teaches_losses() {
         for word in ["--class-weights", "effective:BETA", "--loss cross-entropy", "PyTorch", "--nonnegative-features"] {
             assert!(help.contains(word), "{subcommand}: {word}");
         }
+        // Flags of the program itself are not under the heading of the loss.
+        let heading = help.find("Loss:").unwrap();
+        assert!(heading < help.find("--loss <LOSS>").unwrap() && help.find("--json").unwrap() < heading);
     }
     let help = text("predict", "--help");
     for word in ["lower_bound", "logits_own", "for the closed form 0", "exp(logits_own[s])"] {
         assert!(help.contains(word), "{word}");
     }
+    // Examples are commands as they stand, not broken at the width of a page.
+    assert!(help.contains("--layer-decay 5e-3 \\\n    --feature-decay 5e-4"), "{help}");
 }
 
 #[test]

@@ -44,14 +44,14 @@ const MOST_POINTS: usize = 1000;
 // Flags are switches.
 #[allow(clippy::struct_excessive_bools)]
 #[command(after_help = "Examples: the letters profile of the paper with three layers, by L-BFGS:
-  neural-collapse descend --counts 1500,600x5,50x20 --layers 3 --widths 256 --layer-decay 5e-4 --feature-decay 1e-5 \\
-    --method lbfgs
-Cross-entropy with two layers, from collapsed features, for which K columns are enough whatever the loss:
-  neural-collapse descend --counts 1500,600x5,50x20 --layers 2 --widths 64 --layer-decay 1e-4 --feature-decay 1e-5 \\
-    --loss cross-entropy --class-weights inverse-root --collapsed
+  neural-collapse descend --counts 1500,600x5,50x20 --layers 3 --widths 256 \\
+    --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs
+Cross-entropy with two layers. From collapsed features, K columns are enough for every loss:
+  neural-collapse descend --counts 1500,600x5,50x20 --layers 2 --widths 64 \\
+    --layer-decay 1e-4 --feature-decay 1e-5 --loss cross-entropy --collapsed
 
-Distance, NC1, NC2 and NC3 are measured from the closed form: without one they are undefined, and null with --json, as
-`optimum`, `gap`, `rank` and `unique` are where the minimum is not known.")]
+Distance, NC1, NC2 and NC3 compare with the closed form: without one they are null with --json.
+So are `optimum`, `gap`, `rank` and `unique` if the minimum is not known.")]
 pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,

@@ -33,43 +33,45 @@ const MOST_ROWS: usize = 60;
 /// Plain squared loss has a closed form, for any number of layers. Everything else with one layer is computed by convex
 /// optimization, and its dual problem gives a lower bound that proves the result.
 #[derive(Args)]
-#[command(
-    after_help = "Examples: the letters profile of the paper, whose twenty small classes have collapsed at these decays:
-  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4
-The same with cross-entropy, then with weights that bring the small classes back:
-  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4 \\
-    --loss cross-entropy
-  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 --feature-decay 5e-4 \\
-    --loss cross-entropy --class-weights inverse-root
+#[command(after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed:
+  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 \\
+    --feature-decay 5e-4
+The same with cross-entropy and weights that bring the small classes back:
+  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 \\
+    --feature-decay 5e-4 --loss cross-entropy --class-weights inverse-root
 
 --json gives:
-  loss               squared or cross-entropy
-  objective          the least objective
-  lower_bound        a number that no point is below; for the closed form the objective itself
-  gap                (objective - lower_bound)/objective; for the closed form 0: it is the exact minimum
-  directions         singular values; target and shrinkage for the closed form alone
-and, for every group of classes of one count and weight, by falling count:
+  loss                 squared or cross-entropy
+  objective            the least objective
+  lower_bound          a number that no point is below: for the closed form the objective itself
+  gap                  (objective - lower_bound)/objective: for the closed form 0, it is exact
+  directions           singular values; target and shrinkage for the closed form alone
+and, for every group of classes of one count and one weight, by falling count:
   count, multiplicity, weight
-  fate               distinct, single (no other class of its count and weight), coincident (one classifier for all),
-                     vanished, or ambiguous (a tie)
-  merged             whether another classifier is within --angle
-  probability_own    of a sample's own class; for squared loss the output, W h + b unless logits are adjusted
-  probability_sibling of another class of the group
-  classifier_norm    of each of its classifiers (also as `norm`)
-  mean_norm          of each of its class means
-  nearest            the class with the nearest classifier, its count, and the angle in degrees
-  coincidence_scale  the factor on all decays together at which its classes come to share one classifier
-  vanishing_scale    the factor at which their classifiers are zero
-`clusters` are the classes whose classifiers are within --angle of each other, by chains of such steps (single linkage);
-`limits` the largest decays that keep every direction. Without a closed form there are also
-  logits             W h + b before any adjustment of the loss: row r a class of group r, column s a sample of group s,
-                     its own class excluded
-  logits_own         the same of the own class, by group
-from which anyone can check the result: with multiplicities m, own probabilities are
-exp(logits_own[s])/(exp(logits_own[s]) + sum over r of m[r] exp(logits[r][s])), where m[s] is one less. With one layer
-probability_own - probability_sibling is (1-E)(1 - q), q = N root(lambda_1 lambda_H/n)/(weight (1-E)), or 0 from q = 1 on.
-A number that does not exist, is infinite, has no formula, or is left open by a tie is null."
-)]
+  fate                 distinct, single (no other class of its count and weight), coincident (one
+                       classifier for all), vanished, or ambiguous (a tie)
+  merged               whether another classifier is within --angle
+  probability_own      of a sample's own class; for squared loss the output of the adjusted logit
+  probability_sibling  of another class of the group
+  classifier_norm      of each of its classifiers (also as `norm`)
+  mean_norm            of each of its class means
+  nearest              the class with the nearest classifier, its count, the angle in degrees
+  coincidence_scale    the factor on all decays together at which its classes come to share one
+                       classifier
+  vanishing_scale      the factor at which their classifiers are zero
+`clusters` are the classes whose classifiers are within --angle of each other, by chains of such
+steps (single linkage); `limits` the largest decays that keep every direction.
+Without a closed form there are also
+  logits               W h + b before any adjustment of the loss: row r a class of group r,
+                       column s a sample of group s, its own class excluded
+  logits_own           the same of the own class, by group
+A number that does not exist, is infinite, has no formula, or is left open by a tie is null.
+
+To check a result without adjustments of logits from its JSON, with m the multiplicities:
+  probability_own[s] = exp(logits_own[s])/(exp(logits_own[s]) + sum_r m[r] exp(logits[r][s])),
+    where m[s] is one less;
+  probability_own - probability_sibling = (1-E) (1-q), or 0 from q = 1 on,
+    q = N root(lambda_1 lambda_H/count)/(weight (1-E))")]
 pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,

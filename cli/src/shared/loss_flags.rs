@@ -7,12 +7,14 @@ use neural_collapse::{
 
 use super::{conventions::choice, terminal::note};
 
+/// What `--help` puts these flags under: a heading of the group would take the flags after it as well.
+const HEADING: &str = "Loss";
+
 /// A loss on the command line.
 #[derive(Args)]
-#[command(next_help_heading = "Loss")]
 pub(crate) struct LossFlags {
     /// The loss of one sample
-    #[arg(long, value_parser = losses(), default_value = "squared")]
+    #[arg(long, help_heading = HEADING, value_parser = losses(), default_value = "squared")]
     loss: Loss,
     /// How the loss of a sample is weighted by its class: none, inverse, inverse-root, effective:BETA, or a list
     ///
@@ -21,6 +23,7 @@ pub(crate) struct LossFlags {
     /// class, in the order of the counts; 0.5,2x3 is one class of weight 0.5 and three of weight 2.
     #[arg(
         long,
+        help_heading = HEADING,
         value_name = "RULE|W1,W2xM,...",
         allow_hyphen_values = true,
         default_value_t = ClassWeights::None,
@@ -28,28 +31,28 @@ pub(crate) struct LossFlags {
     )]
     class_weights: ClassWeights,
     /// What the weighted sum of losses is divided by
-    #[arg(long, value_parser = weight_conventions(), default_value = "samples")]
+    #[arg(long, help_heading = HEADING, value_parser = weight_conventions(), default_value = "samples")]
     weight_convention: WeightConvention,
     /// Label smoothing E, 0 <= E < 1: targets are (1-E) for the own class, and E/K is added for each
-    #[arg(long, value_name = "E", allow_hyphen_values = true, default_value_t = 0.0, hide_default_value = true)]
+    #[arg(long, help_heading = HEADING, value_name = "E", allow_hyphen_values = true, default_value_t = 0.0, hide_default_value = true)]
     label_smoothing: f64,
     /// Logit adjustment: TAU log(n_k/N) is added to logit k (Menon et al. 2021); 1 is balanced softmax
-    #[arg(long, value_name = "TAU", allow_hyphen_values = true)]
+    #[arg(long, help_heading = HEADING, value_name = "TAU", allow_hyphen_values = true)]
     logit_adjustment: Option<f64>,
     /// Margins: C n_k^(-1/4) is subtracted from the logit of the own class (LDAM, Cao et al. 2019)
-    #[arg(long, value_name = "C", allow_hyphen_values = true)]
+    #[arg(long, help_heading = HEADING, value_name = "C", allow_hyphen_values = true)]
     ldam: Option<f64>,
     /// Class-dependent temperatures: logit k is multiplied by (n_k/n_max)^GAMMA (CDT, Ye et al. 2020)
-    #[arg(long, value_name = "GAMMA", allow_hyphen_values = true)]
+    #[arg(long, help_heading = HEADING, value_name = "GAMMA", allow_hyphen_values = true)]
     cdt: Option<f64>,
     /// No bias
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     no_bias: bool,
     /// Decay MU of the bias, MU/2 |b|^2, scaled like the decays of layers; 0 is a free bias, as without the flag
-    #[arg(long, value_name = "MU", allow_hyphen_values = true, conflicts_with = "no_bias")]
+    #[arg(long, help_heading = HEADING, value_name = "MU", allow_hyphen_values = true, conflicts_with = "no_bias")]
     bias_decay: Option<f64>,
     /// Features that may not be negative, as after a ReLU: for `descend`
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     nonnegative_features: bool,
 }
 
