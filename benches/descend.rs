@@ -1,4 +1,4 @@
-//! One step of gradient descent, reduced and on all samples, beside a matrix product of the machine.
+//! One step of gradient descent, reduced and on all samples, compared with a matrix product of the machine.
 
 use std::{hint::black_box, ops::ControlFlow, time::Instant};
 

@@ -1,4 +1,4 @@
-//! The scalar solvers, beside one call of `powf`.
+//! The scalar solvers, compared with one call of `powf`.
 
 use std::hint::black_box;
 

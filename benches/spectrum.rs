@@ -1,7 +1,7 @@
-//! The structured spectrum of class labels beside a dense decomposition of the same matrix, values alone and with all
-//! vectors, for as many distinct counts as classes (R = K) and for 20 (R = 20).
+//! The structured spectrum of class labels compared with a dense decomposition of the same matrix, values alone and with
+//! all vectors, for R = K distinct counts and for 20 (R = 20).
 //!
-//! `benches/peers/spectrum.py` runs this beside NumPy.
+//! `benches/peers/spectrum.py` compares this with NumPy.
 
 use std::{hint::black_box, time::Duration};
 

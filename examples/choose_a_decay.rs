@@ -6,7 +6,8 @@
 //! and a penalty on the features, averaged over samples.
 
 use neural_collapse::{
-    ClassCounts, Error, FeatureConvention, Layer, LossConvention, TrainingConvention, Ufm, theory::Goal,
+    ClassCounts, Error, FeatureConvention, Layer, LossConvention, TrainingConvention, Ufm,
+    theory::{Goal, Limit},
 };
 
 /// What the training code has: `weight_decay` of the head, and the factor of the mean of ‖h‖²/2 in its loss.
@@ -37,13 +38,14 @@ fn main() -> Result<(), Error> {
     ];
     for (name, goal) in goals {
         match minimizer.largest_layer_decay(goal, 0)? {
-            Some(decay) => println!("{name:<50}  {:.6}", decay * to_weight_decay),
-            None => println!("{name:<50}  none: no decay is small enough"),
+            Limit::Below(decay) => println!("{name:<50}  {:.6}", decay * to_weight_decay),
+            Limit::Never => println!("{name:<50}  none: no decay is small enough"),
+            Limit::Always => println!("{name:<50}  any"),
         }
     }
 
     // Halfway to the first limit, which class is weakest?
-    let Some(limit) = minimizer.largest_layer_decay(Goal::AllDirections, 0)? else { return Ok(()) };
+    let Limit::Below(limit) = minimizer.largest_layer_decay(Goal::AllDirections, 0)? else { return Ok(()) };
     let halfway = Ufm::new(ufm.targets().clone(), [Layer::new(512, 0.5 * limit)], feature_decay)?.minimizer()?;
     let geometry = halfway.geometry()?;
     println!("\nHalf of the first limit, a classifier's norm by class:");

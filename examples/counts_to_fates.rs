@@ -44,7 +44,7 @@ fn margins(classes: &ClassCounts, minimizer: &Minimizer) -> Result<(), Error> {
     let geometry = minimizer.geometry()?;
     for (r, group) in classes.groups().enumerate() {
         // A class that is the only one of its count has no other to coincide with.
-        let coincide = minimizer.coincidence_scale(r)?.map_or("-".into(), |scale| format!("{scale:.4}"));
+        let coincide = minimizer.coincidence_scale(r)?.value().map_or("-".into(), |scale| format!("{scale:.4}"));
         let norm = geometry.classifiers().norm(group.classes[0]).map_or("-".into(), |norm| format!("{norm:.6}"));
         println!(
             "{:>7}  {:>7}  {norm:>12}  {coincide:>12}  {:>12.4}",

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Ok(false) => (format!("a relative gap is not below {PROMISED_GAP:e}"), 1),
         Err(message) => (message, 2),
     };
-    // Where standard error is full or closed, the exit status alone tells.
+    // If standard error is full or closed, only the exit status says so.
     writeln!(io::stderr(), "error: {message}").unwrap_or_default();
     ExitCode::from(status)
 }
@@ -112,7 +112,7 @@ fn meet(title: &str, ufm: &Ufm, flags: &Flags) -> Result<bool, String> {
 
 fn descend(title: &str, ufm: &Ufm, optimum: f64, flags: &Flags) -> Result<Run, Error> {
     let start = Parameters::gaussian(ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(flags.seed))?;
-    // The bar fills with the digits of agreement; it hides where standard error is no terminal.
+    // The bar fills with the digits of agreement; it hides where standard error is not a terminal.
     let digits = -flags.gap.max(f64::EPSILON).log10();
     let bar = ProgressBar::new(1000);
     if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {msg}") {

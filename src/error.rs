@@ -261,6 +261,15 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// A state that a descent is to go on from is that of a run on another model, by another method or with other options.
+    OtherState {
+        /// What differs.
+        what: &'static str,
+        /// What the descent has.
+        expected: String,
+        /// What the run had.
+        found: String,
+    },
     /// A word is not one of the accepted names.
     UnknownName {
         /// What is chosen.
@@ -420,6 +429,11 @@ impl fmt::Display for Error {
             Self::Unmergeable { what } => {
                 write!(f, "merge: {what} of the two differ, accepted are accumulators with the same")
             }
+            Self::OtherState { what, expected, found } => write!(
+                f,
+                "state of a run: its {what} is {found}, expected {expected}; accepted are states of the same model, method, \
+                 variables, reduction and rule of step sizes"
+            ),
             Self::UnknownName { what, word, accepted } => {
                 write!(f, "{what}: {word:?} given, accepted: {}", accepted.join(", "))
             }

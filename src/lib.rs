@@ -30,7 +30,7 @@
 //! let minimizer = ufm.minimizer()?;
 //! assert_eq!(minimizer.rank(), 6); // 19 of the 25 directions vanish:
 //! assert_eq!(minimizer.group_fates()?[2], GroupFate::Coincident); // the 20 small classes share one classifier
-//! assert!(minimizer.coincidence_scale(1)?.unwrap() > 1.2); // the next group does after all decays grow by a fifth
+//! assert!(minimizer.coincidence_scale(1)?.value().unwrap() > 1.2); // the next group does after all decays grow by a fifth
 //! assert!(minimizer.geometry()?.classifiers().cosine(1, 2).unwrap() < 0.0); // now two of them point apart
 //!
 //! let start = Parameters::gaussian(&ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(0))?;
@@ -57,7 +57,7 @@
 //! | a point with any number of samples: exactly reduced, or collapsed | [`Point`] |
 //! | the closed form: f*, rank, singular values, ties, critical decays | [`Ufm::minimizer`], [`theory::Minimizer`] |
 //! | norms and angles between classes, minority collapse | [`theory::Geometry`] |
-//! | the largest decays that keep what a network needs | [`theory::Goal`] |
+//! | the largest decays that keep what a network needs | [`theory::Goal`], [`theory::Limit`] |
 //! | the spectrum of the target: from class counts, or dense | [`theory::LabelSpectrum`], [`theory::Spectrum`] |
 //! | the scalar problem of one singular value, Lemma A.2 | [`theory::scalar`] |
 //! | singular-value decomposition and thresholding, Lemma A.1 | [`linalg`] |

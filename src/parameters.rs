@@ -1,17 +1,25 @@
 //! The variables of a model: weights, features and bias, and random starts.
 
-use faer::{Col, ColRef, Mat, MatMut, MatRef, Scale};
-use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
-use rand_distr::{Distribution, StandardNormal};
+use faer::{Col, ColRef, Mat, MatRef};
 
 use crate::{
-    classes::{ClassCounts, root},
-    error::{Block, Error, check_not_negative, check_positive},
-    linalg::{
-        checks::{are_equal, check_finite, check_shape},
-        memory::try_zeros,
-    },
+    classes::ClassCounts,
+    error::Error,
+    linalg::{checks::are_equal, memory::try_zeros},
     model::Ufm,
+};
+
+mod blocks;
+mod means;
+#[cfg(feature = "serde")]
+mod saved;
+mod start;
+
+#[cfg(feature = "serde")]
+pub(crate) use saved::Read;
+pub(crate) use {
+    means::{class_means, unweighted, weighted},
+    start::{fill, gaussian_deviations},
 };
 
 /// The variables of a [`Ufm`] or its gradient: W_1 .. W_L, H and b.
@@ -37,7 +45,7 @@ use crate::{
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "Read"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "saved::Read"))]
 pub struct Parameters {
     #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub(crate) weights: Vec<Mat<f64>>,
@@ -83,77 +91,6 @@ impl Parameters {
     /// [`Error::TooLarge`] if the features do not fit in memory.
     pub fn zeros(ufm: &Ufm) -> Result<Self, Error> {
         Self::with_columns(ufm, ufm.samples())
-    }
-
-    /// A Gaussian start whose scale means the same for every model: in the balanced variables √λ_l W_l and √λ_H H̄D,
-    /// each block is `scale` times the level √τ, τ = (λ_H λ_1 ··· λ_L n_max)^{1/(L+1)}.
-    ///
-    /// At a minimizer every block has the same singular values in these variables, none larger than √τ. A Gaussian
-    /// p × q matrix of standard deviation s has its largest singular value near s (√p + √q), so that
-    ///
-    /// ```text
-    /// entries of W_l  ~  N(0, v_l²),   v_l = scale · √(τ/λ_l) / (√d_l + √d_{l+1})
-    /// entries of H    ~  N(0, v_H²),   v_H = scale · √(τ/λ_H) / (√d_1 + √K)
-    /// b               =  0
-    /// ```
-    ///
-    /// For L = 1 any positive scale leads to the global minimum, but a larger scale takes more steps. The level of H̄ D
-    /// is that of a minimizer, and the deviations from class means are √(N/K) times as large. With 10⁸ samples for each
-    /// class, or a scale of 10⁴, this can take more than 10⁵ steps. Then use L-BFGS, a smaller scale or a start without
-    /// deviations ([`Point::collapsed`](crate::Point::collapsed)). For L ≥ 2 zero is a local minimizer, and a start far
-    /// below the balanced level ends there: choose a scale of about 1 and widths of several times K. For many layers
-    /// even these can be too small.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Domain`] unless `scale` is positive and finite; [`Error::TooLarge`] if the features do not fit in
-    /// memory.
-    pub fn gaussian(ufm: &Ufm, scale: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
-        check_positive("scale", scale)?;
-        let deviations = gaussian_deviations(ufm, scale);
-        Self::from_fn(ufm, |block| {
-            let deviation = match block {
-                Block::Weights(l) => deviations.weights[l],
-                _ => deviations.features,
-            };
-            let normal: f64 = StandardNormal.sample(rng);
-            deviation * normal
-        })
-    }
-
-    /// [`Parameters::gaussian`] from a seed alone, for callers with another version of rand, or none: the same seed is the
-    /// same start in every release that does not say otherwise under "Value-breaking".
-    ///
-    /// # Errors
-    ///
-    /// As [`Parameters::gaussian`].
-    pub fn gaussian_seeded(ufm: &Ufm, scale: f64, seed: u64) -> Result<Self, Error> {
-        Self::gaussian(ufm, scale, &mut Xoshiro256PlusPlus::seed_from_u64(seed))
-    }
-
-    /// A Gaussian start as frameworks draw it: entries of every W_l with standard deviation `weights`, entries of H
-    /// with standard deviation `features`, b = 0.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Domain`] unless both are finite and not negative; [`Error::TooLarge`] if the features do not fit in
-    /// memory.
-    pub fn gaussian_with_deviations(
-        ufm: &Ufm,
-        weights: f64,
-        features: f64,
-        rng: &mut (impl Rng + ?Sized),
-    ) -> Result<Self, Error> {
-        check_not_negative("standard deviation of weights", weights)?;
-        check_not_negative("standard deviation of features", features)?;
-        Self::from_fn(ufm, |block| {
-            let deviation = match block {
-                Block::Weights(_) => weights,
-                _ => features,
-            };
-            let normal: f64 = StandardNormal.sample(rng);
-            deviation * normal
-        })
     }
 
     /// The weights W_1 .. W_L.
@@ -209,31 +146,9 @@ impl Parameters {
         Ok(class_means(classes, self.features.as_ref()))
     }
 
-    /// The blocks W_1 .. W_L, H and, if there is one, b.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = MatRef<'_, f64>> {
-        let weights = self.weights.iter().map(Mat::as_ref);
-        weights.chain([self.features.as_ref()]).chain(self.bias.as_ref().map(Col::as_mat))
-    }
-
-    /// The blocks W_1 .. W_L, H and, if there is one, b.
-    pub(crate) fn blocks_mut(&mut self) -> impl Iterator<Item = MatMut<'_, f64>> {
-        let weights = self.weights.iter_mut().map(Mat::as_mut);
-        weights.chain([self.features.as_mut()]).chain(self.bias.as_mut().map(Col::as_mat_mut))
-    }
-
     /// A placeholder that belongs to no model, left behind when parameters are moved out.
     pub(crate) fn empty() -> Self {
         Self { weights: Vec::new(), features: Mat::new(), bias: None, classes: None }
-    }
-
-    /// The blocks except H.
-    pub(crate) fn small_blocks(&self) -> impl Iterator<Item = MatRef<'_, f64>> {
-        self.weights.iter().map(Mat::as_ref).chain(self.bias.as_ref().map(Col::as_mat))
-    }
-
-    /// The blocks except H.
-    pub(crate) fn small_blocks_mut(&mut self) -> impl Iterator<Item = MatMut<'_, f64>> {
-        self.weights.iter_mut().map(Mat::as_mut).chain(self.bias.as_mut().map(Col::as_mat_mut))
     }
 
     /// Zeros, with this many columns of features.
@@ -245,161 +160,5 @@ impl Parameters {
             bias: ufm.has_bias().then(|| Col::zeros(ufm.outputs())),
             classes: ufm.class_counts().cloned(),
         })
-    }
-
-    /// Fills weights and features column by column, in the order W_1 .. W_L, H; the bias is zero.
-    fn from_fn(ufm: &Ufm, mut entry: impl FnMut(Block) -> f64) -> Result<Self, Error> {
-        let mut parameters = Self::with_columns(ufm, ufm.samples())?;
-        for (l, weights) in parameters.weights.iter_mut().enumerate() {
-            fill(weights.as_mut(), || entry(Block::Weights(l)));
-        }
-        fill(parameters.features.as_mut(), || entry(Block::Features));
-        Ok(parameters)
-    }
-
-    pub(crate) fn check_shapes(&self, ufm: &Ufm) -> Result<(), Error> {
-        // A number of samples beyond `usize` cannot be the number of columns of a matrix.
-        self.check_blocks(ufm, usize::try_from(ufm.samples()).unwrap_or(usize::MAX))
-    }
-
-    /// The same for features with this many columns.
-    pub(crate) fn check_blocks(&self, ufm: &Ufm, columns: usize) -> Result<(), Error> {
-        if self.weights.len() != ufm.depth() {
-            return Err(Error::LayerCount { expected: ufm.depth(), found: self.weights.len() });
-        }
-        if self.bias.is_some() != ufm.has_bias() {
-            return Err(Error::BiasPresence { expected: ufm.has_bias() });
-        }
-        // Before the shapes: other counts are often the reason why these differ, and a better explanation. If one side
-        // has a matrix of targets, nothing is known of classes, and shapes are all that can be compared.
-        if let (Some(expected), Some(found)) = (ufm.class_counts(), &self.classes) {
-            expected.check_same(found.counts())?;
-        }
-        for (l, weights) in self.weights.iter().enumerate() {
-            check_shape(Block::Weights(l), ufm.weight_shape(l), weights.shape())?;
-        }
-        check_shape(Block::Features, (ufm.feature_width(), columns), self.features.shape())?;
-        match &self.bias {
-            Some(bias) => check_shape(Block::Bias, (ufm.outputs(), 1), (bias.nrows(), 1)),
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn check_finite(&self) -> Result<(), Error> {
-        for (l, weights) in self.weights.iter().enumerate() {
-            check_finite(Block::Weights(l), weights.as_ref())?;
-        }
-        check_finite(Block::Features, self.features.as_ref())?;
-        match &self.bias {
-            Some(bias) => check_finite(Block::Bias, bias.as_ref().as_mat()),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The class means of features sorted by class, d_1 × K: exact if all features of a class are equal.
-pub(crate) fn class_means(classes: &ClassCounts, features: MatRef<'_, f64>) -> Mat<f64> {
-    let mut means = Mat::zeros(features.nrows(), classes.classes());
-    for (mut mean, columns) in means.col_iter_mut().zip(classes.ranges()) {
-        let (first, size) = (features.col(columns.start), columns.len() as f64);
-        for column in columns {
-            mean += features.col(column) - first;
-        }
-        for (entry, first) in mean.iter_mut().zip(first.iter()) {
-            *entry = first + *entry / size;
-        }
-    }
-    means
-}
-
-/// H̄ D of class means H̄: every column times the root of its class's count.
-pub(crate) fn weighted(classes: &ClassCounts, mut means: Mat<f64>) -> Mat<f64> {
-    for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
-        mean *= Scale(root(count));
-    }
-    means
-}
-
-/// Class means H̄ of H̄ D.
-pub(crate) fn unweighted(classes: &ClassCounts, mut means: Mat<f64>) -> Mat<f64> {
-    for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
-        mean /= Scale(root(count));
-    }
-    means
-}
-
-/// The standard deviations of a Gaussian start.
-pub(crate) struct Deviations {
-    pub(crate) weights: Vec<f64>,
-    pub(crate) features: f64,
-}
-
-pub(crate) fn gaussian_deviations(ufm: &Ufm, scale: f64) -> Deviations {
-    let level = ufm.balanced_level_root();
-    let deviation = |decay: f64, (rows, cols): (usize, usize)| {
-        scale * level / decay.sqrt() / ((rows as f64).sqrt() + (cols as f64).sqrt())
-    };
-    Deviations {
-        weights: (0..ufm.depth()).map(|l| deviation(ufm.layers()[l].decay, ufm.weight_shape(l))).collect(),
-        features: deviation(ufm.feature_decay(), (ufm.feature_width(), ufm.outputs())),
-    }
-}
-
-/// Fills a matrix column by column.
-pub(crate) fn fill(matrix: MatMut<'_, f64>, mut entry: impl FnMut() -> f64) {
-    for column in matrix.col_iter_mut() {
-        column.iter_mut().for_each(|value| *value = entry());
-    }
-}
-
-/// Parameters as they are read, before their checks.
-#[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
-#[serde(rename = "Parameters", deny_unknown_fields)]
-pub(crate) struct Read {
-    #[serde(with = "crate::linalg::saved")]
-    weights: Vec<Mat<f64>>,
-    #[serde(with = "crate::linalg::saved")]
-    features: Mat<f64>,
-    #[serde(with = "crate::linalg::saved")]
-    bias: Option<Col<f64>>,
-    classes: Option<ClassCounts>,
-}
-
-#[cfg(feature = "serde")]
-impl Read {
-    /// Blocks that fit each other, with this many columns of features. Entries are finite since matrices are read so.
-    pub(crate) fn check(self, columns: usize) -> Result<Parameters, Error> {
-        let Self { weights, features, bias, classes } = self;
-        let Some(last) = weights.last() else { return Err(Error::NoLayers) };
-        let outputs = classes.as_ref().map_or(last.nrows(), ClassCounts::classes);
-        for (l, matrix) in weights.iter().enumerate() {
-            let rows = weights.get(l + 1).map_or(outputs, Mat::ncols);
-            check_shape(Block::Weights(l), (rows.max(1), matrix.ncols().max(1)), matrix.shape())?;
-        }
-        check_shape(Block::Features, (weights[0].ncols(), columns.max(1)), features.shape())?;
-        if let Some(bias) = &bias {
-            check_shape(Block::Bias, (outputs, 1), (bias.nrows(), 1))?;
-        }
-        Ok(Parameters { weights, features, bias, classes })
-    }
-
-    pub(crate) fn columns(&self) -> usize {
-        self.features.ncols()
-    }
-
-    pub(crate) fn class_counts(&self) -> Option<&ClassCounts> {
-        self.classes.as_ref()
-    }
-}
-
-#[cfg(feature = "serde")]
-impl TryFrom<Read> for Parameters {
-    type Error = Error;
-
-    fn try_from(read: Read) -> Result<Self, Error> {
-        let samples = read.class_counts().map(|classes| usize::try_from(classes.samples()).unwrap_or(usize::MAX));
-        let columns = samples.unwrap_or(read.columns());
-        read.check(columns)
     }
 }

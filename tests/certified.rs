@@ -1,6 +1,6 @@
 //! The certified minimizers against the closed form, against what is known of them, and against themselves.
 
-use neural_collapse::{ClassCounts, ClassWeights, Layer, Loss, Ufm, theory::GroupFate};
+use neural_collapse::{ClassCounts, ClassWeights, Layer, Loss, Targets, Ufm, faer::Mat, theory::GroupFate};
 use proptest::prelude::*;
 
 /// A model of one layer of this width: q = N √(λ_W λ_H/n) of the largest class is `q`.
@@ -32,7 +32,7 @@ impl Options {
         let classes = ClassCounts::new(self.counts.clone()).unwrap();
         let largest = classes.group(0).count as f64;
         let decay = self.q * largest.sqrt() / classes.samples() as f64;
-        let targets = neural_collapse::Targets::smoothed(classes, self.smoothing).unwrap();
+        let targets = Targets::smoothed(classes, self.smoothing).unwrap();
         let ufm = Ufm::new(targets, [Layer::new(64, 2.0 * decay)], decay / 2.0).unwrap();
         let ufm =
             ufm.with_loss(self.loss).unwrap().with_class_weights(ClassWeights::Given(self.weights.clone())).unwrap();
@@ -103,7 +103,7 @@ fn balanced_cross_entropy_has_the_logits_of_its_closed_form() {
         let k = classes as f64;
         // λ√n; own minus other = log(1/(λ√n) - K + 1).
         let expected = (1.0 / (product * (count as f64).sqrt()) - k + 1.0).max(1.0).ln();
-        let found = minimizer.geometry().logit_gap(0, 1);
+        let found = minimizer.geometry().unwrap().logit_gap(0, 1);
         assert!((found - expected).abs() <= 1e-9 * expected.max(1.0), "{classes} {count}: {found} {expected}");
         assert!(minimizer.gap().abs() <= GAP);
     }
@@ -131,4 +131,47 @@ fn one_class_is_fitted_for_nothing() {
     let minimizer = ufm.certified_minimizer().unwrap();
     assert_eq!((minimizer.objective(), minimizer.gap(), minimizer.rank()), (0.0, 0.0, 0));
     assert_eq!(minimizer.group_fates(), [GroupFate::Vanished]);
+}
+
+/// Rows for classes and columns for samples, sorted by class.
+fn one_hot(counts: &[u64]) -> Mat<f64> {
+    let labels: Vec<usize> = counts.iter().enumerate().flat_map(|(k, &count)| vec![k; count as usize]).collect();
+    Mat::from_fn(counts.len(), labels.len(), |k, sample| f64::from(u8::from(labels[sample] == k)))
+}
+
+#[test]
+fn a_matrix_of_labels_is_the_same_as_labels() {
+    let counts = [12, 12, 5, 3, 3];
+    for (loss, bias) in [(Loss::Squared, true), (Loss::CrossEntropy, true), (Loss::CrossEntropy, false)] {
+        let ufm = model(&counts, 0.2).with_loss(loss).unwrap().with_bias(bias);
+        let layers = ufm.layers().to_vec();
+        let targets = Targets::matrix(one_hot(&counts)).unwrap();
+        let matrix = Ufm::new(targets, layers, ufm.feature_decay()).unwrap().with_loss(loss).unwrap().with_bias(bias);
+        let (labels, matrix) = (ufm.certified_minimizer().unwrap(), matrix.certified_minimizer().unwrap());
+        assert!((labels.objective() / matrix.objective() - 1.0).abs() <= 2.0 * GAP);
+        assert!(matrix.gap().abs() <= GAP && labels.rank() == matrix.rank());
+        for (one, other) in labels.singular_values().iter().zip(matrix.singular_values()) {
+            assert!((one - other).abs() <= 1e-8 * (1.0 + one), "{one} {other}");
+        }
+        assert_eq!(matrix.parameters().unwrap().features().ncols(), 35);
+        assert_eq!(matrix.geometry().err(), Some(neural_collapse::Error::NoClassCounts));
+    }
+}
+
+#[test]
+fn soft_labels_are_certified() {
+    // Ten distinct mixtures for three outputs, and two for four: more columns than rows, and fewer.
+    for (outputs, distinct) in [(3, 10), (4, 2), (30, 200)] {
+        let column = |sample: usize| sample % distinct;
+        let raw = |k: usize, sample: usize| (1.7 * ((k + 1) * (column(sample) + 1)) as f64).sin().exp();
+        let sum = |sample: usize| (0..outputs).map(|k| raw(k, sample)).sum::<f64>();
+        let targets = Mat::from_fn(outputs, 3 * distinct, |k, sample| raw(k, sample) / sum(sample));
+        for (loss, bias) in [(Loss::Squared, true), (Loss::CrossEntropy, true), (Loss::CrossEntropy, false)] {
+            let targets = Targets::matrix(targets.clone()).unwrap();
+            let ufm = Ufm::new(targets, [Layer::new(64, 1e-3)], 1e-4).unwrap().with_loss(loss).unwrap().with_bias(bias);
+            let minimizer = ufm.certified_minimizer().unwrap();
+            assert!(minimizer.gap().abs() <= GAP, "{outputs} {loss} {bias}: {}", minimizer.gap());
+            assert!(minimizer.rank() > 0);
+        }
+    }
 }

@@ -54,7 +54,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_decay_is_refused() {
+fn refuses_invalid_decays() {
     let training = TrainingConvention::new(LossConvention::Mean, FeatureConvention::Mean);
     for value in [-1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(training.layer_decay(value, 3), Err(Error::Domain { argument: "weight decay", .. })));

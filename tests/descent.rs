@@ -394,7 +394,7 @@ fn a_start_at_the_minimizer_stays_there() {
 }
 
 #[test]
-fn critical_points_are_told_from_minima() {
+fn endings_distinguish_critical_points_from_minima() {
     // Zero: a saddle for L = 1, a local minimum for L = 2. All directions are missing, those of equal classes together.
     for depth in [1, 2] {
         let model = model(vec![20, 10, 10, 10], depth, 8, 0.05, false);
@@ -415,7 +415,7 @@ fn critical_points_are_told_from_minima() {
     let start = Parameters::gaussian(&model, 0.05, &mut rng(1)).unwrap();
     let run = Descent::default().with_optimum(minimizer.objective()).minimize(&model, start).unwrap();
     let Ending::LocalMinimizer(Difference { missing, .. }) = ending(&minimizer, &run).unwrap() else {
-        panic!("zero is no minimum")
+        panic!("zero is not a minimum")
     };
     assert_eq!(missing.iter().map(|&(_, count)| count).sum::<usize>(), 3);
     assert_eq!(
@@ -425,7 +425,7 @@ fn critical_points_are_told_from_minima() {
 }
 
 #[test]
-fn a_local_minimum_beyond_the_threshold_is_no_global_one() {
+fn a_local_minimum_beyond_the_threshold_is_not_the_global_one() {
     // L = 2, q = 1.02 q_2: the minimizer is zero, but a warm start from smaller decays stays at the positive critical
     // point.
     let at = |scale: f64| {
@@ -447,7 +447,7 @@ fn a_local_minimum_beyond_the_threshold_is_no_global_one() {
 }
 
 #[test]
-fn endings_do_not_trust_the_optimum_they_are_told() {
+fn endings_do_not_trust_the_optimum_that_is_given() {
     let model = model(vec![20, 10, 5], 1, 8, 0.05, true);
     let minimizer = model.minimizer().unwrap();
     let start = Parameters::gaussian(&model, 1.0, &mut rng(0)).unwrap();
@@ -480,7 +480,7 @@ fn the_gradient_that_stops_a_run_is_that_of_its_last_point() {
 }
 
 #[test]
-fn a_saddle_between_the_minima_is_told_by_what_it_misses() {
+fn a_saddle_between_the_minima_is_recognized_by_what_it_misses() {
     // The minimizer of the same model of width 1, in a corner of the wide one: critical, with one direction of three.
     let wide = model(vec![20, 10, 10, 10], 1, 8, 0.05, true);
     let narrow =

@@ -1,6 +1,6 @@
-//! Documentation as rustdoc reads it.
+//! Documentation as rustdoc and the readers of the package see it.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 /// Source files in a folder and below it.
 fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -43,4 +43,22 @@ fn no_sentence_goes_on_with_a_mark_of_a_block() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Cargo leaves out folders that are packages of their own, whatever `include` says: a figure of a network is copied.
+#[test]
+fn figures_of_the_readme_are_in_the_package() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["package", "--list", "--allow-dirty", "--offline", "--package=neural-collapse"]).current_dir(root);
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = String::from_utf8(output.stdout).unwrap();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let figures = readme.split("![").skip(1).map(|text| text.split(['(', ')']).nth(1).unwrap());
+    let missing: Vec<&str> = figures.clone().filter(|figure| !files.lines().any(|file| file == *figure)).collect();
+    assert!(figures.count() > 0 && missing.is_empty(), "not in the package: {missing:?}");
+    let [copy, figure] = ["docs/network.svg", "examples/imbalanced_mlp/results/letters-L1-collapse/geometry.svg"]
+        .map(|file| fs::read(root.join(file)).unwrap());
+    assert!(copy == figure, "docs/network.svg is not the figure of the network any more: copy it again");
 }

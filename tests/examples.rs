@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// `cargo test` puts the examples beside the folder of the test programs.
+/// `cargo test` puts the examples next to the folder of the test programs.
 fn example(name: &str) -> Command {
     let tests = std::env::current_exe().unwrap();
     let program: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples").join(name);

@@ -71,7 +71,7 @@ fn nudged(ufm: &Ufm, point: &Parameters, seed: u64) -> Parameters {
 /// at most (Higham 2002, section 3.5), through ‖E‖²/(2N): ‖E‖ δ/N + δ²/(2N).
 ///
 /// That is far more where large products cancel: from a start 1e8 times too large the first steps bring the prediction
-/// near the targets, 1e40 minus 1e40 for many layers, and f cannot be told to better than itself.
+/// near the targets, 1e40 minus 1e40 for many layers, and f is not known to better than itself.
 fn rounding(ufm: &Ufm, point: &Parameters) -> f64 {
     let (objective, samples) = (ufm.objective(point).unwrap(), ufm.samples() as f64);
     let norms: f64 = point.weights().iter().map(Mat::norm_l2).product();

@@ -2,7 +2,7 @@
 
 use neural_collapse::{
     ClassCounts, Error, Layer, Ufm,
-    theory::{ClassFate, Gram, GroupFate, critical_imbalance_ratio},
+    theory::{ClassFate, Gram, GroupFate, Limit, critical_imbalance_ratio},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -56,7 +56,7 @@ fn every_number_agrees_with_the_reference() {
             for (gram, reference) in [(classifiers, reference[0]), (class_means, reference[1])] {
                 let product = gram.inner_product(k, l).unwrap();
                 check(product, reference, &what);
-                // Four factors of each term are off by some epsilons: their sum is, beside the norms.
+                // Four factors of each term are off by some epsilons: their sum is, compared with the norms.
                 let norms = gram.norm(k).unwrap() * gram.norm(l).unwrap();
                 assert!(
                     (product - reference).abs() <= 8.0 * f64::EPSILON * norms,
@@ -157,8 +157,14 @@ proptest! {
                     GroupFate::Distinct => prop_assert!(product < norm * norm),
                     _ => prop_assert!(product == 0.0),
                 }
-                if let Some(scale) = minimizer.coincidence_scale(r).unwrap() && (scale - 1.0).abs() > 1e-12 {
-                    prop_assert_eq!(scale > 1.0, fate == GroupFate::Distinct || fate == GroupFate::Ambiguous);
+                match minimizer.coincidence_scale(r).unwrap() {
+                    Limit::Below(scale) if (scale - 1.0).abs() > 1e-12 => {
+                        prop_assert_eq!(scale > 1.0, fate == GroupFate::Distinct || fate == GroupFate::Ambiguous);
+                    }
+                    Limit::Below(_) => {}
+                    // A width cuts what tells the classes of the group apart.
+                    Limit::Never => prop_assert!(fate != GroupFate::Distinct),
+                    Limit::Always => prop_assert!(fate != GroupFate::Coincident),
                 }
             }
             let scale = minimizer.vanishing_scale(r).unwrap();
@@ -185,7 +191,7 @@ proptest! {
                 let [a, b] = [k, l].map(|class| vectors.col(class) / vectors.col(class).norm_l2());
                 2.0 * (&a - &b).norm_l2().atan2((&a + &b).norm_l2())
             };
-            // Small vectors beside large ones keep fewer digits in the product.
+            // Small vectors compared with large ones keep fewer digits in the product.
             let largest = (0..classes).map(|k| vectors.col(k).norm_l2()).fold(0.0, f64::max);
             for k in 0..classes {
                 let others = (0..classes).filter(|&l| l != k && !is_zero(l) && minimizer.is_unique() && !is_zero(k));
@@ -199,7 +205,7 @@ proptest! {
                 prop_assert!((nearest.angle - angle(k, nearest.class)).abs() <= allowed);
                 prop_assert_eq!(Some(nearest.angle), gram.angle(k, nearest.class));
                 prop_assert_eq!(Some(nearest.cosine), gram.cosine(k, nearest.class));
-                // The cosine of a class far larger than its neighbors rounds beside the largest term.
+                // The cosine of a class far larger than its neighbors rounds relative to the largest term.
                 prop_assert!((nearest.angle.cos() - nearest.cosine).abs() <= rounding);
                 let other = geometry.nearest(k).filter(|_| vectors.nrows() != classes);
                 prop_assert!(other.is_none() || other == geometry.classifiers().nearest(k));
@@ -430,7 +436,7 @@ fn a_million_classes_have_a_geometry() {
     let minimizer = Ufm::new(classes, [Layer::new(2_000_000, 1e-9)], 1e-9).unwrap().minimizer().unwrap();
     let geometry = minimizer.geometry().unwrap();
     assert!(geometry.classifiers().norm(0) > geometry.classifiers().norm(last));
-    // The largest class is told from the smallest by its own score; bias included, the smallest is told less well.
+    // The largest class is separated from the smallest by its own score; with the bias, the smallest is separated less.
     assert!(geometry.logit_gap(0, last) > geometry.logit_gap(last, 0));
     assert!(geometry.self_duality_cosine(0).unwrap() <= 1.0);
 }

@@ -1,6 +1,9 @@
 //! The largest decays that reach a goal: reached just below, not just above, nor anywhere beyond.
 
-use neural_collapse::{ClassCounts, Error, Layer, Ufm, theory::Goal};
+use neural_collapse::{
+    ClassCounts, Error, Layer, Ufm,
+    theory::{Goal, Limit},
+};
 use proptest::prelude::*;
 
 /// The model with all its decays times a factor.
@@ -40,13 +43,13 @@ proptest! {
         for (goal, rank) in [(Goal::Rank(rank), rank), (Goal::AllDirections, nonzero)] {
             match minimizer.largest_scale(goal).unwrap() {
                 // What no decay reaches: less room or fewer targets than that. All of no directions are always kept.
-                None => prop_assert!(rank > ufm.rank_bound().min(nonzero)),
-                Some(scale) if scale.is_infinite() => prop_assert_eq!(nonzero, 0),
-                Some(scale) => {
+                Limit::Never => prop_assert!(rank > ufm.rank_bound().min(nonzero)),
+                Limit::Always => prop_assert_eq!(nonzero, 0),
+                Limit::Below(scale) => {
                     prop_assert!(rank_at(scale * (1.0 - 1e-12)) >= rank);
                     prop_assert!(rank_at(scale * (1.0 + 1e-12)) < rank);
                     // The same limit as a single decay.
-                    let decay = minimizer.largest_feature_decay(goal).unwrap().unwrap();
+                    let decay = minimizer.largest_feature_decay(goal).unwrap().value().unwrap();
                     let at = |decay: f64| {
                         Ufm::new(ufm.targets().clone(), ufm.layers(), decay).unwrap().with_bias(bias).minimizer().unwrap().rank()
                     };
@@ -70,10 +73,11 @@ proptest! {
         let last = minimizer.directions().iter().map(|direction| direction.critical_scale).fold(0.0, f64::max);
         match minimizer.largest_scale(goal).unwrap() {
             // At no decay: the ratio falls from its limit at zero.
-            None => for i in 0..40 {
+            Limit::Always => prop_assert!(false, "classes of positive norm"),
+            Limit::Never => for i in 0..40 {
                 prop_assert!(norm_ratio(&scaled(&ufm, last * 0.7_f64.powi(i))) < ratio * (1.0 + 1e-12));
             },
-            Some(scale) => {
+            Limit::Below(scale) => {
                 prop_assert!(norm_ratio(&scaled(&ufm, scale * (1.0 - 1e-9))) >= ratio * (1.0 - 1e-12));
                 for i in 0..40 {
                     let beyond = scale * (1.0 + 1e-9) * 1.2_f64.powi(i);
@@ -94,13 +98,13 @@ fn equal_norms_are_equal_up_to_the_last_threshold() {
         let [norms, all] =
             [Goal::NormRatio(1.0), Goal::AllDirections].map(|goal| minimizer.largest_scale(goal).unwrap());
         // Close to it the ratio of norms that vanish (L = 1) is that of rounding errors.
-        assert!((norms.unwrap() / all.unwrap() - 1.0).abs() <= 1e-9, "{norms:?} {all:?}");
+        assert!((norms.value().unwrap() / all.value().unwrap() - 1.0).abs() <= 1e-9, "{norms:?} {all:?}");
     }
     // One class with a bias has nothing to keep.
     let one = model(vec![30], vec![2], 1e-3, true).minimizer().unwrap();
     for goal in [Goal::NormRatio(0.5), Goal::AllDirections] {
-        assert_eq!(one.largest_scale(goal), Ok(Some(f64::INFINITY)));
-        assert_eq!(one.largest_feature_decay(goal), Ok(Some(f64::INFINITY)));
+        assert_eq!(one.largest_scale(goal), Ok(Limit::Always));
+        assert_eq!(one.largest_feature_decay(goal), Ok(Limit::Always));
     }
 }
 
@@ -115,7 +119,7 @@ fn the_limit_of_two_norms_is_that_of_the_formula() {
         let ratio = 0.5_f64.sqrt() * (1.0 - distance);
         // g² (10/x - 1) = 5/x - 1: x = (5 - 10 g²)/(1 - g²), 5 - 10 g² = 5 (2 δ - δ²) without cancellation.
         let exact = 5.0 * distance * (2.0 - distance) / (1.0 - ratio * ratio) / 0.125;
-        let scale = minimizer.largest_scale(Goal::NormRatio(ratio)).unwrap().unwrap();
+        let scale = minimizer.largest_scale(Goal::NormRatio(ratio)).unwrap().value().unwrap();
         // Norms to 16 epsilons, which count as much more as the ratio is close to its limit.
         let allowed = 16.0 * f64::EPSILON / distance;
         assert!((scale / exact - 1.0).abs() <= allowed, "{distance:e}: {scale} {exact}");
@@ -129,9 +133,9 @@ fn ratios_of_a_thousand_distinct_counts_are_found_soon() {
     let counts: Vec<u64> = (1..=1276).map(|i| 5 + i + i * i / 50).collect();
     let ufm = model(counts, vec![2552], 1e-4, true);
     let minimizer = ufm.minimizer().unwrap();
-    assert_eq!(minimizer.largest_scale(Goal::NormRatio(0.9)), Ok(None));
+    assert_eq!(minimizer.largest_scale(Goal::NormRatio(0.9)), Ok(Limit::Never));
     let ratio = 0.05;
-    let scale = minimizer.largest_scale(Goal::NormRatio(ratio)).unwrap().unwrap();
+    let scale = minimizer.largest_scale(Goal::NormRatio(ratio)).unwrap().value().unwrap();
     let ratio_at = |scale: f64| {
         let geometry = scaled(&ufm, scale).minimizer().unwrap().geometry().unwrap();
         let norms = (0..ufm.outputs()).map(|class| geometry.classifiers().norm(class).unwrap());
@@ -148,7 +152,7 @@ fn limits_are_found_between_thresholds() {
     // Three small classes of which a width of 2 can tell none apart, but the two groups.
     let narrow = Ufm::new(ClassCounts::new([100, 10, 10, 10]).unwrap(), [Layer::new(2, 1e-3)], 1e-3).unwrap();
     let minimizer = narrow.minimizer().unwrap();
-    let scale = minimizer.largest_scale(Goal::NormRatio(0.3)).unwrap().unwrap();
+    let scale = minimizer.largest_scale(Goal::NormRatio(0.3)).unwrap().value().unwrap();
     assert!(norm_ratio(&scaled(&narrow, scale * (1.0 - 1e-9))) >= 0.3 * (1.0 - 1e-12));
     assert!(norm_ratio(&scaled(&narrow, scale * (1.0 + 1e-9))) < 0.3 * (1.0 + 1e-12));
     let deep = Ufm::new(ClassCounts::new([1_000_000_000_000, 1]).unwrap(), [Layer::new(2, 1e-3); 10], 1e-3)
@@ -157,7 +161,7 @@ fn limits_are_found_between_thresholds() {
     let small = scaled(&deep, 1e-27).minimizer().unwrap();
     let norms = small.singular_values(|direction| direction.product);
     let goal = Goal::NormRatio(norms[1] / norms[0] * (1.0 - 1e-7));
-    assert!(deep.minimizer().unwrap().largest_scale(goal).unwrap().is_some());
+    assert!(deep.minimizer().unwrap().largest_scale(goal).unwrap().value().is_some());
 }
 
 /// A direction that a width leaves no room for is gone at any decay, whether it has collapsed at this one or not.
@@ -168,7 +172,11 @@ fn what_a_width_cuts_has_no_threshold() {
         let minimizer = ufm.minimizer().unwrap();
         assert!(minimizer.critical_feature_decay(0) > 0.0);
         assert_eq!((minimizer.critical_feature_decay(1), minimizer.critical_feature_decay(2)), (0.0, 0.0), "{decay}");
-        assert_eq!((minimizer.coincidence_scale(1), minimizer.vanishing_scale(1)), (Ok(Some(0.0)), Ok(0.0)), "{decay}");
+        assert_eq!(
+            (minimizer.coincidence_scale(1), minimizer.vanishing_scale(1)),
+            (Ok(Limit::Never), Ok(0.0)),
+            "{decay}"
+        );
     }
 }
 
@@ -182,8 +190,20 @@ fn goals_that_cannot_be_are_refused() {
         assert_eq!(message, format!("ratio of norms: {ratio:?} given, accepted: 0 < ratio <= 1"));
     }
     // A width of one keeps no second direction, and no second classifier, at any decay.
-    assert_eq!(minimizer.largest_scale(Goal::AllDirections), Ok(None));
-    assert_eq!(minimizer.largest_scale(Goal::NormRatio(0.1)), Ok(None));
-    assert!(minimizer.largest_layer_decay(Goal::Rank(1), 0).unwrap().unwrap() > 1e-3);
-    assert_eq!(minimizer.largest_scale(Goal::Rank(3)), Ok(None));
+    assert_eq!(minimizer.largest_scale(Goal::AllDirections), Ok(Limit::Never));
+    assert_eq!(minimizer.largest_scale(Goal::NormRatio(0.1)), Ok(Limit::Never));
+    assert!(minimizer.largest_layer_decay(Goal::Rank(1), 0).unwrap().value().unwrap() > 1e-3);
+    assert_eq!(minimizer.largest_scale(Goal::Rank(3)), Ok(Limit::Never));
+}
+
+/// A limit says in words what it is; a single decay whose limit is beyond the range of `f64` is infinite, not "always".
+#[test]
+fn limits_say_never_below_or_always() {
+    let shown = [Limit::Never, Limit::Below(0.125), Limit::Always].map(|limit| (limit.to_string(), limit.value()));
+    assert_eq!(shown, [("never".into(), None), ("below 0.125".into(), Some(0.125)), ("always".into(), None)]);
+    assert_eq!(format!("{:.1}", Limit::Below(0.375)), "below 0.4");
+    let ufm = Ufm::new(ClassCounts::new([9, 1]).unwrap(), [Layer::new(2, 1e-320)], 1e-3).unwrap();
+    let minimizer = ufm.minimizer().unwrap();
+    assert!(minimizer.largest_scale(Goal::AllDirections).unwrap().value().unwrap().is_finite());
+    assert_eq!(minimizer.largest_feature_decay(Goal::AllDirections), Ok(Limit::Below(f64::INFINITY)));
 }

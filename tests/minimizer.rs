@@ -4,7 +4,7 @@ use faer::{Mat, MatRef};
 use neural_collapse::{
     ClassCounts, Error, Layer, Parameters, Ufm,
     linalg::dense_svd,
-    theory::{Fate, GroupFate, Minimizer, Tie, centered_label_matrix},
+    theory::{Fate, GroupFate, Limit, Minimizer, Tie, centered_label_matrix},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -96,7 +96,7 @@ fn counts_of_one_class_have_a_minimizer() {
 }
 
 #[test]
-fn both_ties_are_told() {
+fn both_ties_are_listed() {
     // L = 2 at q = q_2: put the critical decay that the crate reports back into the model.
     let before = ufm("50x2 20 10", &[8, 8], &[1e-2, 1e-2], 1e-3, false);
     for direction in 0..3 {
@@ -166,9 +166,9 @@ fn what_a_width_cuts_is_gone_at_any_decay() {
     let model = ufm("1500 600x5 50x20", &[6], &[1e-5], 1e-5, true);
     let minimizer = model.minimizer().unwrap();
     assert_eq!(minimizer.group_fates().unwrap()[2], GroupFate::Coincident);
-    assert_eq!(minimizer.coincidence_scale(2), Ok(Some(0.0)));
-    assert!(minimizer.coincidence_scale(1).unwrap().unwrap() > 1.0);
-    assert_eq!(minimizer.coincidence_scale(0), Ok(None));
+    assert_eq!(minimizer.coincidence_scale(2), Ok(Limit::Never));
+    assert!(minimizer.coincidence_scale(1).unwrap().value().unwrap() > 1.0);
+    assert_eq!(minimizer.coincidence_scale(0), Ok(Limit::Always));
     let minimizer = ufm("1000x2 45 10", &[2], &[1e-5], 1e-5, false).minimizer().unwrap();
     assert_eq!(minimizer.group_fates().unwrap()[2], GroupFate::Vanished);
     assert_eq!(minimizer.vanishing_scale(2), Ok(0.0));

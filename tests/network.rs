@@ -188,8 +188,8 @@ proptest! {
         prop_assert_eq!(rules.center_accuracy(), Some(correct_by_center as f64 / samples));
     }
 
-    /// At a minimizer the two rules disagree where the theory says, though coincident classes are told apart by nothing
-    /// but rounding.
+    /// At a minimizer the two rules disagree where the theory says, though only rounding distinguishes coincident
+    /// classes.
     #[test]
     fn minimizers_disagree_as_the_theory_says(
         counts in prop::collection::vec(1_u64..20, 1..7),

@@ -120,37 +120,36 @@ mod oracle {
         let pairs = || logits.iter().zip(&targets);
         let sum = |terms: &mut dyn Iterator<Item = Quad>| terms.fold(Quad::ZERO, |sum, term| sum + term);
         weight
-            * match ufm.loss() {
-                Loss::Squared => sum(&mut pairs().map(|(&u, &y)| (u - y) * (u - y))) * number(0.5),
-                _ => {
-                    let top = logits.iter().copied().fold(logits[0], |top, u| if u > top { u } else { top });
-                    let exponentials = sum(&mut logits.iter().map(|&u| (u - top).exp()));
-                    let mass = sum(&mut targets.iter().copied());
-                    mass * exponentials.ln() + sum(&mut pairs().map(|(&u, &y)| y * (top - u)))
-                }
+            * if ufm.loss() == Loss::Squared {
+                sum(&mut pairs().map(|(&u, &y)| (u - y) * (u - y))) * number(0.5)
+            } else {
+                let top = logits.iter().copied().fold(logits[0], |top, u| if u > top { u } else { top });
+                let exponentials = sum(&mut logits.iter().map(|&u| (u - top).exp()));
+                let mass = sum(&mut targets.iter().copied());
+                mass * exponentials.ln() + sum(&mut pairs().map(|(&u, &y)| y * (top - u)))
             }
     }
 
     pub(crate) fn objective(ufm: &Ufm, x: &Parameters, d: &Parameters, t: Quad) -> Quad {
         let mut penalties = Quad::ZERO;
         let mut signals = moved(x.features(), d.features(), t);
-        penalties = penalties + number(ufm.feature_decay()) * square(&signals);
+        penalties += number(ufm.feature_decay()) * square(&signals);
         for (layer, (x, d)) in ufm.layers().iter().zip(x.weights().iter().zip(d.weights())) {
             let weights = moved(x.as_ref(), d.as_ref(), t);
-            penalties = penalties + number(layer.decay) * square(&weights);
+            penalties += number(layer.decay) * square(&weights);
             for signal in &mut signals {
                 let mut output = vec![Quad::ZERO; x.nrows()];
                 for (column, &entry) in weights.iter().zip(&*signal) {
-                    output.iter_mut().zip(column).for_each(|(output, &weight)| *output = *output + weight * entry);
+                    output.iter_mut().zip(column).for_each(|(output, &weight)| *output += weight * entry);
                 }
                 *signal = output;
             }
         }
         if let (Some(x), Some(d)) = (x.bias(), d.bias()) {
             let bias = moved(x.as_mat(), d.as_mat(), t);
-            penalties = penalties + number(ufm.bias_decay()) * square(&bias);
+            penalties += number(ufm.bias_decay()) * square(&bias);
             for signal in &mut signals {
-                signal.iter_mut().zip(&bias[0]).for_each(|(entry, &bias)| *entry = *entry + bias);
+                signal.iter_mut().zip(&bias[0]).for_each(|(entry, &bias)| *entry += bias);
             }
         }
         let classes: Vec<Option<usize>> = match ufm.class_counts() {

@@ -1,4 +1,4 @@
-//! Targets that are no one-hot labels: theory against the label path, a published formula, the objective and descent.
+//! Targets that are not one-hot labels: theory against the label path, a published formula, the objective and descent.
 
 use faer::{Col, Mat};
 use neural_collapse::{
@@ -195,7 +195,7 @@ fn targets_without_variation_collapse() {
     let mut constant_row = gaussian(3, 10, 0);
     constant_row.row_mut(1).fill(7.0);
     let model = Ufm::new(Targets::matrix(constant_row).unwrap(), [Layer::new(5, 1e-300)], 1e-3).unwrap();
-    // However small the decay, rounding is no direction.
+    // However small the decay, rounding is not a direction.
     assert_eq!(model.minimizer().unwrap().rank(), 2);
     assert!(model.minimizer().unwrap().parameters().is_ok());
 

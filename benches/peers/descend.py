@@ -1,12 +1,12 @@
-"""Gradient descent: this crate beside PyTorch and NumPy, on the same models, in one run.
+"""Gradient descent: this crate compared with PyTorch and NumPy, on the same models, in one run.
 
     pip install -r benches/peers/requirements.txt
     python3 benches/peers/descend.py [--figure docs/speed-descent.svg] [--limit SECONDS]
 
-Builds and runs the example `descend`; everything in float64 on all threads. The first table has milliseconds a gradient step
-with its update, and beside it the floor: the larger of its operations at the speed of the machine's own product of two 1024 x
-1024 matrices, and of reading and writing all features at the speed of its memory. The second has seconds to a relative gap of
-1e-10, PyTorch's for the best of its optimizers and learning rates.
+Builds and runs `neural-collapse descend`; everything in float64 on all threads. The first table has milliseconds a
+gradient step with its update, and next to it the floor: the larger of its operations at the speed of the machine's own
+product of two 1024 x 1024 matrices, and of reading and writing all features at the speed of its memory. The second has
+seconds to a relative gap of 1e-10, PyTorch's for the best of its optimizers and learning rates.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Streaming NC1 of a million features of 512 float32 numbers: this crate beside PyTorch, same numbers, one run.
+"""Streaming NC1 of a million features of 512 float32 numbers: this crate compared with PyTorch, same numbers, one run.
 
     pip install -r benches/peers/requirements.txt
     python3 benches/peers/features.py [--samples 100000]
 
-Runs `cargo bench --bench features` twice, each after as many passes of PyTorch, all on two threads, and prints a table
-of medians in seconds. PyTorch sums the features of every class batch by batch, then adds up the scatter of residuals
+Runs `cargo bench --bench features` twice, each after the same number of passes of PyTorch, all on two threads, and
+prints a table of medians in seconds. PyTorch sums the features of every class batch by batch, then adds up the scatter of residuals
 batch by batch, and takes the pseudo-inverse of the d x d scatter between classes:
 
 - float32, Gram: residuals and their Gram matrix in float32, totals of batches in float64;

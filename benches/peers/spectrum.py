@@ -1,9 +1,9 @@
-"""The spectrum of the centered label matrix: this crate beside numpy.linalg.svd, on the same matrices, in one run.
+"""The spectrum of the centered label matrix: this crate compared with numpy.linalg.svd, same matrices, one run.
 
     pip install -r benches/peers/requirements.txt
     python3 benches/peers/spectrum.py [--figure docs/speed-spectrum.svg]
 
-Runs `cargo bench --bench spectrum`, times NumPy on as many threads, and prints a table of milliseconds.
+Runs `cargo bench --bench spectrum`, times NumPy on the same number of threads, and prints a table of milliseconds.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def ours(group, name, classes):
 
 
 def numpy(classes, distinct, vectors):
-    """The median of up to nine calls of numpy.linalg.svd, or of as many as fit in five seconds."""
+    """The median of up to nine calls of numpy.linalg.svd, or of those that fit in five seconds."""
     counts = 10.0 + 7.0 * (np.arange(classes) % distinct)
     matrix = np.diag(np.sqrt(counts)) - np.outer(counts, np.sqrt(counts)) / counts.sum()
     np.linalg.svd(matrix, compute_uv=vectors)

@@ -362,7 +362,7 @@ fn refuses_separators_between_thousands() {
 }
 
 #[test]
-fn refuses_ids_beside_counts() {
+fn refuses_ids_next_to_counts() {
     assert_refused(IDS, "ids");
 }
 
@@ -430,7 +430,7 @@ fn descend_reads_the_same_files() {
 }
 
 #[test]
-fn a_directory_and_a_missing_file_are_told() {
+fn a_directory_and_a_missing_file_are_reported() {
     for (path, expected) in [("/", "directory"), ("/no/such/file", "No such file")] {
         let output = program("predict", &format!("--counts-file {path} {MODEL}")).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
@@ -486,7 +486,7 @@ fn a_full_standard_error_leaves_the_exit_status() {
         let output = program(name, "--no-such-flag").stderr(full()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{name}");
     }
-    // Both are full: the result could not be written, which is no refusal of the arguments.
+    // Both are full: the result could not be written, which is not a refusal of the arguments.
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = program("predict", &format!("--counts 3,2 {MODEL}"));
     assert_eq!(command.stdout(full()).stderr(full()).status().unwrap().code(), Some(1));

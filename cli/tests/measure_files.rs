@@ -279,7 +279,7 @@ fn all_arrays_may_be_pipes() {
     assert_eq!(code, Some(0), "{stderr}");
 }
 
-/// A named pipe has a name that tells the format.
+/// The name of a named pipe says the format.
 #[cfg(unix)]
 #[test]
 fn a_named_pipe_of_tensors_is_read() {

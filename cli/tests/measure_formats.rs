@@ -1,4 +1,4 @@
-//! Formats that people have, read exactly, and what cannot be meant, refused with the way out.
+//! Formats that people have are read exactly; what cannot be meant is refused, with the way out.
 
 #[path = "program/measure.rs"]
 mod measure;
@@ -257,7 +257,7 @@ fn sides_of_one_say_nothing() {
 }
 
 #[test]
-fn transposes_and_heads_of_one_output_are_told_what_to_do() {
+fn messages_say_what_to_do_for_transposes_and_heads_of_one_output() {
     let folder = small("transposed");
     let write = |name: &str, shape: &str, numbers: usize| {
         fs::write(folder.join(name), npy("<f8", false, shape, &vec![0; 8 * numbers])).unwrap();
@@ -295,8 +295,8 @@ fn transposes_and_heads_of_one_output_are_told_what_to_do() {
     check(&[(with("one.npy"), "the last layer has one output; two outputs are needed")]);
 }
 
-/// A head of one output has the objective of the two that it is told to stack, with the decays of docs/measure.md: that
-/// of the one output is computed here.
+/// A head of one output has the objective of the two that the message says to stack, with the decays of docs/measure.md:
+/// that of the one output is computed here.
 #[test]
 fn the_stacked_head_has_the_objective_of_the_one_output() {
     let folder = small("stacked");
@@ -428,7 +428,7 @@ fn models_in_several_files_are_read_through_their_index() {
             refused(&map.replace("fc.bias", "fc.weight"), ":fc.weight"),
             "unreadable index, which is {\"weight_map\": {TENSOR: FILE.safetensors, ...}}: \"fc.weight\" is there twice",
         ),
-        (refused(&map.replace("model-2", "../model-2"), ":fc.weight"), "files beside it are accepted"),
+        (refused(&map.replace("model-2", "../model-2"), ":fc.weight"), "files in its own folder are accepted"),
         (refused("[]", ":fc.weight"), "unreadable index"),
         (refused("", ":fc.weight"), "unreadable index"),
         (refused(r#"{"fc.weight": 5}"#, ":fc.weight"), "unreadable index"),

@@ -82,16 +82,19 @@ fn json_has_every_group_and_limit() {
         assert_eq!(object["nearest"]["count"], classes.counts()[nearest.class]);
         assert_eq!(object["nearest"]["degrees"].as_f64(), Some(nearest.angle.to_degrees()));
         assert_eq!(object["merged"], nearest.angle <= 2_f64.to_radians());
-        assert_eq!(object["coincidence_scale"].as_f64(), minimizer.coincidence_scale(r).unwrap());
+        assert_eq!(object["coincidence_scale"].as_f64(), minimizer.coincidence_scale(r).unwrap().value());
         assert_eq!(object["vanishing_scale"].as_f64(), minimizer.vanishing_scale(r).ok());
         fates.push(object["fate"].as_str().unwrap());
     }
     assert_eq!(fates, ["distinct", "single", "single", "single"]);
     assert_eq!(object["clusters"], serde_json::json!([{ "classes": 3, "counts": [400, 21, 20] }]));
     let (limits, goal) = (&object["limits"], Goal::AllDirections);
-    assert_eq!((&limits["kept"], limits["scale"].as_f64()), (&"below".into(), minimizer.largest_scale(goal).unwrap()));
-    assert_eq!(limits["feature_decay"].as_f64(), minimizer.largest_feature_decay(goal).unwrap());
-    assert_eq!(limits["layer_decays"][1].as_f64(), minimizer.largest_layer_decay(goal, 1).unwrap());
+    assert_eq!(
+        (&limits["kept"], limits["scale"].as_f64()),
+        (&"below".into(), minimizer.largest_scale(goal).unwrap().value())
+    );
+    assert_eq!(limits["feature_decay"].as_f64(), minimizer.largest_feature_decay(goal).unwrap().value());
+    assert_eq!(limits["layer_decays"][1].as_f64(), minimizer.largest_layer_decay(goal, 1).unwrap().value());
     // What is infinite, is not there or is open is null.
     let rest = "--layer-decay 1e-3 --feature-decay 1e-3 --json";
     let one = json(&format!("--counts 9 --widths 4 {rest}"));
@@ -244,7 +247,7 @@ fn a_closed_pipe_is_not_an_error() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_reported() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = program("predict", "--counts 3,2 --widths 4 --layer-decay 1e-3 --feature-decay 1e-3");
     let output = command.stdout(full).output().unwrap();

@@ -1,4 +1,4 @@
-//! Any bytes as images of CIFAR-10 or as an idx file beside one of labels: an error, or the images that were asked for.
+//! Any bytes as images of CIFAR-10, or as an idx file next to one of labels: an error, or the images asked for.
 
 #![no_main]
 #![allow(dead_code)]

@@ -10,7 +10,8 @@ use faer::{Col, Mat, MatMut, MatRef, unzip, zip};
 use pulp::Arch;
 
 use super::{
-    entrywise::{Carry, Moved, Step, Sums, advance_on_all_cores, complete, look_ahead},
+    bounded::Moved,
+    entrywise::{Carry, Step, Sums, advance_on_all_cores, complete, look_ahead},
     layers::Layers,
     pass::{Constants, Part, Task},
     plan::Plan,

@@ -61,21 +61,22 @@
 //! As decays grow, the classifiers of the smallest classes first become equal, and then vanish. The margins are exact.
 //!
 //! ```
-//! use neural_collapse::{ClassCounts, Layer, Ufm, theory::Goal};
+//! use neural_collapse::{ClassCounts, Layer, Ufm, theory::{Goal, Limit}};
 //!
 //! // The model of the first block, and its minimizer.
 //! let ufm = Ufm::new("5000x2,500x4,50x4".parse::<ClassCounts>()?, [Layer::new(64, 0.025)], 5e-3 / 12_200.0)?;
 //! let minimizer = ufm.minimizer()?;
 //!
 //! // Both decays may grow 5.7 times before the classes of 50 share one classifier,
-//! assert!((minimizer.coincidence_scale(2)?.unwrap() - 5.726).abs() < 1e-3);
+//! assert!((minimizer.coincidence_scale(2)?.value().unwrap() - 5.726).abs() < 1e-3);
 //! // or the layer's alone may grow to 0.82, which is a weight_decay of 0.164.
-//! let largest = minimizer.largest_layer_decay(Goal::AllDirections, 0)?.unwrap();
+//! let largest = minimizer.largest_layer_decay(Goal::AllDirections, 0)?.value().unwrap();
 //! assert!((largest - 0.8197).abs() < 1e-4);
 //! // It may grow to 0.13 if the smallest classifier must keep 30 % of the norm of the largest.
-//! assert!((minimizer.largest_layer_decay(Goal::NormRatio(0.3), 0)?.unwrap() - 0.1298).abs() < 1e-4);
+//! let largest = minimizer.largest_layer_decay(Goal::NormRatio(0.3), 0)?.value().unwrap();
+//! assert!((largest - 0.1298).abs() < 1e-4);
 //! // No decay, however small, gives the smallest classifier half of the norm.
-//! assert_eq!(minimizer.largest_layer_decay(Goal::NormRatio(0.5), 0)?, None);
+//! assert_eq!(minimizer.largest_layer_decay(Goal::NormRatio(0.5), 0)?, Limit::Never);
 //! # Ok::<(), neural_collapse::Error>(())
 //! ```
 //!

@@ -24,7 +24,9 @@ impl OutputLoss {
     /// are invariant under rotations of the samples.
     pub(crate) fn of_column(&self, label: Label<'_>, weight: f64, bias: &[f64], outputs: &mut [f64]) -> f64 {
         if weight != 1.0 && weight != 0.0 {
-            outputs.iter_mut().for_each(|output| *output /= weight);
+            for output in outputs.iter_mut() {
+                *output /= weight;
+            }
         }
         if weight != 0.0 {
             outputs.iter_mut().zip(bias).for_each(|(output, bias)| *output += bias);
@@ -37,7 +39,9 @@ impl OutputLoss {
         if weight == 1.0 {
             return value;
         }
-        outputs.iter_mut().for_each(|entry| *entry *= weight);
+        for entry in outputs.iter_mut() {
+            *entry *= weight;
+        }
         weight * weight * value
     }
 
@@ -50,7 +54,9 @@ impl OutputLoss {
         let value = match self.kind {
             Loss::Squared => {
                 outputs[class] -= 1.0 - smoothing;
-                outputs.iter_mut().for_each(|output| *output -= everywhere);
+                for output in outputs.iter_mut() {
+                    *output -= everywhere;
+                }
                 half_square(outputs)
             }
             Loss::CrossEntropy => cross_entropy_of_label(class, everywhere, outputs),
@@ -94,7 +100,9 @@ impl OutputLoss {
     fn unadjust(&self, weight: f64, gradient: &mut [f64]) {
         self.scale_by(gradient);
         if weight != 1.0 {
-            gradient.iter_mut().for_each(|entry| *entry *= weight);
+            for entry in gradient.iter_mut() {
+                *entry *= weight;
+            }
         }
     }
 
@@ -117,7 +125,9 @@ fn largest(logits: &[f64]) -> f64 {
 
 /// Replaces logits by exp(u - `largest`), and adds them up.
 fn exponentials(logits: &mut [f64], largest: f64) -> f64 {
-    logits.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
+    for logit in logits.iter_mut() {
+        *logit = (*logit - largest).exp();
+    }
     logits.iter().sum()
 }
 
@@ -143,7 +153,9 @@ fn cross_entropy_of_label(class: usize, everywhere: f64, logits: &mut [f64]) -> 
     let mine = (own - top).exp();
     value += if mine == 1.0 { rest.ln_1p() } else { (rest + mine).ln() };
     let inverse = 1.0 / (rest + mine);
-    logits.iter_mut().for_each(|logit| *logit = *logit * inverse - everywhere);
+    for logit in logits.iter_mut() {
+        *logit = *logit * inverse - everywhere;
+    }
     logits[class] = others - rest * inverse;
     value
 }

@@ -8,13 +8,14 @@ use super::{
     variability::{Nc1Convention, mean_error, nc1},
 };
 use crate::{
-    classes::{ClassCounts, root},
+    classes::ClassCounts,
     error::{Block, Error},
     linalg::{
         checks::{check_finite, check_shape, first_not_finite},
         cores::all_cores,
         memory::try_zeros,
     },
+    parameters::unweighted,
     point::PointRef,
     theory::{Direction, Minimizer},
 };
@@ -207,11 +208,9 @@ fn distance_to_diagonal(mut matrix: Mat<f64>, values: Vec<f64>) -> Option<f64> {
     Some(matrix.norm_l2())
 }
 
-/// NC1 of the paper. `means` are the weighted class means H̄ D.
-fn variability(point: PointRef<'_>, classes: &ClassCounts, mut means: Mat<f64>) -> Result<Option<f64>, Error> {
-    for (mut mean, &count) in means.col_iter_mut().zip(classes.counts()) {
-        mean /= Scale(root(count));
-    }
+/// NC1 of the paper, of a point whose weighted class means H̄ D are at hand.
+fn variability(point: PointRef<'_>, classes: &ClassCounts, weighted_means: Mat<f64>) -> Result<Option<f64>, Error> {
+    let means = unweighted(classes, weighted_means);
     // Reduced features have class means that were not summed up.
     let mut spreads = Vec::new();
     if !point.is_reduced() {

@@ -152,7 +152,8 @@ impl Ufm {
         Ok(Self { bias: true, bias_decay: decay, ..self })
     }
 
-    /// The same model with features that may not be negative, H ≥ 0, as after a ReLU.
+    /// The same model with features that may not be negative, H ≥ 0, as after a ReLU. The objective is the same; a
+    /// [`Descent`](crate::descent::Descent) projects its start and every step.
     #[must_use]
     pub fn with_nonnegative_features(self) -> Self {
         Self { nonnegative: true, ..self }

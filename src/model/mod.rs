@@ -40,6 +40,11 @@ impl Layer {
 /// the plain model (4.1) without and (4.2) with a bias; L > 1 is (4.3) with a bias and the model of Dang et al. 2023
 /// without. The bias is not regularized.
 ///
+/// Other losses, penalties and signs are set on a model: [`Ufm::with_loss`] (cross-entropy), class weights, shifts, margins
+/// and scales of logits, [`Ufm::with_bias_decay`], [`Ufm::with_nonnegative_features`]. Objective, gradient and descents
+/// are those of what is set. [`Ufm::minimizer`] and whatever else needs the closed form refuses it with
+/// [`Error::NoClosedForm`].
+///
 /// # Example
 ///
 /// ```

@@ -14,6 +14,8 @@ mod start;
 use faer::{Col, Mat};
 
 use self::reduction::Reduction;
+#[cfg(feature = "serde")]
+pub(crate) use self::saved::read_blocks;
 use crate::{
     error::Error,
     linalg::checks::are_equal,
@@ -153,6 +155,12 @@ impl Point {
             Some(frames) => widened_parameters(parameters, &frames),
             None => parameters,
         })
+    }
+
+    /// Whether samples or widths are reduced.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_reduced(&self) -> bool {
+        self.reduction.is_some() || self.frames.is_some()
     }
 
     /// Another point of the same reduction and the same frames.

@@ -27,7 +27,8 @@ mod spectrum;
 
 pub use certified::{Certified, CertifiedGeometry, CertifiedGram, CertifiedGroup};
 pub use minimizer::{
-    ClassFate, Direction, Fate, Geometry, Goal, Gram, GroupFate, Minimizer, Nearest, Tie, critical_imbalance_ratio,
+    ClassFate, Direction, Fate, Geometry, Goal, Gram, GroupFate, Limit, Minimizer, Nearest, Tie,
+    critical_imbalance_ratio,
 };
 pub use spectrum::{
     LabelSpectrum, Level, Spectrum, centered_label_matrix, explicit_singular_values, interlacing_bounds,

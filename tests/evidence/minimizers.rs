@@ -94,7 +94,7 @@ fn every_number_of_a_minimizer_is_right_to_its_last_digits() {
         let model = decays.iter().map(|&decay| Layer::new(8, decay)).collect::<Vec<_>>();
         let ufm = Ufm::new(ClassCounts::new(counts.clone()).unwrap(), model, feature_decay).unwrap().with_bias(bias);
         let minimizer = ufm.minimizer().unwrap();
-        let told = format!("{counts:?}, {decays:?}, {feature_decay:e}, {bias}");
+        let case = format!("{counts:?}, {decays:?}, {feature_decay:e}, {bias}");
 
         let (one, depth) = (Dyadic::from(1), Dyadic::from(layers as u64));
         let product = decays.iter().fold(one.clone(), |product, &decay| &product * &decay.into());
@@ -105,12 +105,12 @@ fn every_number_of_a_minimizer_is_right_to_its_last_digits() {
         let mut worst = [0.0_f64; 5];
         let mut directions = minimizer.directions().iter();
         for (square, times) in squares(&counts, bias) {
-            let direction = directions.next().expect(&told);
-            assert_eq!(direction.multiplicity, times, "{told}");
+            let direction = directions.next().expect(&case);
+            assert_eq!(direction.multiplicity, times, "{case}");
             let weight = &square * &Dyadic::from(times as u64);
             let is_kept = (&taken * &depth.pow(2 * power))
                 .is_below(&(&Dyadic::from(layers as u64 - 1).pow(power - 1) * &square.pow(power)));
-            assert_eq!(is_kept, direction.shrinkage < 1.0, "{told}");
+            assert_eq!(is_kept, direction.shrinkage < 1.0, "{case}");
             if !is_kept {
                 cost = &cost + &weight;
                 continue;
@@ -143,17 +143,17 @@ fn every_number_of_a_minimizer_is_right_to_its_last_digits() {
                 }),
                 own_layers.fold(0.0, f64::max),
             ];
-            assert!(errors.iter().all(|error| *error <= 4.0), "{errors:?}: {told}");
+            assert!(errors.iter().all(|error| *error <= 4.0), "{errors:?}: {case}");
             worst = std::array::from_fn(|i| worst[i].max(errors[i]));
         }
-        assert!(directions.next().is_none(), "{told}");
+        assert!(directions.next().is_none(), "{case}");
         let double = &Dyadic::from(samples) * &Dyadic::from(2);
         worst[0] = if minimizer.objective() > 0.0 {
             error(minimizer.objective(), 1.0, |x| cost.is_below(&(x * &double)))
         } else {
             f64::from(u8::from(cost.mantissa != 0.into()))
         };
-        assert!(worst[0] <= 4.0, "{worst:?}: {told}");
+        assert!(worst[0] <= 4.0, "{worst:?}: {case}");
         worst
     });
 }

@@ -43,7 +43,7 @@ fn shrinkage_is_the_nearest_double_or_its_neighbor() {
     worst(1000, [("shrinkage e, units in the last place", 1.0)], |rng| {
         let (layers, q) = near(|layers| shrinkage_threshold(layers).unwrap(), rng);
         let (power, exact) = (u32::try_from(layers).unwrap(), Dyadic::from(q).pow(u32::try_from(layers).unwrap() + 1));
-        // q^(L+1) L^(2L) beside (L-1)^(L-1), which is q_L^(L+1) L^(2L).
+        // q^(L+1) L^(2L) compared with (L-1)^(L-1), which is q_L^(L+1) L^(2L).
         let scaled = &exact * &Dyadic::from(layers as u64).pow(2 * power);
         let is_kept = scaled.is_below(&Dyadic::from(layers as u64 - 1).pow(power - 1));
         match shrinkage(q, layers).unwrap() {
@@ -54,7 +54,7 @@ fn shrinkage_is_the_nearest_double_or_its_neighbor() {
                 let above = |e: &Dyadic| exact.is_below(&(&e.pow(power + 1) * &(&one - e).pow(power - 1)));
                 [distance(e, above)]
             }
-            // The threshold is no double: the nearest one counts as it.
+            // The threshold is not a double: the nearest one counts as it.
             Shrinkage::Both(_) => {
                 assert_eq!(q, shrinkage_threshold(layers).unwrap(), "{layers}");
                 [0.5]
@@ -73,7 +73,7 @@ fn lemma_a2_is_the_nearest_double_or_its_neighbor() {
         let (layers, beta) = near(|layers| scalar_threshold(layers).unwrap(), rng);
         let (power, exact, one) = (u32::try_from(layers).unwrap(), Dyadic::from(beta), Dyadic::from(1));
         let count = Dyadic::from(layers as u64);
-        // β^L L^L beside (L-1)^(L-1), which is (β_L L)^L.
+        // β^L L^L compared with (L-1)^(L-1), which is (β_L L)^L.
         let scaled = &exact.pow(power) * &count.pow(power);
         let is_kept = scaled.is_below(&Dyadic::from(layers as u64 - 1).pow(power - 1));
         match scalar_minimizer(beta, layers).unwrap() {

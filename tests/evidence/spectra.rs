@@ -12,7 +12,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::{dyadic::Dyadic, worst};
 
-/// Up to so many classes: few, many of one size, one beside 10^12, neighbors.
+/// Up to this number of classes: few, many of one size, one next to 10^12, neighbors.
 pub(crate) fn class_counts(most: usize, rng: &mut impl Rng) -> Vec<u64> {
     let classes = rng.random_range(1..=most);
     let kind = rng.random_range(0..5);
@@ -27,7 +27,7 @@ pub(crate) fn class_counts(most: usize, rng: &mut impl Rng) -> Vec<u64> {
 }
 
 /// How many eigenvalues of N diag(n) - n nᵀ lie above N x, by the signs of leading minors of their difference (Jacobi;
-/// the minors by Bareiss' elimination). None where a minor is zero.
+/// the minors by Bareiss' elimination). `None` if a minor is zero.
 fn above(counts: &[u64], x: &Dyadic) -> Option<usize> {
     let samples = Dyadic::from(counts.iter().sum::<u64>());
     let shift = &samples * x;

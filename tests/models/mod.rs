@@ -12,6 +12,7 @@ pub(crate) fn rng(seed: u64) -> Xoshiro256PlusPlus {
 
 /// What a model is made of. Weights and adjustments of a class are drawn from the seed.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Every option by itself.
 pub(crate) struct Options {
     pub(crate) counts: Vec<u64>,
     pub(crate) depth: usize,

@@ -34,16 +34,16 @@ impl Both {
         Ok(cosine.map_or(f64::NAN, |cosine| cosine.acos().to_degrees()))
     }
 
-    fn entropy_degrees(&self, k: usize, l: usize) -> f64 {
+    fn entropy_degrees(&self, k: usize, l: usize) -> Result<f64, Error> {
         // The angles of what is zero are rounding.
         let is_zero = |group: &neural_collapse::theory::CertifiedGroup| {
             group.fate == GroupFate::Vanished && (group.classes.contains(&k) || group.classes.contains(&l))
         };
         if self.entropy.groups().iter().any(is_zero) {
-            return f64::NAN;
+            return Ok(f64::NAN);
         }
-        let cosine = self.entropy.geometry().classifiers().cosine(k, l);
-        cosine.map_or(f64::NAN, |cosine| cosine.acos().to_degrees())
+        let cosine = self.entropy.geometry()?.classifiers().cosine(k, l);
+        Ok(cosine.map_or(f64::NAN, |cosine| cosine.acos().to_degrees()))
     }
 
     /// What tells classes k and l of one group apart: output for the own class minus that for the other.
@@ -77,7 +77,8 @@ pub(super) fn losses() -> Result<Vec<Panel>, Error> {
     for (name, k, l) in pairs {
         let curve = all.iter().map(|both| Ok((both.decay, both.squared_degrees(k, l)?)));
         squared = squared.line(name, curve.collect::<Result<Vec<_>, Error>>()?);
-        entropy = entropy.line(name, all.iter().map(|both| (both.decay, both.entropy_degrees(k, l))));
+        let curve = all.iter().map(|both| Ok((both.decay, both.entropy_degrees(k, l)?)));
+        entropy = entropy.line(name, curve.collect::<Result<Vec<_>, Error>>()?);
     }
     let mut contrasts =
         Panel::new("what tells two classes of a group apart", "decay of the layer", "p own - p sibling")

@@ -7,7 +7,7 @@ use neural_collapse::{
     descent::Descent,
     metrics::collapse,
     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
-    theory::{Gram, LabelSpectrum, Minimizer, critical_imbalance_ratio, interlacing_bounds},
+    theory::{Gram, LabelSpectrum, Limit, Minimizer, critical_imbalance_ratio, interlacing_bounds},
 };
 
 use super::panel::Panel;
@@ -59,7 +59,7 @@ pub(crate) fn decay() -> Result<Vec<Panel>, Error> {
         // Exact: a single decay grows by the power L + 1 of the common factor.
         let first = one_layer(&counts, 1.0)?;
         let critical: Vec<f64> = (0..groups.len())
-            .filter_map(|r| first.coincidence_scale(r).transpose())
+            .filter_map(|r| first.coincidence_scale(r).map(Limit::value).transpose())
             .map(|scale| Ok(scale?.powi(2)))
             .collect::<Result<_, Error>>()?;
         let mut norms =

@@ -16,7 +16,7 @@ const MOST_CELLS: usize = 64;
 /// Rows of a heat map beyond which their names would run into each other.
 const MOST_NAMES: usize = 26;
 
-/// Predicted beside measured, for classifiers and class means, and the singular values below.
+/// Predicted next to measured, for classifiers and class means, and the singular values below.
 pub(crate) fn render(measurement: &Measurement) -> String {
     let order = order(measurement);
     let (measured, predicted) = (&measurement.measured, &measurement.predicted);

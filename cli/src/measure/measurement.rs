@@ -212,7 +212,7 @@ fn weighted(mut means: Mat<f64>, counts: &ClassCounts) -> Mat<f64> {
     means
 }
 
-/// The same at the minimizer, whose class means are centered where there is a bias.
+/// The same at the minimizer, whose class means are centered if there is a bias.
 fn predicted_classes(minimizer: &Minimizer) -> Result<Classes, Error> {
     let mut means = minimizer.class_means()?;
     let counts = minimizer.ufm().class_counts().ok_or(Error::NoClassCounts)?;

@@ -1,6 +1,9 @@
 //! Angles between the classifiers of a certified minimizer, group by group.
 
-use neural_collapse::theory::{Certified, CertifiedGeometry, GroupFate};
+use neural_collapse::{
+    Error,
+    theory::{Certified, CertifiedGeometry, GroupFate},
+};
 use serde_json::{Value, json};
 
 /// Far above the rounding of angles, and far below what can be measured.
@@ -14,8 +17,8 @@ pub(super) struct Angles<'a> {
 }
 
 impl<'a> Angles<'a> {
-    pub(super) fn new(minimizer: &'a Certified, limit: f64) -> Self {
-        Self { minimizer, geometry: minimizer.geometry(), limit }
+    pub(super) fn new(minimizer: &'a Certified, limit: f64) -> Result<Self, Error> {
+        Ok(Self { minimizer, geometry: minimizer.geometry()?, limit })
     }
 
     /// The angle in degrees between two classes of groups `r` and `t`; `None` if one is zero, or there are no two.

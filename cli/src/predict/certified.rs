@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 
 use neural_collapse::{
-    Loss, Ufm,
+    Error, Loss, Ufm,
     theory::{Certified, CertifiedGroup, GroupFate},
 };
 use serde_json::{Value, json};
 
 use super::{
     angles::Angles,
-    ends,
     report::{GroupReport, Report, degrees, model_lines, plural},
+    table::both_ends,
 };
 use crate::shared::{
     certificate::certified,
@@ -33,9 +33,9 @@ pub(super) fn minimizer(ufm: &Ufm) -> Result<Certified, String> {
     certified(ufm).map_err(|why| format!("{why}. The descent is `neural-collapse descend` with the same flags"))
 }
 
-pub(super) fn as_json(minimizer: &Certified, angle: f64) -> Value {
+pub(super) fn as_json(minimizer: &Certified, angle: f64) -> Result<Value, Error> {
     let ufm = minimizer.ufm();
-    let angles = Angles::new(minimizer, angle);
+    let angles = Angles::new(minimizer, angle)?;
     let nothing = json!({ "kept": null, "scale": null, "feature_decay": null, "layer_decays": [null] });
     let report = Report {
         ufm,
@@ -53,7 +53,7 @@ pub(super) fn as_json(minimizer: &Certified, angle: f64) -> Value {
     let mut object = report.as_json();
     object["logits"] = logits(minimizer);
     object["logits_own"] = json!(minimizer.logits_own());
-    object
+    Ok(object)
 }
 
 /// Row r is a class of group r, column s a sample of group s; its own class is not meant.
@@ -105,8 +105,8 @@ fn group(minimizer: &Certified, angles: &Angles<'_>, r: usize) -> GroupReport {
     }
 }
 
-pub(super) fn as_table(minimizer: &Certified, angle: f64) -> String {
-    let angles = Angles::new(minimizer, angle);
+pub(super) fn as_table(minimizer: &Certified, angle: f64) -> Result<String, Error> {
+    let angles = Angles::new(minimizer, angle)?;
     let mut text = String::new();
     // Writing to a String cannot fail.
     let mut line = |words: &str| writeln!(text, "{words}").unwrap_or_default();
@@ -127,13 +127,9 @@ pub(super) fn as_table(minimizer: &Certified, angle: f64) -> String {
     line("classifier, class mean  their norms");
     line("");
     line(HEADING);
-    let (head, hidden, tail) = ends(minimizer.groups().len());
-    head.for_each(|r| line(&row(minimizer, &angles, r)));
-    if hidden > 0 {
-        line(&format!("     ... {hidden} more between, all of them with --json"));
-    }
-    tail.for_each(|r| line(&row(minimizer, &angles, r)));
-    text
+    let rows = both_ends(minimizer.groups().len(), "    ", |r| Ok(row(minimizer, &angles, r)))?;
+    rows.iter().for_each(|row| line(row));
+    Ok(text)
 }
 
 fn row(minimizer: &Certified, angles: &Angles<'_>, r: usize) -> String {

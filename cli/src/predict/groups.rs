@@ -2,7 +2,7 @@
 
 use neural_collapse::{
     ClassCounts, Error, Group,
-    theory::{ClassFate, Direction, Fate, Geometry, GroupFate, Minimizer},
+    theory::{ClassFate, Direction, Fate, Geometry, GroupFate, Limit, Minimizer},
 };
 use serde_json::{Value, json};
 
@@ -37,12 +37,8 @@ impl<'a> Groups<'a> {
         self.geometry.fate(group.classes[0], self.angle.to_radians())
     }
 
-    /// The rows of the table, one a group, of those groups that are asked for.
-    pub(crate) fn rows(&self, groups: impl Iterator<Item = usize>) -> Result<Vec<String>, Error> {
-        groups.map(|r| self.row(r)).collect()
-    }
-
-    fn row(&self, r: usize) -> Result<String, Error> {
+    /// The row of the table for group `r`.
+    pub(crate) fn row(&self, r: usize) -> Result<String, Error> {
         let group = self.classes.group(r);
         let class = group.classes[0];
         let norm = self.geometry.classifiers().norm(class).map_or("open".into(), short);
@@ -113,6 +109,10 @@ impl<'a> Groups<'a> {
             let class = group.classes[0];
             // W h + b, for a sample of this class.
             let output = |k: usize| Some(self.geometry.logit(k, class)? + bias.as_ref().map_or(0.0, |bias| bias[k]));
+            let coincidence = match self.minimizer.coincidence_scale(r)? {
+                Limit::Never => Some(0.0),
+                limit => limit.value(),
+            };
             let report = GroupReport {
                 count: group.count,
                 classes: group.multiplicity(),
@@ -132,7 +132,7 @@ impl<'a> Groups<'a> {
                     .geometry
                     .nearest(class)
                     .map(|nearest| (nearest.class, self.classes.counts()[nearest.class], nearest.angle.to_degrees())),
-                coincidence_scale: self.minimizer.coincidence_scale(r)?,
+                coincidence_scale: coincidence,
                 vanishing_scale: Some(self.minimizer.vanishing_scale(r)?),
             };
             Ok(report.as_json())

@@ -4,25 +4,15 @@
 mod angles;
 mod certified;
 mod groups;
+mod json;
 mod report;
-
-use std::fmt::Write as _;
+mod table;
 
 use clap::Args;
-use neural_collapse::{
-    Error, Ufm,
-    theory::{Direction, Fate, Goal, Minimizer, Tie},
-};
-use serde_json::{Value, json};
+use neural_collapse::Ufm;
 
-use self::{
-    groups::Groups,
-    report::{Report, model_lines},
-};
-use crate::shared::{model_flags::ModelFlags, numbers::short};
-
-/// Rows of a table beyond which people stop reading: half of them show the beginning, half the end.
-const MOST_ROWS: usize = 60;
+use self::{groups::Groups, json::as_json, table::as_table};
+use crate::shared::model_flags::ModelFlags;
 
 /// Predicts where the last layers of a classifier must end.
 ///
@@ -57,7 +47,8 @@ and, for every group of classes of one count and one weight, by falling count:
   mean_norm            of each of its class means
   nearest              the class with the nearest classifier, its count, the angle in degrees
   coincidence_scale    the factor on all decays together at which its classes come to share one
-                       classifier
+                       classifier: 0 if a width leaves them no other, null if they never share one
+                       before they vanish
   vanishing_scale      the factor at which their classifiers are zero
 `clusters` are the classes whose classifiers are within --angle of each other, by chains of such
 steps (single linkage); `limits` the largest decays that keep every direction.
@@ -90,11 +81,12 @@ pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     let ufm = flags.model.ufm()?;
     if !has_closed_geometry(&ufm) {
         let minimizer = certified::minimizer(&ufm)?;
-        return Ok(if flags.json {
-            format!("{}\n", certified::as_json(&minimizer, flags.angle))
+        let text = if flags.json {
+            certified::as_json(&minimizer, flags.angle).map(|object| format!("{object}\n"))
         } else {
             certified::as_table(&minimizer, flags.angle)
-        });
+        };
+        return text.map_err(|error| error.to_string());
     }
     let minimizer = ufm.minimizer().map_err(|error| error.to_string())?;
     let text = Groups::new(&minimizer, flags.angle).and_then(|groups| {
@@ -110,144 +102,4 @@ pub(crate) fn run(flags: &Flags) -> Result<String, String> {
 /// Whether there is a closed form for groups of classes: smoothed labels without a bias have one for the objective alone.
 fn has_closed_geometry(ufm: &Ufm) -> bool {
     ufm.has_closed_form() && (ufm.has_bias() || ufm.targets().smoothing() == 0.0)
-}
-
-fn as_json(minimizer: &Minimizer, groups: &Groups<'_>, angle: f64) -> Result<Value, Error> {
-    let directions = minimizer.directions().iter().map(|direction| {
-        json!({
-            "multiplicity": direction.multiplicity,
-            "target": direction.target,
-            "shrinkage": direction.shrinkage,
-            "prediction": direction.prediction,
-            "product": direction.product,
-            "feature": direction.feature,
-            "layers": direction.layers,
-        })
-    });
-    let report = Report {
-        ufm: minimizer.ufm(),
-        objective: minimizer.objective(),
-        lower_bound: minimizer.objective(),
-        gap: 0.0,
-        rank: minimizer.rank(),
-        is_unique: minimizer.is_unique(),
-        directions: directions.collect(),
-        limits: limits(minimizer)?,
-        angle,
-        groups: groups.as_json()?,
-        clusters: groups.clusters_as_json(),
-    };
-    Ok(report.as_json())
-}
-
-/// The largest decays that keep every direction: numbers where `kept` is "below", null where no decay does or any does.
-fn limits(minimizer: &Minimizer) -> Result<Value, Error> {
-    let goal = Goal::AllDirections;
-    let scale = minimizer.largest_scale(goal)?;
-    let kept = scale.map_or("never", |scale| if scale.is_infinite() { "always" } else { "below" });
-    let layers = (0..minimizer.ufm().depth()).map(|l| minimizer.largest_layer_decay(goal, l));
-    Ok(json!({
-        "kept": kept,
-        "scale": scale,
-        "feature_decay": minimizer.largest_feature_decay(goal)?,
-        "layer_decays": layers.collect::<Result<Vec<_>, _>>()?,
-    }))
-}
-
-/// The first and the last of `all` rows, where there are too many, and how many lie between.
-fn ends(all: usize) -> (impl Iterator<Item = usize>, usize, impl Iterator<Item = usize>) {
-    let hidden = all.saturating_sub(MOST_ROWS);
-    let head = if hidden > 0 { MOST_ROWS / 2 } else { all };
-    (0..head, hidden, head + hidden..all)
-}
-
-fn as_table(minimizer: &Minimizer, groups: &Groups<'_>) -> Result<String, Error> {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").unwrap_or_default();
-    model_lines(minimizer.ufm()).iter().for_each(|words| line(format_args!("{words}")));
-    line(format_args!(""));
-    line(format_args!("minimum    {:.15e}", minimizer.objective()));
-    line(format_args!("rank       {}", minimizer.rank()));
-    line(format_args!("minimizer  {}", uniqueness(minimizer)));
-    line(format_args!("no class collapses {}", up_to(minimizer)?));
-    line(format_args!(""));
-    line(format_args!("The singular values of the target, and what becomes of the directions they belong to:"));
-    let headings = ["target", "shrinkage", "prediction", "product", "feature", "first layer", "margin"];
-    line(format_args!("{:>7}  {}  fate", "times", headings.map(|heading| format!("{heading:>12}")).join("")));
-    let (head, hidden, tail) = ends(minimizer.directions().len());
-    head.for_each(|i| line(format_args!("{}", direction_row(&minimizer.directions()[i]))));
-    if hidden > 0 {
-        line(format_args!("    ... {hidden} more between, all of them with --json"));
-    }
-    tail.for_each(|i| line(format_args!("{}", direction_row(&minimizer.directions()[i]))));
-    line(format_args!(""));
-    for legend in [
-        "target, prediction  singular values of what the labels ask for, and of what the network gives",
-        "shrinkage           1 - prediction/target",
-        "product, feature    singular values of W_L...W_1 and of the class means times root(n_k)",
-        "margin              the factor on all decays together at which the direction collapses",
-        "-                   zero",
-    ] {
-        line(format_args!("{legend}"));
-    }
-    line(format_args!(""));
-    line(format_args!("{}", groups.merged()));
-    line(format_args!(""));
-    line(format_args!("{}", groups::HEADING));
-    let (head, hidden, tail) = ends(groups.len());
-    groups.rows(head)?.iter().for_each(|row| line(format_args!("{row}")));
-    if hidden > 0 {
-        line(format_args!("     ... {hidden} more between, all of them with --json"));
-    }
-    groups.rows(tail)?.iter().for_each(|row| line(format_args!("{row}")));
-    Ok(text)
-}
-
-fn direction_row(direction: &Direction) -> String {
-    let numbers = [
-        direction.target,
-        direction.shrinkage,
-        direction.prediction,
-        direction.product,
-        direction.feature,
-        direction.layers[0],
-        direction.critical_scale,
-    ];
-    let fate = match direction.fate {
-        Fate::Kept => "kept",
-        Fate::Cut => "cut by the width",
-        _ if direction.target == 0.0 => "zero target",
-        _ => "collapsed",
-    };
-    let numbers = numbers.map(|x| format!("{:>12}", if x == 0.0 { "-".into() } else { short(x) }));
-    format!("{:>7}  {}  {fate}", direction.multiplicity, numbers.join(""))
-}
-
-/// Up to which decays every direction is kept.
-fn up_to(minimizer: &Minimizer) -> Result<String, Error> {
-    let goal = Goal::AllDirections;
-    Ok(match minimizer.largest_scale(goal)? {
-        None => "at no decay: a width is too narrow".into(),
-        Some(scale) if scale.is_infinite() => "at any decay".into(),
-        Some(scale) => format!(
-            "below {} times all decays together, {} of the features or {} of the first layer alone",
-            short(scale),
-            minimizer.largest_feature_decay(goal)?.map_or("-".into(), short),
-            minimizer.largest_layer_decay(goal, 0)?.map_or("-".into(), short),
-        ),
-    })
-}
-
-fn uniqueness(minimizer: &Minimizer) -> String {
-    if minimizer.is_unique() {
-        return "unique up to rotations of the features and between layers".into();
-    }
-    let target = |direction: &usize| short(minimizer.directions()[*direction].target);
-    let reason = |tie: &Tie| match tie {
-        Tie::Threshold { direction } => format!("target {} is at its threshold", target(direction)),
-        Tie::Width { direction } => format!("the width cuts through equal targets {}", target(direction)),
-        _ => "a tie".into(),
-    };
-    format!("not unique: {}", minimizer.ties().iter().map(reason).collect::<Vec<_>>().join("; "))
 }

@@ -33,7 +33,7 @@ pub(crate) struct ModelFlags {
     /// Decays lambda_1,...,lambda_L of the linear layers; one value serves all layers
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
     layer_decay: Vec<f64>,
-    /// Number of linear layers L, where widths and decays are single values [default: as many as there are values]
+    /// Number of linear layers L, if widths and decays are single values [default: the number of values]
     #[arg(long, allow_hyphen_values = true)]
     layers: Option<usize>,
     /// Decay lambda_H of the features

@@ -1,6 +1,6 @@
 //! Numbers for people.
 
-/// Seven digits, with an exponent only where there is need of one.
+/// Seven digits, with an exponent only if it is needed.
 pub(crate) fn short(x: f64) -> String {
     match x.abs() {
         0.0 => "0".into(),

@@ -17,7 +17,7 @@ use crate::{configuration::Configuration, history::write_whole, train::Trainer};
 /// The version of the format: a program of another one cannot read it.
 const FORMAT: u32 = 1;
 
-/// What is told of a state beside the weights and the moments of Adam.
+/// What a state has in addition to the weights and the moments of Adam.
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     format: u32,
@@ -68,10 +68,10 @@ pub fn load(path: &Path, configuration: &Configuration, trainer: Trainer) -> Res
 }
 
 fn read(bytes: &[u8], configuration: &Configuration, mut trainer: Trainer) -> Result<(Trainer, f64)> {
-    let tensors = SafeTensors::deserialize(bytes).context("this is no checkpoint, or a damaged one")?;
+    let tensors = SafeTensors::deserialize(bytes).context("this is not a checkpoint, or a damaged one")?;
     let (_, metadata) = SafeTensors::read_metadata(bytes)?;
     let run = metadata.metadata().as_ref().and_then(|metadata| metadata.get("run"));
-    let run = run.context("this is no checkpoint of a run")?;
+    let run = run.context("this is not a checkpoint of a run")?;
     let header: Header = serde_json::from_str(run).context("the header of the checkpoint is of another version")?;
     ensure!(header.format == FORMAT, "the format is {}, accepted is {FORMAT}", header.format);
     let (network, optimizer) = (tensors.tensor("network")?.data(), tensors.tensor("optimizer")?.data());

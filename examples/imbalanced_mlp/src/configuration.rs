@@ -12,7 +12,7 @@ use crate::{data::TrainingSet, network::Shape};
 /// Numbers that a network may have: with their gradients and moments 16 GB.
 const MOST_WEIGHTS: usize = 1 << 30;
 
-/// What a run does. Its data are told apart by a checksum, not by the path of their files.
+/// What a run does. Its data are identified by a checksum, not by the path of their files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Configuration {

@@ -54,7 +54,7 @@ pub fn training(path: &Path, rows: &[Row]) -> Result<()> {
     write(path, 2, 3, panels)
 }
 
-/// Writes the geometry of the last measurement beside that of the theory: inner products of classifiers and of class
+/// Writes the geometry of the last measurement next to that of the theory: inner products of classifiers and of class
 /// means, and singular values.
 ///
 /// # Errors

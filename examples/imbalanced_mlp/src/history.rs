@@ -12,7 +12,7 @@ use crate::measure::Measurement;
 
 const HEADER: &str = "epoch,objective,gap,nc1,nc2_classifier,nc2_features,nc3,alignment,accuracy,seconds";
 
-/// A measurement after so many epochs.
+/// A measurement and its epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row {
     /// Epochs done.
@@ -98,7 +98,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 fn line(row: &Row) -> String {
     let m = &row.measurement;
     let metrics = [m.nc1, m.nc2_classifier, m.nc2_features, m.nc3, m.alignment];
-    // The shortest text that reads back as the same number; nothing where there is none.
+    // The shortest text that reads back as the same number; nothing if there is none.
     let metrics = metrics.map(|metric| metric.map_or_else(String::new, |x| format!("{x:e}"))).join(",");
     let Measurement { objective, gap, accuracy, .. } = m;
     format!("{},{objective:e},{gap:e},{metrics},{accuracy},{:.3}", row.epoch, row.seconds)
@@ -110,7 +110,7 @@ fn parse(line: &str) -> Result<Row> {
     ensure!(fields.len() == columns, "{} fields, {columns} are accepted", fields.len());
     let metric = |i: usize| match fields[i] {
         "" => Ok(None),
-        text => text.parse().map(Some).with_context(|| format!("{text:?} is no number")),
+        text => text.parse().map(Some).with_context(|| format!("{text:?} is not a number")),
     };
     let number = |i: usize| metric(i)?.context("a number is missing");
     let measurement = Measurement {

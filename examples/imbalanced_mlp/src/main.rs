@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what is wrong; where standard error is full or closed, the exit status alone does.
+/// Says what is wrong; if standard error is full or closed, only the exit status does.
 fn complain(message: &str) {
     writeln!(io::stderr(), "error: {message}").unwrap_or_default();
 }

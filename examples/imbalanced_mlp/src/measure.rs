@@ -1,4 +1,4 @@
-//! A network beside the theory: everything that is measured, in `f64` and with the metrics of the crate.
+//! A network compared with the theory: everything that is measured, in `f64` and with the metrics of the crate.
 
 use anyhow::Result;
 use neural_collapse::{
@@ -16,7 +16,7 @@ const PANEL: usize = 1024;
 pub struct State {
     /// W_1 .. W_L.
     pub layers: Vec<Mat<f64>>,
-    /// b, where there is one.
+    /// b, if there is one.
     pub bias: Option<Vec<f64>>,
     /// The features of all samples, one after another: d_1 × N by columns.
     pub features: Vec<f32>,
@@ -43,7 +43,7 @@ pub struct Measurement {
     pub accuracy: f64,
 }
 
-/// A measurement, and what figures show beside it.
+/// A measurement, and what figures show next to it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The numbers.

@@ -102,7 +102,7 @@ impl Network {
         self.linear_weights().map(|weight| matrix(weight.inner())).collect()
     }
 
-    /// The bias b, where there is one.
+    /// The bias b, if there is one.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a run tells on the standard output.
+//! What a run prints on the standard output.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub fn beginning(configuration: &Configuration, set: &TrainingSet, minimizer: &M
     ])
 }
 
-/// After it: what the network has reached, after so many steps.
+/// After it: what the network has reached, and after how many steps.
 #[must_use]
 pub fn ending(configuration: &Configuration, minimizer: &Minimizer, row: &Row, steps: u64, times: Times) -> String {
     let Measurement { objective, gap, nc1, nc2_classifier, nc2_features, nc3, alignment, accuracy } = row.measurement;

@@ -72,7 +72,7 @@ impl Files {
 }
 
 /// Runs what the command line says, and ends early, with all that there is, once `interrupted` is true. Returns what to
-/// tell of the end; the beginning is told on the standard output.
+/// tell of the end; the beginning is on the standard output.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ fn run_here(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
         // What came after the checkpoint comes again.
         rows.retain(|row| row.epoch <= epochs);
     }
-    // A reader that has gone is no reason not to train.
+    // Train on, even if nobody reads the output any more.
     writeln!(io::stdout(), "{}", report::beginning(&configuration, &set, &minimizer, trainer.step)).unwrap_or_default();
     let history = History::create(&files.metrics, rows).context("--out")?;
     let mut run = Run {
@@ -238,7 +238,7 @@ fn progress_bar(total: u64, done: u64) -> ProgressBar {
     let bar = if io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {rate}, {eta} left, {msg}") {
         let rate = |state: &ProgressState, to: &mut dyn fmt::Write| {
-            // A bar that cannot be written is no reason to stop.
+            // Go on if the bar cannot be written.
             write!(to, "{:.1} steps a second", state.per_sec()).unwrap_or_default();
         };
         bar.set_style(style.with_key("rate", rate));

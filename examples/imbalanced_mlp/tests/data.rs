@@ -61,7 +61,7 @@ fn idx_files_compressed_or_not_with_labels_from_zero_or_one() {
 }
 
 #[test]
-fn bad_idx_files_are_told_by_name() {
+fn errors_name_bad_idx_files() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| write(folder.path(), name, bytes);
     let good = file("images", &images());
@@ -122,7 +122,7 @@ fn cifar10_from_a_file_and_from_a_folder_of_batches() {
 }
 
 #[test]
-fn bad_cifar10_files_are_told_by_name() {
+fn errors_name_bad_cifar10_files() {
     let folder = tempfile::tempdir().unwrap();
     let good = records(&[0, 1, 2]);
     let cut = write(folder.path(), "cut", &good[..5000]);

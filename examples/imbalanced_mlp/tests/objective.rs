@@ -10,7 +10,7 @@ use neural_collapse::{
 
 const WIDTH: usize = 16;
 
-/// The network after a few steps, beside the theory's own code at the same weights and features.
+/// The network after a few steps, compared with the theory's own code at the same weights and features.
 #[test]
 fn the_loss_is_the_objective_of_the_theory() {
     for flags in ["--layers 1", "--layers 3 --layer-decay 1e-3,2e-3,3e-3", "--layers 2 --no-bias"] {
@@ -33,8 +33,8 @@ fn the_loss_is_the_objective_of_the_theory() {
         let bias = state.bias.map(|bias| bias.into_iter().collect());
         let parameters = Parameters::new(&ufm, state.layers, features, bias).unwrap();
         let (expected, found) = (ufm.objective(&parameters).unwrap(), trainer.objective().unwrap());
-        // Sums of squares, all positive: rounding is at most that of so many additions, relative to the sum, and an
-        // output is wrong by as much for every layer of WIDTH products.
+        // Sums of squares, all positive: relative to the sum, rounding is at most that of their number of additions. An
+        // output has the same error for every layer of WIDTH products.
         let terms = samples * WIDTH + 2 * WIDTH * ufm.depth();
         assert!((found / expected - 1.0).abs() < terms as f64 * f64::from(f32::EPSILON), "{found} {expected}");
     }

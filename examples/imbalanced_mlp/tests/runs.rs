@@ -52,7 +52,7 @@ fn a_learning_rate_that_diverges_is_noticed_and_the_last_good_state_kept() {
 }
 
 #[test]
-fn flags_out_of_range_are_told_by_name() {
+fn errors_name_flags_out_of_range() {
     let folder = tempfile::tempdir().unwrap();
     for (flags, words) in [
         ("--width 0", &["--width", "at least 1"][..]),
@@ -79,7 +79,7 @@ fn flags_out_of_range_are_told_by_name() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_told_before_training() {
+fn a_folder_that_cannot_be_written_is_reported_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();

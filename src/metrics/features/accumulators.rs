@@ -1,4 +1,4 @@
-//! From batches of samples to statistics: in one pass, or in two if that is less work.
+//! From batches of samples to statistics, in one pass.
 
 use faer::{Mat, MatRef, Scale};
 
@@ -10,14 +10,9 @@ use super::{
 };
 use crate::{
     classes::root,
-    error::{Block, Error},
-    linalg::{
-        checks::{check_finite, check_shape},
-        cores::all_cores,
-        dense_svd,
-        memory::try_zeros,
-        orthonormal::orthonormal,
-    },
+    error::Error,
+    linalg::{cores::all_cores, memory::try_zeros},
+    parameters::unweighted,
 };
 
 /// Gathers [`FeatureStatistics`] from batches of features and labels, in any order.
@@ -25,8 +20,9 @@ use crate::{
 /// Everything is kept relative to the mean of the first samples of each class (Chan, Golub, LeVeque 1983), so that no
 /// digits are lost if features are far from the origin and classes are tight. If those first samples are D from the
 /// mean of their class, as a single outlier can be, the scatter has an error of up to n² ε D²: begin with a batch that
-/// has several samples of every class, or take a second pass with a [`ScatterAccumulator`], which does not have this
-/// error. Sums are in `f64` for features of any type, and bitwise the same for any number of threads.
+/// has several samples of every class, or take a second pass with a
+/// [`ScatterAccumulator`](super::ScatterAccumulator), which does not have this error. Sums are in `f64` for features of
+/// any type, and bitwise the same for any number of threads.
 ///
 /// Cost: O(N d) operations; with the scatter N d² more. Memory: one to eight parts of d K numbers each, and d² more
 /// with the scatter. Above one part, all parts together take at most 64 MiB.
@@ -68,7 +64,8 @@ impl FeatureAccumulator {
     }
 
     /// An accumulator that also gathers the scatter within classes, which NC1 needs: d² numbers, N d² operations. If K
-    /// is much smaller than d a second pass over the samples with a [`ScatterAccumulator`] is cheaper.
+    /// is much smaller than d a second pass over the samples with a [`ScatterAccumulator`](super::ScatterAccumulator) is
+    /// cheaper.
     ///
     /// # Errors
     ///
@@ -147,13 +144,12 @@ impl FeatureAccumulator {
     #[must_use]
     pub fn finish(self) -> FeatureStatistics {
         let mut means = self.references;
-        let Part { counts, mut sums, mut squares, mut scatter, .. } = Part::total(self.parts);
+        let Part { counts, sums, mut squares, mut scatter, .. } = Part::total(self.parts);
+        // Σ (h - h̄)(h - h̄)ᵀ = Σ (h - r)(h - r)ᵀ - s sᵀ/n, s = Σ (h - r): from here on s/√n.
+        let sums = unweighted(&counts, sums);
         let mut errors = vec![0.0; counts.len()];
         for (k, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            // Σ (h - h̄)(h - h̄)ᵀ = Σ (h - r)(h - r)ᵀ - s sᵀ/n, s = Σ (h - r).
-            let root = root(count);
-            let mut sum = sums.col_mut(k);
-            sum /= Scale(root);
+            let (root, sum) = (root(count), sums.col(k));
             let spread = squares[k].sqrt() / root;
             squares[k] = (squares[k] - sum.squared_norm_l2()).max(0.0);
             let mut mean = means.col_mut(k);
@@ -170,139 +166,4 @@ impl FeatureAccumulator {
         let scatter = (scatter.nrows() > 0).then_some(Scatter::Full(scatter));
         FeatureStatistics { counts, means, errors, squares, scatter }
     }
-}
-
-/// Gathers, in a second pass, the scatter within classes along the K - 1 directions in which the classes differ, which
-/// NC1 needs, and along the rows of the layers' product, which the objective needs: 2 N d K operations each.
-///
-/// # Example
-///
-/// ```
-/// use neural_collapse::{faer::mat, metrics::{FeatureAccumulator, ScatterAccumulator, Nc1Convention}};
-///
-/// let (features, labels) = (mat![[2.0_f32, 1.0, -1.0, -2.0], [0.0, 0.0, 5.0, 5.0]], [0, 0, 1, 1]);
-/// let mut first = FeatureAccumulator::new(2, 2)?;
-/// first.add(features.as_ref(), &labels)?;
-/// let mut second = ScatterAccumulator::new(first.finish())?;
-/// second.add(features.as_ref(), &labels)?; // the same samples again
-/// let statistics = second.finish()?;
-/// // Means (1.5, 0) and (-1.5, 5) are √34 apart, and samples are ± 0.5 · 3/√34 from theirs along that line.
-/// let nc1 = 0.25 * 9.0 / 34.0 / (34.0 / 4.0) / 2.0;
-/// assert!((statistics.nc1(Nc1Convention::Global)?.unwrap() - nc1).abs() < 1e-15);
-/// # Ok::<(), neural_collapse::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "super::saved::ReadScatter"))]
-pub struct ScatterAccumulator {
-    pub(super) statistics: FeatureStatistics,
-    /// An orthonormal basis of these directions, d × r.
-    pub(super) basis: Mat<f64>,
-    /// Σ y yᵀ, y = basisᵀ (h - h̄_k), in shares of every batch.
-    pub(super) parts: Vec<Part>,
-}
-
-impl ScatterAccumulator {
-    /// An accumulator for a second pass over the same samples, for NC1.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ZeroCount`] for a class without samples; [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
-    pub fn new(statistics: FeatureStatistics) -> Result<Self, Error> {
-        let basis = differences(&statistics)?;
-        Self::along(statistics, basis)
-    }
-
-    /// An accumulator for a second pass over the same samples, for NC1 and for [`FeatureStatistics::point`] with layers
-    /// of this product W_{L:1}, K × d.
-    ///
-    /// # Errors
-    ///
-    /// As [`ScatterAccumulator::new`]; [`Error::Shape`], [`Error::NotFinite`] for the product.
-    pub fn with_product(statistics: FeatureStatistics, product: MatRef<'_, f64>) -> Result<Self, Error> {
-        let differences = differences(&statistics)?;
-        let (width, classes) = statistics.means.shape();
-        check_shape(Block::Product, (classes, width), product.shape())?;
-        check_finite(Block::Product, product)?;
-        let mut spanning = try_zeros("basis", width, (differences.ncols() + classes) as u64)?;
-        spanning.subcols_mut(0, differences.ncols()).copy_from(&differences);
-        spanning.subcols_mut(differences.ncols(), classes).copy_from(product.transpose());
-        // Orthonormal to rounding for any columns; a small column is not lost among larger ones.
-        Self::along(statistics, orthonormal(spanning)?)
-    }
-
-    fn along(statistics: FeatureStatistics, basis: Mat<f64>) -> Result<Self, Error> {
-        let (width, classes) = statistics.means.shape();
-        Ok(Self { parts: Part::all(width, classes, basis.ncols())?, statistics, basis })
-    }
-
-    /// Adds a batch, as [`FeatureAccumulator::add`].
-    ///
-    /// # Errors
-    ///
-    /// As [`FeatureAccumulator::add`].
-    pub fn add<T: Copy + Into<f64> + Sync>(
-        &mut self,
-        features: MatRef<'_, T>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
-        let means = self.statistics.means.as_ref();
-        check_batch(features, labels.len(), means.nrows())?;
-        let labels = &indices(labels, means.ncols())?[..];
-        let basis = Some(self.basis.as_ref());
-        share(&mut self.parts, labels.len(), |part, samples, par| {
-            let (features, labels) = (features.subcols(samples.start, samples.len()), &labels[samples]);
-            part.add(features, labels, means, basis, par);
-        });
-        Ok(())
-    }
-
-    /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
-    /// `labels` are as for [`FeatureAccumulator::add`]. Nothing is copied.
-    ///
-    /// # Errors
-    ///
-    /// As [`FeatureAccumulator::add`]; [`Error::RowsLength`] if there are not B d numbers.
-    pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
-        &mut self,
-        features: impl Into<Rows<'a, T>>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
-        let width = self.basis.nrows();
-        self.add(features.into().into_columns(width, labels.len())?, labels)
-    }
-
-    /// The statistics of the first pass, with the scatter of the second.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Passes`] if the two passes have not seen the same number of samples of every class.
-    pub fn finish(self) -> Result<FeatureStatistics, Error> {
-        let Self { mut statistics, basis, parts } = self;
-        let Part { counts: seen, sums, mut scatter, .. } = Part::total(parts);
-        if let Some(class) = (0..seen.len()).find(|&class| seen[class] != statistics.counts[class]) {
-            return Err(Error::Passes { class, first: statistics.counts[class], second: seen[class] });
-        }
-        // The means of the first pass are rounded: the scatter about them is larger than that about the means.
-        let mut along = basis.transpose() * sums;
-        for (mut column, &count) in along.col_iter_mut().zip(&seen) {
-            column /= Scale(root(count));
-        }
-        add_gram(scatter.as_mut(), along.as_ref(), -1.0, all_cores());
-        mirror(&mut scatter);
-        statistics.scatter = Some(Scatter::Along { basis, scatter });
-        Ok(statistics)
-    }
-}
-
-/// An orthonormal basis of the differences of class means, d × min(d, K - 1).
-fn differences(statistics: &FeatureStatistics) -> Result<Mat<f64>, Error> {
-    statistics.check_counts()?;
-    let means = statistics.means.as_ref();
-    let first = means.col(0).to_owned();
-    let mut differences = try_zeros("differences of class means", means.nrows(), means.ncols() as u64)?;
-    for (mut to, mean) in differences.col_iter_mut().zip(means.col_iter()) {
-        to.copy_from(mean - &first);
-    }
-    let rank = means.nrows().min(means.ncols() - 1);
-    Ok(dense_svd(differences.as_ref())?.left.subcols(0, rank).to_owned())
 }

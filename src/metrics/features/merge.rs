@@ -3,8 +3,9 @@
 use faer::{Mat, Scale};
 
 use super::{
-    accumulators::{FeatureAccumulator, ScatterAccumulator},
+    accumulators::FeatureAccumulator,
     part::{Part, add_gram},
+    second_pass::ScatterAccumulator,
 };
 use crate::{
     error::{Block, Error},

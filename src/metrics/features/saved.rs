@@ -4,10 +4,8 @@ use faer::Mat;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
-    FeatureStatistics, Scatter,
-    accumulators::{FeatureAccumulator, ScatterAccumulator},
-    merge::MAX_SAMPLES,
-    part::Part,
+    FeatureStatistics, Scatter, accumulators::FeatureAccumulator, merge::MAX_SAMPLES, part::Part,
+    second_pass::ScatterAccumulator,
 };
 use crate::linalg::saved::{Version, Writing, check_orthonormal};
 
@@ -172,7 +170,7 @@ struct ReadPart {
     scatter: Mat<f64>,
 }
 
-/// The parts of an accumulator for these sizes, as many as it has: shares of later batches go to the same ones.
+/// The parts of an accumulator for these sizes, in the number that it has: shares of later batches go to the same ones.
 fn check_parts(read: Vec<ReadPart>, width: usize, classes: usize, side: usize) -> Result<Vec<Part>, String> {
     let (expected, found) = (Part::number(width, classes, side), read.len());
     if expected != found {

@@ -3,7 +3,10 @@
 use faer::{Col, Mat};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
-use super::{NearestCenter, Rules, Sizes, Tally};
+use super::{
+    NearestCenter,
+    rules::{Rules, Sizes, Tally},
+};
 use crate::{
     linalg::saved::{Version, Writing},
     metrics::features::MAX_SAMPLES,

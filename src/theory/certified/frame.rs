@@ -145,9 +145,13 @@ impl Frame<'_> {
     pub(super) fn add_penalty(&self, direction: &Coordinates, to: &mut Coordinates) {
         let rows = self.problem.row_count();
         for j in 0..rows {
-            for i in 0..rows {
+            for i in 0..=j {
                 let (here, there) = (direction.y[(i, j)], direction.y[(j, i)]);
-                to.y[(i, j)] += 0.5 * (self.even[(i, j)] * (here + there) + self.odd[(i, j)] * (here - there));
+                let (even, odd) = (0.5 * self.even[(i, j)] * (here + there), 0.5 * self.odd[(i, j)] * (here - there));
+                to.y[(i, j)] += even + odd;
+                if i < j {
+                    to.y[(j, i)] += even - odd;
+                }
             }
         }
         if let (Some(from), Some(to)) = (&direction.beyond, &mut to.beyond) {

@@ -12,6 +12,7 @@
 use faer::Mat;
 
 use super::{
+    certificate::Certificate,
     conjugate,
     frame::{Coordinates, Frame, decompose, product},
     problem::{Problem, Variables},
@@ -21,6 +22,8 @@ use crate::{error::Error, linalg::Svd};
 const MOST_STEPS: usize = 12;
 const STEP_TOLERANCE: f64 = 1e-4;
 const MOST_GRADIENTS: usize = 2000;
+/// A gradient this small in units of λ can belong to a gap that is rounding.
+const NEAR: f64 = 1e-9;
 
 /// A point of a given rank, as near to stationary there as rounding lets it be.
 #[derive(Debug)]
@@ -31,8 +34,8 @@ pub(super) struct Polished {
 }
 
 /// From a point near the minimizer, whose singular values beyond `rank` are to be dropped. The a_r that do not move are
-/// zero.
-pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Result<Polished, Error> {
+/// zero. Stops early at a gap of `goal`.
+pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f64) -> Result<Polished, Error> {
     let mut point = point.clone();
     let mut svd = decompose(&problem.matrix(&point))?;
     truncate(&mut point, &svd, rank);
@@ -55,7 +58,9 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Resul
             break;
         }
         best = Some((norm, point.clone(), rank));
-        if norm <= rounding {
+        // A bound costs a decomposition, Newton's equation hundreds of products: look first.
+        let is_near = norm <= NEAR * problem.lambda;
+        if norm <= rounding || (is_near && Certificate::new(problem, &point, &svd)?.gap().abs() <= goal) {
             break;
         }
         downhill.negate();
@@ -71,11 +76,13 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Resul
     Ok(Polished { point, svd, rank })
 }
 
-/// Takes out of the point what its decomposition has beyond a rank: little, so that what stays keeps its digits.
+/// Takes out of the point what its decomposition has beyond a rank, if that is more than rounding: what stays keeps its
+/// digits, which can be far below those of the decomposition where errors are small.
 fn truncate(point: &mut Variables, svd: &Svd, rank: usize) {
-    let count = svd.values.nrows() - rank;
-    let scaled = Mat::from_fn(svd.left.nrows(), count, |i, j| svd.left[(i, rank + j)] * svd.values[rank + j]);
-    point.b -= product(scaled.as_ref(), svd.right.subcols(rank, count).transpose());
+    let rounding = svd.rounding();
+    let dropped = svd.values.iter().skip(rank).filter(|&&sigma| sigma > rounding).count();
+    let scaled = Mat::from_fn(svd.left.nrows(), dropped, |i, j| svd.left[(i, rank + j)] * svd.values[rank + j]);
+    point.b -= product(scaled.as_ref(), svd.right.subcols(rank, dropped).transpose());
 }
 
 /// Turns the dropped singular vectors to those of E; the singular values of E there.

@@ -19,6 +19,8 @@
 
 use faer::Mat;
 
+use crate::linalg::memory::{slice, slice_mut};
+
 /// How the bias is penalized.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Bias {
@@ -32,8 +34,9 @@ pub(super) enum Bias {
 #[derive(Clone, Debug)]
 pub(super) struct Problem {
     pub(super) is_cross_entropy: bool,
-    /// m_r, the classes of a row.
+    /// m_r, the classes of a row, and √m_r.
     pub(super) rows: Vec<f64>,
+    pub(super) row_roots: Vec<f64>,
     /// m_s, the classes of a column.
     pub(super) columns: Vec<f64>,
     /// √ν_s.
@@ -141,38 +144,38 @@ impl Problem {
     /// The scaled logits δ z of a direction, or of a point from the base.
     fn scaled_logits(&self, x: &Variables, to: &mut Outputs) {
         for s in 0..self.column_count() {
-            let (root, members) = (self.roots[s], self.columns[s].sqrt());
-            let (from, column) = (x.b.col(s), to.others.col_mut(s));
-            let rows = self.rows.iter().zip(&self.scales).zip(&x.bias);
-            for (((to, &b), ((&m, &scale), &bias)), r) in column.iter_mut().zip(from.iter()).zip(rows).zip(0..) {
-                let mut logit = b / root;
-                if r == s && self.has_labels() {
-                    logit -= x.contrasts[s];
-                }
-                *to = scale * (logit / (members * m.sqrt()) + bias);
+            // (B_rs/√ν_s - a_r δ_rs)/√(m_r m_s) + b_r, the diagonal apart.
+            let unit = 1.0 / (self.roots[s] * self.columns[s].sqrt());
+            let (from, column) = (slice(x.b.col(s)), slice_mut(to.others.as_mut().col_mut(s)));
+            let rows = self.row_roots.iter().zip(&self.scales).zip(&x.bias);
+            for ((to, b), ((root, scale), bias)) in column.iter_mut().zip(from).zip(rows) {
+                *to = scale * (b * unit / root + bias);
             }
             if self.has_labels() {
-                to.own[s] = to.others[(s, s)] + self.scales[s] * x.contrasts[s];
+                let (scale, contrast) = (self.scales[s], x.contrasts[s]);
+                column[s] -= scale * contrast / self.columns[s];
+                to.own[s] = column[s] + scale * contrast;
             }
         }
     }
 
-    /// The transpose of [`Problem::scaled_logits`].
-    fn back(&self, gradient: &Outputs, to: &mut Variables) {
+    /// The transpose of [`Problem::scaled_logits`], of a gradient that is added up over the members of rows.
+    fn back(&self, gradient: &mut Outputs, to: &mut Variables) {
         to.bias.fill(0.0);
         for s in 0..self.column_count() {
-            let (root, members) = (self.roots[s], self.columns[s].sqrt());
-            for r in 0..self.row_count() {
-                let mut entry = gradient.others[(r, s)];
-                if r == s && self.has_labels() {
-                    let own = gradient.own[s];
-                    entry += own;
-                    to.contrasts[s] =
-                        if self.moves[s] { self.scales[s] * (own - entry / self.columns[s]) } else { 0.0 };
-                }
-                entry *= self.scales[r];
-                to.b[(r, s)] = entry / (root * members * self.rows[r].sqrt());
-                to.bias[r] += entry;
+            let unit = 1.0 / (self.roots[s] * self.columns[s].sqrt());
+            let (from, column) = (slice_mut(gradient.others.as_mut().col_mut(s)), slice_mut(to.b.as_mut().col_mut(s)));
+            if self.has_labels() {
+                let own = gradient.own[s];
+                from[s] += own;
+                let contrast = self.scales[s] * (own - from[s] / self.columns[s]);
+                to.contrasts[s] = if self.moves[s] { contrast } else { 0.0 };
+            }
+            let rows = self.row_roots.iter().zip(&self.scales).zip(&mut to.bias);
+            for ((to, from), ((root, scale), bias)) in column.iter_mut().zip(from).zip(rows) {
+                let entry = scale * *from;
+                *to = entry * unit / root;
+                *bias += entry;
             }
         }
         if self.bias == Bias::None {
@@ -270,7 +273,7 @@ impl Problem {
             }
         }
         let mut gradient = self.zero();
-        self.back(&outputs, &mut gradient);
+        self.back(&mut outputs, &mut gradient);
         self.add_bias_decay(&point.bias, &mut gradient.bias);
         gradient
     }
@@ -280,21 +283,29 @@ impl Problem {
         self.scaled_logits(direction, work);
         for s in 0..self.column_count() {
             let weight = self.weights[s];
-            let own_probability = fit.probabilities.own.get(s).copied().unwrap_or(0.0);
-            let mean = if self.is_cross_entropy {
-                let others = (0..self.row_count())
-                    .map(|r| self.others(r, s) * fit.probabilities.others[(r, s)] * work.others[(r, s)]);
-                others.sum::<f64>() + work.own.get(s).map_or(0.0, |own| own_probability * own)
+            let own = if self.has_labels() { Some((fit.probabilities.own[s], &mut work.own[s])) } else { None };
+            let column = slice_mut(work.others.as_mut().col_mut(s));
+            // The number of others is m_r, but for the own class: the diagonal is mended after each sweep.
+            let diagonal = if own.is_some() { column[s] } else { 0.0 };
+            if self.is_cross_entropy {
+                let shares = slice(fit.probabilities.others.col(s));
+                let rows = self.rows.iter().zip(shares);
+                let mut mean: f64 = column.iter().zip(rows).map(|(logit, (m, p))| m * p * logit).sum();
+                if let Some((own_share, own)) = &own {
+                    mean += own_share * **own - shares[s] * diagonal;
+                }
+                let rows = self.rows.iter().zip(shares);
+                column.iter_mut().zip(rows).for_each(|(logit, (m, p))| *logit = weight * m * p * (*logit - mean));
+                if let Some((own_share, own)) = own {
+                    column[s] = weight * self.others(s, s) * shares[s] * (diagonal - mean);
+                    *own = weight * own_share * (*own - mean);
+                }
             } else {
-                0.0
-            };
-            for r in 0..self.row_count() {
-                let share = if self.is_cross_entropy { fit.probabilities.others[(r, s)] } else { 1.0 };
-                work.others[(r, s)] = weight * self.others(r, s) * share * (work.others[(r, s)] - mean);
-            }
-            if self.has_labels() {
-                let share = if self.is_cross_entropy { own_probability } else { 1.0 };
-                work.own[s] = weight * share * (work.own[s] - mean);
+                column.iter_mut().zip(&self.rows).for_each(|(logit, m)| *logit *= weight * m);
+                if let Some((_, own)) = own {
+                    column[s] = weight * self.others(s, s) * diagonal;
+                    *own *= weight;
+                }
             }
         }
         self.back(work, to);

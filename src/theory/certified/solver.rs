@@ -100,7 +100,7 @@ fn zero(problem: &mut Problem) -> Result<Option<Solution>, Error> {
     if steepest(problem, &point, &fit)? > 1.01 * problem.lambda {
         return Ok(None);
     }
-    let polished = polish(problem, &point, 0)?;
+    let polished = polish(problem, &point, 0, GOAL)?;
     let certificate = Certificate::new(problem, &polished.point, &polished.svd)?;
     Ok((certificate.gap().abs() <= GOAL).then_some(Solution { polished, certificate }))
 }
@@ -167,7 +167,7 @@ fn leave(path: &Path<'_>, stop: &Stop, curvature: f64) -> Result<Solution, Error
         Kink::Smooth => stays(problem.contrast(&stop.point, s).abs() * problem.roots[s]),
     });
     let fixed = Problem { moves: moves.collect(), ..problem.clone() };
-    let polished = polish(&fixed, &stop.point, rank)?;
+    let polished = polish(&fixed, &stop.point, rank, GOAL)?;
     let certificate = Certificate::new(problem, &polished.point, &polished.svd)?;
     Ok(Solution { polished, certificate })
 }

@@ -178,7 +178,7 @@ impl Array {
         })
     }
 
-    /// Shows every number of a matrix of so many rows and columns, row after row in batches, with its place.
+    /// Shows every number of a matrix with these numbers of rows and columns, row after row in batches, with its place.
     pub(crate) fn entries(
         &self,
         (rows, cols): (usize, usize),

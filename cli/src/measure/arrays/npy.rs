@@ -91,7 +91,7 @@ fn header(input: &mut Input) -> Result<String, String> {
     Ok(text.iter().map(|&byte| char::from(byte)).collect())
 }
 
-/// Arrays of anything but numbers, whose headers may be long and nested: told before they are parsed.
+/// Arrays of anything but numbers, whose headers may be long and nested: recognized before they are parsed.
 fn not_plain(text: &str) -> Option<&'static str> {
     let descr = text.split_once("'descr'").or_else(|| text.split_once("\"descr\""))?.1;
     let descr = descr.trim_start().strip_prefix(':')?.trim_start();

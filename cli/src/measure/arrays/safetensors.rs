@@ -86,7 +86,7 @@ struct Index {
     weight_map: Entries<String>,
 }
 
-/// A tensor of a model in several files, through the index that lies beside them.
+/// A tensor of a model in several files, through the index in the same folder.
 pub(super) fn open_indexed(path: &Path, tensor: Option<&str>) -> Result<Found, String> {
     let unreadable = |error: &dyn fmt::Display| {
         format!("unreadable index, which is {{\"weight_map\": {{TENSOR: FILE.safetensors, ...}}}}: {error}")
@@ -107,7 +107,7 @@ pub(super) fn open_indexed(path: &Path, tensor: Option<&str>) -> Result<Found, S
         (None, _) => return Err(which(&names)),
     };
     if !Path::new(shard).components().all(|part| matches!(part, Component::Normal(_))) {
-        return Err(format!("the index has tensor {name:?} in {shard:?}, files beside it are accepted"));
+        return Err(format!("the index has tensor {name:?} in {shard:?}, files in its own folder are accepted"));
     }
     open(&path.with_file_name(shard), Some(name)).map_err(|error| format!("in {shard}: {error}"))
 }

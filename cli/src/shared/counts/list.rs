@@ -146,7 +146,7 @@ impl List {
     }
 }
 
-/// The line of an entry, of lines with so many entries each.
+/// The line of an entry, given the number of entries of each line.
 fn line_of(lines: &[(usize, usize)], index: usize) -> usize {
     let mut ends = lines.iter().scan(0, |end, &(at, entries)| {
         *end += entries;

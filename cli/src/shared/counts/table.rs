@@ -62,14 +62,14 @@ fn refuse_hidden_header(above: usize, first: &StringRecord, second: &StringRecor
     match first.iter().zip(second).find(|&pair| is_name_above_number(pair)) {
         Some((name, _)) => Err(format!(
             "line {above} looks like a header, with {} above a number, and has a number in this column: rename the \
-             column, or, if line {above} is no header, put one above it",
+             column, or, if line {above} is not a header, put one above it",
             shown(name)
         )),
         None => Ok(()),
     }
 }
 
-/// The rows that are not empty, each with its line from 1. What separates the cells is told by the first of them: a tab,
+/// The rows that are not empty, each with its line from 1. The first of them shows what separates the cells: a tab,
 /// or else a semicolon, or else a comma, or else, where rows have several words, spaces.
 fn rows(text: &str) -> Box<dyn Iterator<Item = Result<(usize, StringRecord), String>> + '_> {
     let lines = || text.split('\n').zip(1..).filter(|(line, _)| !line.trim().is_empty());

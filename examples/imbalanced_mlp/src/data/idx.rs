@@ -61,8 +61,8 @@ fn read(path: &Path, what: &str) -> Result<(Vec<usize>, Vec<u8>)> {
         bytes.split_first_chunk::<4>().context("the file is shorter than its magic number of 4 bytes")?;
     if a != 0 || b != 0 || kind != BYTES || dimensions == 0 {
         bail!(
-            "the magic number is {:#010x}, accepted are 0x00000801 (labels) and 0x00000803 (images): this is no file \
-             of {what} in the IDX format",
+            "the magic number is {:#010x}, accepted are 0x00000801 (labels) and 0x00000803 (images): this is not a \
+             file of {what} in the IDX format",
             u32::from_be_bytes([a, b, kind, dimensions])
         );
     }

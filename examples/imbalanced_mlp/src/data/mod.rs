@@ -79,7 +79,7 @@ impl Source {
         }
     }
 
-    /// The profile of the paper that goes with the data, where there is one.
+    /// The profile of the paper that goes with the data, if there is one.
     #[must_use]
     pub fn default_counts(&self) -> Option<ClassCounts> {
         match self {

@@ -4,6 +4,7 @@
 //! kink (L = 1) or jump (L ≥ 2): the thresholds that the limit is between are found first, by bisection of their list,
 //! and then the limit.
 
+use super::limit::Limit;
 use crate::{
     error::Error,
     linalg::wide::power_of_two,
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Relative distance at which a threshold has certainly been passed: within 8 epsilons of it there may be a tie.
-const BESIDE: f64 = 64.0 * f64::EPSILON;
+const PASSED: f64 = 64.0 * f64::EPSILON;
 
 /// Factor on the first threshold at which everything is certainly zero.
 const BEYOND: f64 = 1.0 + 1e-9;
@@ -40,17 +41,17 @@ struct Search<'a> {
     square: f64,
 }
 
-/// The largest scale of all decays at which the ratio of norms is reached; `None` if there is none.
-pub(super) fn largest_scale(minimizer: &Minimizer, ratio: f64) -> Result<Option<f64>, Error> {
+/// The largest scale of all decays at which the ratio of norms is reached.
+pub(super) fn largest_scale(minimizer: &Minimizer, ratio: f64) -> Result<Limit, Error> {
     // The scales at which directions collapse, rising.
     let scales = minimizer.directions().iter().rev().map(|direction| direction.critical_scale);
     let thresholds: Vec<f64> = scales.filter(|scale| *scale > 0.0).collect();
-    let (Some(&smallest), Some(&largest)) = (thresholds.first(), thresholds.last()) else { return Ok(None) };
+    let (Some(&smallest), Some(&largest)) = (thresholds.first(), thresholds.last()) else { return Ok(Limit::Never) };
     let frame = Frame::new(minimizer.label_spectrum()?, minimizer.ufm().has_bias());
     let search = Search { minimizer, frame, square: (ratio * EQUAL).powi(2) };
-    let Some(mut low) = search.reached(smallest)? else { return Ok(None) };
+    let Some(mut low) = search.reached(smallest)? else { return Ok(Limit::Never) };
     let mut high = Sample { scale: largest * BEYOND, excess: -1.0 };
-    let sides = thresholds.iter().flat_map(|threshold| [threshold * (1.0 - BESIDE), threshold * (1.0 + BESIDE)]);
+    let sides = thresholds.iter().flat_map(|threshold| [threshold * (1.0 - PASSED), threshold * (1.0 + PASSED)]);
     let mut sides: Vec<f64> = sides.filter(|side| (low.scale..high.scale).contains(side)).collect();
     // Thresholds that are closer than that have their sides in each other's order.
     sides.sort_by(f64::total_cmp);
@@ -64,7 +65,7 @@ pub(super) fn largest_scale(minimizer: &Minimizer, ratio: f64) -> Result<Option<
             (high, end) = (sample, middle);
         }
     }
-    search.limit(low, high).map(Some)
+    search.limit(low, high).map(Limit::Below)
 }
 
 impl Search<'_> {

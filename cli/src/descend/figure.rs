@@ -1,4 +1,4 @@
-//! A figure of a descent.
+//! A run as a figure.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,11 +11,11 @@ use kuva::{
 };
 use neural_collapse::descent::Record;
 
-use super::{Report, thinned};
+use super::report::{Report, thinned};
 use crate::shared::svg_file;
 
-/// Everything that a run tells against steps, written to a temporary file and renamed.
-pub(super) fn plot(report: &Report, path: &Path) -> Result<(), String> {
+/// Everything that a run reports, by step, written to a temporary file and renamed.
+pub(crate) fn plot(report: &Report, path: &Path) -> Result<(), String> {
     let line = |points: Vec<(f64, f64)>, color: &str, legend: &str| {
         // Logarithms made here: kuva's own axis ends at 1e-10. Below 1e-16 is rounding, or zero.
         let points: Vec<_> =
