@@ -10,8 +10,8 @@ const ROUNDING: f64 = 1e-15;
 
 /// The certified minimizer, or a message for the user.
 pub(crate) fn certified(ufm: &Ufm) -> Result<Certified, String> {
-    const TOO_LARGE: &str = "the certified minimizer leaves the range of double precision: class weights, margins or \
-                             adjustments of logits are too large or too far apart";
+    const TOO_LARGE: &str = "the certified minimizer leaves the range of double precision: class weights, adjustments of \
+                             logits or the decay of the bias are too large, too small or too far apart";
     let minimizer = ufm.certified_minimizer().map_err(|error| match error {
         Error::WidthBelowRank { .. } => format!("--widths: {error}"),
         Error::MatrixNotFinite { .. } | Error::SvdDidNotConverge => TOO_LARGE.into(),
