@@ -1,7 +1,5 @@
 //! Losses without a closed form: the certified minimizer of one layer, as JSON and as a table.
 
-use std::fmt::Write as _;
-
 use neural_collapse::{
     Error, Loss, Ufm,
     theory::{Certified, CertifiedGroup, GroupFate},
@@ -50,7 +48,7 @@ pub(super) fn as_json(minimizer: &Certified, angle: f64) -> Result<Value, Error>
         groups: (0..minimizer.groups().len()).map(|r| group(minimizer, &angles, r).as_json()).collect(),
         clusters: Some(angles.clusters_as_json()),
     };
-    let mut object = report.as_json();
+    let mut object = report.into_json();
     object["logits"] = logits(minimizer);
     object["logits_own"] = json!(minimizer.logits_own());
     Ok(object)
@@ -107,29 +105,29 @@ fn group(minimizer: &Certified, angles: &Angles<'_>, r: usize) -> GroupReport {
 
 pub(super) fn as_table(minimizer: &Certified, angle: f64) -> Result<String, Error> {
     let angles = Angles::new(minimizer, angle)?;
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let mut line = |words: &str| writeln!(text, "{words}").unwrap_or_default();
-    model_lines(minimizer.ufm()).iter().for_each(|words| line(words));
-    line("");
-    line(&format!("minimum      {:.15e}", minimizer.objective()));
-    line(&format!("lower bound  {:.15e}, by the dual problem: no point is lower", minimizer.lower_bound()));
     let gap = minimizer.gap();
     let digits = if gap.abs() <= PROVED { "rounding" } else { "the digits beyond it are not proved" };
-    line(&format!("gap          {gap:.1e} of the minimum: {digits}"));
-    line(&format!("rank         {}", minimizer.rank()));
-    line("minimizer    unique up to rotations of the features");
-    line("");
-    fates(minimizer).iter().for_each(|words| line(words));
-    line("");
     let p = if minimizer.ufm().loss() == Loss::CrossEntropy { "probability" } else { "output" };
-    line(&format!("p own, p sibling        {p} of a sample's own class, and of another class of its group"));
-    line("classifier, class mean  their norms");
-    line("");
-    line(HEADING);
-    let rows = both_ends(minimizer.groups().len(), "    ", |r| Ok(row(minimizer, &angles, r)))?;
-    rows.iter().for_each(|row| line(row));
-    Ok(text)
+    let mut lines = model_lines(minimizer.ufm());
+    lines.extend([
+        String::new(),
+        format!("minimum      {:.15e}", minimizer.objective()),
+        format!("lower bound  {:.15e}, by the dual problem: no point is lower", minimizer.lower_bound()),
+        format!("gap          {gap:.1e} of the minimum: {digits}"),
+        format!("rank         {}", minimizer.rank()),
+        "minimizer    unique up to rotations of the features".into(),
+        String::new(),
+    ]);
+    lines.extend(fates(minimizer));
+    lines.extend([
+        String::new(),
+        format!("p own, p sibling        {p} of a sample's own class, and of another class of its group"),
+        "classifier, class mean  their norms".into(),
+        String::new(),
+        HEADING.into(),
+    ]);
+    lines.extend(both_ends(minimizer.groups().len(), "    ", |r| Ok(row(minimizer, &angles, r)))?);
+    Ok(lines.into_iter().map(|line| line + "\n").collect())
 }
 
 fn row(minimizer: &Certified, angles: &Angles<'_>, r: usize) -> String {

@@ -34,7 +34,7 @@ pub(crate) fn as_json(minimizer: &Minimizer, groups: &Groups<'_>, angle: f64) ->
         groups: groups.as_json()?,
         clusters: groups.clusters_as_json(),
     };
-    Ok(report.as_json())
+    Ok(report.into_json())
 }
 
 /// The largest decays that keep every direction: numbers if `kept` is "below", null if no decay does or any does.

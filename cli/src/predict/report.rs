@@ -21,7 +21,7 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    pub(super) fn as_json(self) -> Value {
+    pub(super) fn into_json(self) -> Value {
         json!({
             "classes": self.ufm.outputs(),
             "samples": self.ufm.samples(),
