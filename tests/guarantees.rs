@@ -10,10 +10,11 @@ fn every_promise_has_its_test() {
     let is_left_open = |line: &str| !line.is_empty() && line.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     assert!(!page.split_whitespace().any(|word| word.len() > 4 && word != "EVIDENCE" && is_left_open(word)));
     let sources = |file: &str| -> Vec<String> {
-        // Of the library, or of the command.
+        // Of the library, of the command, or of both.
         let single = [format!("tests/{file}.rs"), format!("cli/tests/{file}.rs")].map(|file| root.join(file));
-        if let Some(single) = single.iter().find(|file| file.exists()) {
-            return vec![fs::read_to_string(single).unwrap()];
+        let single: Vec<_> = single.iter().filter(|file| file.exists()).collect();
+        if !single.is_empty() {
+            return single.into_iter().map(|file| fs::read_to_string(file).unwrap()).collect();
         }
         let folder = root.join(format!("tests/{file}"));
         let entries = fs::read_dir(&folder).unwrap_or_else(|_| panic!("there is no tests/{file}"));

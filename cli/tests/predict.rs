@@ -32,8 +32,8 @@ fn json_numbers_are_the_library_s_to_the_last_digit() {
     let minimizer =
         Ufm::new(ClassCounts::new([500, 500, 400, 20]).unwrap(), layers, 1e-4).unwrap().minimizer().unwrap();
     let keys: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
-    let model = ["classes", "samples", "layers", "bias", "objective", "rank", "unique", "directions"];
-    assert_eq!(keys, [&model[..], &["limits", "angle", "groups", "clusters"]].concat());
+    let model = ["classes", "samples", "layers", "bias", "loss", "objective", "lower_bound", "gap", "rank", "unique"];
+    assert_eq!(keys, [&model[..], &["directions", "limits", "angle", "groups", "clusters"]].concat());
     assert_eq!((&object["classes"], &object["samples"], &object["layers"]), (&4.into(), &1420.into(), &2.into()));
     assert_eq!(
         (&object["bias"], &object["unique"], &object["rank"]),

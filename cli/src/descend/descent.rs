@@ -13,14 +13,13 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use neural_collapse::{
     Parameters, Point, Ufm,
-    critical::ending,
     descent::{Descent, Progress, StepSize, Variables},
     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
-    theory::Minimizer,
 };
 
 use super::{
     Flags,
+    optimum::Optimum,
     report::{Measured, Report},
 };
 use crate::shared::svg_file;
@@ -47,9 +46,9 @@ pub(crate) fn descend(flags: &Flags) -> Result<Report, String> {
 fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, String> {
     let ufm = flags.model.ufm()?;
     let text = |error: neural_collapse::Error| error.to_string();
-    let minimizer = ufm.minimizer().map_err(text)?;
+    let optimum = Optimum::new(&ufm).map_err(text)?;
     let start = start(flags, &ufm).map_err(text)?;
-    let descent = descent(flags, &minimizer);
+    let descent = descent(flags, &optimum);
     let mut bar = Bar::new(flags.gap);
     let mut measurements = Vec::new();
     let run = descent.minimize_until(&ufm, start, |progress| {
@@ -57,7 +56,7 @@ fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, Strin
         // Ever rarer, so that measuring takes a small part of the time.
         let step = progress.record.step;
         if flags.plot.is_some() && measurements.last().is_none_or(|&(before, _)| step > before + before / 16) {
-            match Measured::new(&minimizer, &progress.point()) {
+            match Measured::new(&optimum, &progress.point()) {
                 Ok(measured) => measurements.push((step, measured)),
                 Err(error) => return ControlFlow::Break(Err(error)),
             }
@@ -67,19 +66,21 @@ fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, Strin
     let (seconds, stepping) = bar.finish();
     let (run, broken) = run.map_err(text)?;
     broken.transpose().map_err(text)?;
-    let measured = Measured::new(&minimizer, &run.point).map_err(text)?;
-    let ending = ending(&minimizer, &run).map_err(text)?;
+    let measured = Measured::new(&optimum, &run.point).map_err(text)?;
+    let ending = optimum.ending(&run).map_err(text)?;
     let seconds_per_step = stepping / run.steps.max(1) as f64;
-    Ok(Report { minimizer, run, ending, measured, measurements, seconds, seconds_per_step })
+    Ok(Report { optimum, samples: ufm.samples(), run, ending, measured, measurements, seconds, seconds_per_step })
 }
 
 /// The descent that the flags describe.
-fn descent(flags: &Flags, minimizer: &Minimizer) -> Descent {
+fn descent(flags: &Flags, optimum: &Optimum) -> Descent {
     let mut descent = Descent::new(flags.method)
-        .with_optimum(minimizer.objective())
         .with_gap_tolerance(flags.gap)
         .with_step_limit(flags.steps)
         .with_reduction(!flags.full);
+    if let Some(objective) = optimum.objective() {
+        descent = descent.with_optimum(objective);
+    }
     if flags.plain {
         descent = descent.with_variables(Variables::Plain);
     }
@@ -130,11 +131,15 @@ impl Bar {
         }
         if self.last - self.shown > Duration::from_millis(100) {
             self.shown = self.last;
-            let gap = progress.gap.unwrap_or(f64::INFINITY);
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            self.terminal.set_position((-gap.log10() / self.digits * 1000.0).clamp(0.0, 1000.0) as u64);
             let rate = step as f64 / (self.last - self.first).as_secs_f64();
-            self.terminal.set_message(format!("step {step}, {rate:.0} a second, gap {gap:.1e}"));
+            let left = if let Some(gap) = progress.gap {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                self.terminal.set_position((-gap.log10() / self.digits * 1000.0).clamp(0.0, 1000.0) as u64);
+                format!("gap {gap:.1e}")
+            } else {
+                format!("objective {:.6e}", progress.record.objective)
+            };
+            self.terminal.set_message(format!("step {step}, {rate:.0} a second, {left}"));
         }
     }
 

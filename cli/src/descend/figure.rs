@@ -16,8 +16,6 @@ use crate::shared::svg_file;
 
 /// Everything that a run reports, by step, written to a temporary file and renamed.
 pub(crate) fn plot(report: &Report, path: &Path) -> Result<(), String> {
-    let optimum = report.minimizer.objective();
-    let scale = if optimum > 0.0 { optimum } else { 1.0 };
     let line = |points: Vec<(f64, f64)>, color: &str, legend: &str| {
         // Logarithms made here: kuva's own axis ends at 1e-10. Below 1e-16 is rounding, or zero.
         let points: Vec<_> =
@@ -29,10 +27,17 @@ pub(crate) fn plot(report: &Report, path: &Path) -> Result<(), String> {
         records.iter().map(|record| (record.step as f64, value(record))).collect::<Vec<_>>()
     };
     let mut plots = vec![
-        line(of(&|record| (record.objective - optimum) / scale), "#2266aa", "relative gap"),
+        match report.optimum.objective() {
+            Some(optimum) => {
+                let scale = if optimum > 0.0 { optimum } else { 1.0 };
+                line(of(&|record| (record.objective - optimum) / scale), "#2266aa", "relative gap")
+            }
+            None => line(of(&|record| record.objective), "#2266aa", "objective"),
+        },
         line(of(&|record| record.gradient_norm), "#cc8844", "gradient norm"),
     ];
-    for (i, (name, color, _)) in report.measured.lines().into_iter().enumerate() {
+    let is_measured = report.measured.collapse.is_some();
+    for (i, (name, color, _)) in report.measured.lines().into_iter().enumerate().filter(|_| is_measured) {
         let last = (report.run.steps, &report.measured);
         let measurements = report.measurements.iter().map(|(step, at)| (*step, at)).chain([last]);
         let points = measurements.filter_map(|(step, at)| Some((step as f64, at.lines()[i].2?)));

@@ -3,6 +3,7 @@
 
 mod descent;
 mod figure;
+mod optimum;
 mod report;
 
 use std::path::PathBuf;
@@ -19,14 +20,22 @@ use crate::shared::{conventions::choice, model_flags::ModelFlags};
 
 /// Descends to the minimum of an unconstrained features model from a random start.
 ///
-/// The optimum is known in closed form, so that the bar and the table show how far is left. Ctrl-C ends the run with
-/// what it has reached.
+/// For plain squared loss the optimum is known in closed form, for any other loss with one layer it is computed with a
+/// proof (see `predict`), so that the bar and the table show how far is left. For more layers with another loss, and for
+/// features that may not be negative, there is only the descent: no gap is shown. Ctrl-C ends the run with what it has
+/// reached.
 #[derive(Args)]
 // Flags are switches.
 #[allow(clippy::struct_excessive_bools)]
-#[command(after_help = "Example: the letters profile of the paper with three layers, by L-BFGS:
+#[command(after_help = "Examples: the letters profile of the paper with three layers, by L-BFGS:
   neural-collapse descend --counts 1500,600x5,50x20 --layers 3 --widths 256 \\
-    --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs")]
+    --layer-decay 5e-4 --feature-decay 1e-5 --method lbfgs
+Cross-entropy with two layers. From collapsed features, K columns are enough for every loss:
+  neural-collapse descend --counts 1500,600x5,50x20 --layers 2 --widths 64 \\
+    --layer-decay 1e-4 --feature-decay 1e-5 --loss cross-entropy --collapsed
+
+Distance, NC1, NC2 and NC3 compare with the closed form: without one they are null with --json.
+So are `optimum`, `gap`, `rank` and `unique` if the minimum is not known.")]
 pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,

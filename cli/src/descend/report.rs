@@ -2,23 +2,22 @@
 
 use neural_collapse::{
     PointRef,
-    critical::Ending,
     descent::{Method, Record, Run, Stop},
     metrics::{Collapse, collapse, distance},
-    theory::Minimizer,
 };
 use serde_json::json;
 
-use super::Flags;
+use super::{Flags, optimum::Optimum};
 
 /// Points of a trajectory that JSON and figures show at most.
 const MOST_POINTS: usize = 1000;
 
 /// A run and what is reported of it.
 pub(crate) struct Report {
-    pub(crate) minimizer: Minimizer,
+    pub(crate) optimum: Optimum,
+    pub(crate) samples: u64,
     pub(crate) run: Run,
-    pub(crate) ending: Ending,
+    pub(crate) ending: String,
     pub(crate) measured: Measured,
     /// What was measured at some of the steps, for a figure.
     pub(crate) measurements: Vec<(usize, Measured)>,
@@ -26,29 +25,29 @@ pub(crate) struct Report {
     pub(crate) seconds_per_step: f64,
 }
 
-/// A point compared with the minimizers.
+/// A point compared with the minimizers of the closed form.
+#[derive(Default)]
 pub(crate) struct Measured {
     pub(crate) distance: Option<f64>,
-    pub(crate) collapse: Collapse,
+    pub(crate) collapse: Option<Collapse>,
 }
 
 impl Measured {
-    pub(crate) fn new<'a>(
-        minimizer: &Minimizer,
-        point: impl Into<PointRef<'a>>,
-    ) -> Result<Self, neural_collapse::Error> {
+    pub(crate) fn new<'a>(optimum: &Optimum, point: impl Into<PointRef<'a>>) -> Result<Self, neural_collapse::Error> {
         let point = point.into();
-        Ok(Self { distance: distance(minimizer, point)?, collapse: collapse(minimizer, point)? })
+        let Some(minimizer) = optimum.closed() else { return Ok(Self::default()) };
+        Ok(Self { distance: distance(minimizer, point)?, collapse: Some(collapse(minimizer, point)?) })
     }
 
     /// Their names, as in the table and in the figure, and their colors.
     pub(crate) fn lines(&self) -> [(&'static str, &'static str, Option<f64>); 5] {
+        let of = |number: fn(&Collapse) -> Option<f64>| self.collapse.as_ref().and_then(number);
         [
             ("distance", "#444444", self.distance),
-            ("NC1", "#cc3344", self.collapse.nc1),
-            ("NC2 classifier", "#22aa66", self.collapse.nc2_classifier),
-            ("NC2 features", "#88bb22", self.collapse.nc2_features),
-            ("NC3", "#8844aa", self.collapse.nc3),
+            ("NC1", "#cc3344", of(|collapse| collapse.nc1)),
+            ("NC2 classifier", "#22aa66", of(|collapse| collapse.nc2_classifier)),
+            ("NC2 features", "#88bb22", of(|collapse| collapse.nc2_features)),
+            ("NC3", "#8844aa", of(|collapse| collapse.nc3)),
         ]
     }
 }
@@ -61,7 +60,9 @@ pub(crate) fn thinned(trajectory: &[Record]) -> Vec<&Record> {
 }
 
 pub(crate) fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
-    let Report { minimizer, run, measured: Measured { collapse, .. }, .. } = report;
+    let Report { optimum, run, .. } = report;
+    let [distance, nc1, classifier, features, product] = report.measured.lines().map(|(_, _, number)| number);
+    let alignment = report.measured.collapse.as_ref().and_then(|collapse| collapse.alignment);
     let name = flags.method.name();
     let trajectory = thinned(&run.trajectory)
         .into_iter()
@@ -74,43 +75,45 @@ pub(crate) fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
         "seconds": report.seconds,
         "seconds_per_step": report.seconds_per_step,
         "objective": run.objective,
-        "optimum": minimizer.objective(),
+        "optimum": optimum.objective(),
         "gap": run.gap,
         "stop": stop(run.stop),
-        "rank": minimizer.rank(),
-        "unique": minimizer.is_unique(),
-        "ending": report.ending.to_string(),
-        "distance": report.measured.distance,
-        "nc1": collapse.nc1,
-        "nc2": { "classifier": collapse.nc2_classifier, "features": collapse.nc2_features },
-        "nc3": { "product": collapse.nc3, "alignment": collapse.alignment },
+        "rank": optimum.rank(),
+        "unique": optimum.is_unique(),
+        "ending": report.ending,
+        "distance": distance,
+        "nc1": nc1,
+        "nc2": { "classifier": classifier, "features": features },
+        "nc3": { "product": product, "alignment": alignment },
         "trajectory": trajectory.collect::<Vec<_>>(),
     })
 }
 
 pub(crate) fn as_table(flags: &Flags, report: &Report) -> String {
-    let Report { minimizer, run, ending, measured, seconds, seconds_per_step, .. } = report;
+    let Report { optimum, samples, run, ending, measured, seconds, seconds_per_step, .. } = report;
     let name = flags.method.to_string();
     let rows = [
         ("method", name),
-        ("columns of features", format!("{} for {} samples", run.columns, minimizer.ufm().samples())),
+        ("columns of features", format!("{} for {samples} samples", run.columns)),
         ("steps", format!("{}, {} evaluations", run.steps, run.evaluations)),
         ("seconds", format!("{seconds:.3}, {:.3} ms a step", 1e3 * seconds_per_step)),
-        ("minimum (theory)", format!("{:.15e}", minimizer.objective())),
+        optimum.row(),
         ("reached", format!("{:.15e}", run.objective)),
-        ("relative gap", run.gap.map_or_else(String::new, |gap| format!("{gap:.2e}"))),
-        ("gradient", format!("{:.2e}", run.gradient_norm)),
-        ("rank of the minimizer", minimizer.rank().to_string()),
-        ("ending", ending.to_string()),
     ];
+    let gap = run.gap.map(|gap| ("relative gap", format!("{gap:.2e}")));
+    let rank = optimum.rank().map(|rank| ("rank of the minimizer", rank.to_string()));
+    let gradient = Some(("gradient", format!("{:.2e}", run.gradient_norm)));
+    let ending = Some(("ending", ending.clone()));
     // What would have helped, and what the numbers below mean.
     let hint = (run.stop == Stop::StepLimit).then(|| ("", ways_out(flags)));
     let ties = "the minimizer is not unique (see `predict`): distance, NC2 and NC3 need not be zero";
-    let ties = (!minimizer.is_unique()).then_some(("", ties.into()));
-    let rows = rows.into_iter().chain(hint).chain(ties);
+    let ties = (optimum.is_unique() == Some(false)).then_some(("", ties.into()));
+    let rows = rows.into_iter().chain([gap, gradient, rank, ending, hint, ties].into_iter().flatten());
     let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.2e}"));
-    let measured = measured.lines().map(|(name, _, value)| (name, number(value)));
-    let lines: Vec<_> = rows.chain(measured).map(|(key, value)| format!("{key:<22} {value}\n")).collect();
+    // Without a closed form nothing is measured.
+    let measured = measured.collapse.as_ref().map(|_| measured.lines().map(|(name, _, value)| (name, number(value))));
+    let lines: Vec<_> =
+        rows.chain(measured.into_iter().flatten()).map(|(key, value)| format!("{key:<22} {value}\n")).collect();
     lines.concat()
 }
 

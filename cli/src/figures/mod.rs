@@ -1,5 +1,6 @@
-//! Figures of what the theory says, and of descents that agree: what `docs/gallery.md` shows.
+//! Figures of what the theory says, and of descents that agree: what `docs/gallery.md` and `docs/cross-entropy.md` show.
 
+mod losses;
 mod panel;
 mod subjects;
 
@@ -9,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use crate::shared::svg_file;
 
-/// Draws the figures of docs/gallery.md.
+/// Draws the figures of docs/gallery.md and docs/cross-entropy.md.
 #[derive(Args)]
 pub(crate) struct Flags {
     /// Folder of the figures, NAME.svg each
@@ -32,6 +33,10 @@ enum Name {
     Interlacing,
     /// The metrics of neural collapse along descents from a random start
     Trajectories,
+    /// Angles and contrasts as decay grows, for squared loss and for cross-entropy
+    Losses,
+    /// The decays at which groups collapse, for weights from none to 1/n
+    Weights,
 }
 
 pub(crate) fn run(flags: &Flags) -> Result<String, String> {
@@ -44,6 +49,8 @@ pub(crate) fn run(flags: &Flags) -> Result<String, String> {
             Name::Staircase => subjects::staircase(),
             Name::Interlacing => subjects::interlacing(),
             Name::Trajectories => subjects::trajectories(),
+            Name::Losses => losses::losses(),
+            Name::Weights => losses::weights(),
         };
         let panels = panels.map_err(|error| error.to_string())?;
         let file = flags.out.join(format!("{name:?}.svg").to_lowercase());

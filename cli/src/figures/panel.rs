@@ -15,9 +15,14 @@ use kuva::{
 /// Distinct for eyes that do not tell red from green.
 const COLORS: [&str; 6] = ["#2266aa", "#dd8822", "#228866", "#aa4488", "#777777", "#66aadd"];
 
-/// Exponents of ten are what an axis shows, the numbers themselves what its ticks say.
+/// Exponents of ten are what an axis shows, the numbers themselves what its ticks say: whole powers alone, where ticks
+/// are closer.
 fn powers_of_ten() -> TickFormat {
-    TickFormat::Custom(Arc::new(|exponent| format!("1e{exponent}")))
+    TickFormat::Custom(Arc::new(|exponent| {
+        // Ticks are sums of steps.
+        let whole = exponent.round();
+        if (exponent - whole).abs() < 1e-9 { format!("1e{whole}") } else { String::new() }
+    }))
 }
 
 pub(crate) struct Panel {

@@ -14,8 +14,8 @@ use super::panel::Panel;
 
 /// Places of a curve.
 const PLACES: usize = 400;
-const FEATURE_DECAY: f64 = 1e-4;
-const WIDTH: usize = 64;
+pub(super) const FEATURE_DECAY: f64 = 1e-4;
+pub(super) const WIDTH: usize = 64;
 
 fn profiles() -> [(&'static str, ClassCounts); 2] {
     [
@@ -25,7 +25,7 @@ fn profiles() -> [(&'static str, ClassCounts); 2] {
 }
 
 /// So many numbers from 10^a to 10^b.
-fn powers(from: f64, to: f64) -> impl Iterator<Item = f64> {
+pub(super) fn powers(from: f64, to: f64) -> impl Iterator<Item = f64> {
     (0..=PLACES).map(move |i| 10_f64.powf(from + (to - from) * i as f64 / PLACES as f64))
 }
 

@@ -6,6 +6,7 @@ use neural_collapse::{
 };
 use serde_json::{Value, json};
 
+use super::report::{GroupReport, degrees};
 use crate::shared::numbers::short;
 
 pub(crate) const HEADING: &str = " classes    samples        norm  nearest angle  classifiers";
@@ -103,31 +104,38 @@ impl<'a> Groups<'a> {
 
     /// One object a group.
     pub(crate) fn as_json(&self) -> Result<Vec<Value>, Error> {
+        let bias = self.minimizer.bias();
         let object = |(r, group): (usize, Group<'_>)| {
             let class = group.classes[0];
-            let nearest = self.geometry.nearest(class).map(|nearest| {
-                let count = self.classes.counts()[nearest.class];
-                json!({ "class": nearest.class, "count": count, "degrees": nearest.angle.to_degrees() })
-            });
+            // W h + b, for a sample of this class.
+            let output = |k: usize| Some(self.geometry.logit(k, class)? + bias.as_ref().map_or(0.0, |bias| bias[k]));
             let coincidence = match self.minimizer.coincidence_scale(r)? {
                 Limit::Never => Some(0.0),
                 limit => limit.value(),
             };
-            Ok(json!({
-                "count": group.count,
-                "classes": group.multiplicity(),
-                "first_class": class,
-                "fate": self.fates[r].name(),
-                "merged": match self.fate(group)? {
+            let report = GroupReport {
+                count: group.count,
+                classes: group.multiplicity(),
+                first_class: class,
+                weight: 1.0,
+                fate: self.fates[r],
+                is_merged: match self.fate(group)? {
                     ClassFate::Merged => Some(true),
                     ClassFate::Ambiguous => None,
                     _ => Some(false),
                 },
-                "norm": self.geometry.classifiers().norm(class),
-                "nearest": nearest,
-                "coincidence_scale": coincidence,
-                "vanishing_scale": self.minimizer.vanishing_scale(r)?,
-            }))
+                probability_own: output(class),
+                probability_sibling: group.classes.get(1).and_then(|&sibling| output(sibling)),
+                classifier_norm: self.geometry.classifiers().norm(class),
+                mean_norm: self.geometry.class_means().norm(class),
+                nearest: self
+                    .geometry
+                    .nearest(class)
+                    .map(|nearest| (nearest.class, self.classes.counts()[nearest.class], nearest.angle.to_degrees())),
+                coincidence_scale: coincidence,
+                vanishing_scale: Some(self.minimizer.vanishing_scale(r)?),
+            };
+            Ok(report.as_json())
         };
         self.classes.groups().enumerate().map(object).collect()
     }
@@ -137,9 +145,4 @@ impl<'a> Groups<'a> {
         let object = |cluster: &Vec<usize>| json!({ "classes": cluster.len(), "counts": self.counts(cluster) });
         Some(self.clusters.as_ref()?.iter().map(object).collect())
     }
-}
-
-/// Two decimals, or, where these are zero and the angle is not, its power of ten; 1e-12 is rounding.
-fn degrees(angle: f64) -> String {
-    if angle > 1e-12 && angle < 0.005 { format!("{angle:.1e}°") } else { format!("{angle:.2}°") }
 }

@@ -6,10 +6,9 @@ use neural_collapse::{
 };
 use serde_json::{Value, json};
 
-use super::groups::Groups;
+use super::{groups::Groups, report::Report};
 
 pub(crate) fn as_json(minimizer: &Minimizer, groups: &Groups<'_>, angle: f64) -> Result<Value, Error> {
-    let ufm = minimizer.ufm();
     let directions = minimizer.directions().iter().map(|direction| {
         json!({
             "multiplicity": direction.multiplicity,
@@ -21,20 +20,21 @@ pub(crate) fn as_json(minimizer: &Minimizer, groups: &Groups<'_>, angle: f64) ->
             "layers": direction.layers,
         })
     });
-    Ok(json!({
-        "classes": ufm.outputs(),
-        "samples": ufm.samples(),
-        "layers": ufm.depth(),
-        "bias": ufm.has_bias(),
-        "objective": minimizer.objective(),
-        "rank": minimizer.rank(),
-        "unique": minimizer.is_unique(),
-        "directions": directions.collect::<Vec<_>>(),
-        "limits": limits(minimizer)?,
-        "angle": angle,
-        "groups": groups.as_json()?,
-        "clusters": groups.clusters_as_json(),
-    }))
+    let report = Report {
+        ufm: minimizer.ufm(),
+        objective: minimizer.objective(),
+        // The closed form is the exact minimum.
+        lower_bound: minimizer.objective(),
+        gap: 0.0,
+        rank: minimizer.rank(),
+        is_unique: minimizer.is_unique(),
+        directions: directions.collect(),
+        limits: limits(minimizer)?,
+        angle,
+        groups: groups.as_json()?,
+        clusters: groups.clusters_as_json(),
+    };
+    Ok(report.into_json())
 }
 
 /// The largest decays that keep every direction: numbers if `kept` is "below", null if no decay does or any does.

@@ -1,37 +1,68 @@
-//! Where must the last layers end? The closed form alone, as a table for people or as JSON for scripts.
+//! Where must the last layers end? The closed form, or the certified minimizer where there is none, as a table for people
+//! or as JSON for scripts.
 
+mod angles;
+mod certified;
 mod groups;
 mod json;
+mod report;
 mod table;
 
 use clap::Args;
+use neural_collapse::Ufm;
 
 use self::{groups::Groups, json::as_json, table::as_table};
 use crate::shared::model_flags::ModelFlags;
 
-/// Predicts where the last layers of a classifier trained with squared loss must end.
+/// Predicts where the last layers of a classifier must end.
 ///
-/// The objective is 1/(2N) |W_L...W_1 H + b 1' - Y|^2 + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2: half the squared
-/// error, summed over classes and averaged over samples. Where your loss is scaled differently, say so with
+/// The objective is 1/N sum alpha l(W_L...W_1 h + b) + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2, with l half the
+/// squared error, summed over classes, or the cross-entropy. Where your loss is scaled differently, say so with
 /// --loss-convention and --feature-convention, and give the decays as your code has them: MSELoss is `mean`.
+///
+/// Plain squared loss has a closed form, for any number of layers. Everything else with one layer is computed by convex
+/// optimization, and its dual problem gives a lower bound that proves the result.
 #[derive(Args)]
-#[command(after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed here:
-  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 \\
-    --layer-decay 5e-3 --feature-decay 5e-4
+#[command(after_help = "Example: the letters profile of the paper, whose twenty small classes have collapsed:
+  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 \\
+    --feature-decay 5e-4
+The same with cross-entropy and weights that bring the small classes back:
+  neural-collapse predict --counts 1500,600x5,50x20 --widths 512 --layer-decay 5e-3 \\
+    --feature-decay 5e-4 --loss cross-entropy --class-weights inverse-root
 
---json gives all directions and, for every group of classes of one count, by falling count:
-  fate               distinct, single (no other class of its count), coincident (one classifier
-                     for all), vanished, or ambiguous (a tie)
-  merged             whether another classifier is within --angle
-  norm               of each of its classifiers
-  nearest            the class with the nearest classifier, its count, and the angle in degrees
-  coincidence_scale  the factor on all decays together at which its classes come to share one
-                     classifier: 0 if a width leaves them no other, null if they never share one
-                     before they vanish
-  vanishing_scale    the factor at which their classifiers are zero
+--json gives:
+  loss                 squared or cross-entropy
+  objective            the least objective
+  lower_bound          a number that no point is below: for the closed form the objective itself
+  gap                  (objective - lower_bound)/objective: for the closed form 0, it is exact
+  directions           singular values; target and shrinkage for the closed form alone
+and, for every group of classes of one count and one weight, by falling count:
+  count, multiplicity, weight
+  fate                 distinct, single (no other class of its count and weight), coincident (one
+                       classifier for all), vanished, or ambiguous (a tie)
+  merged               whether another classifier is within --angle
+  probability_own      of a sample's own class; for squared loss the output of the adjusted logit
+  probability_sibling  of another class of the group
+  classifier_norm      of each of its classifiers (also as `norm`)
+  mean_norm            of each of its class means
+  nearest              the class with the nearest classifier, its count, the angle in degrees
+  coincidence_scale    the factor on all decays together at which its classes come to share one
+                       classifier: 0 if a width leaves them no other, null if they never share one
+                       before they vanish
+  vanishing_scale      the factor at which their classifiers are zero
 `clusters` are the classes whose classifiers are within --angle of each other, by chains of such
-steps (single linkage); `limits` the largest decays that keep every direction. A number that does
-not exist, is infinite, or is left open by a tie is null.")]
+steps (single linkage); `limits` the largest decays that keep every direction.
+Without a closed form there are also
+  logits               W h + b before any adjustment of the loss: row r a class of group r,
+                       column s a sample of group s, its own class excluded
+  logits_own           the same of the own class, by group
+A number that does not exist, is infinite, has no formula, or is left open by a tie is null.
+
+To check a result without adjustments of logits from its JSON, with m the multiplicities:
+  probability_own[s] = exp(logits_own[s])/(exp(logits_own[s]) + sum_r m[r] exp(logits[r][s])),
+    where m[s] is one less;
+  probability_own - probability_sibling = (1-E) (1-q), or 0 from q = 1 on,
+    q = N root(lambda_1 lambda_H/count)/(weight (1-E))")]
 pub(crate) struct Flags {
     #[command(flatten)]
     model: ModelFlags,
@@ -47,7 +78,17 @@ pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     if !(0.0..=180.0).contains(&flags.angle) {
         return Err(format!("--angle: {:?} given, 0 to 180 degrees are accepted", flags.angle));
     }
-    let minimizer = flags.model.ufm()?.minimizer().map_err(|error| error.to_string())?;
+    let ufm = flags.model.ufm()?;
+    if !has_closed_geometry(&ufm) {
+        let minimizer = certified::minimizer(&ufm)?;
+        let text = if flags.json {
+            certified::as_json(&minimizer, flags.angle).map(|object| format!("{object}\n"))
+        } else {
+            certified::as_table(&minimizer, flags.angle)
+        };
+        return text.map_err(|error| error.to_string());
+    }
+    let minimizer = ufm.minimizer().map_err(|error| error.to_string())?;
     let text = Groups::new(&minimizer, flags.angle).and_then(|groups| {
         if flags.json {
             Ok(format!("{}\n", as_json(&minimizer, &groups, flags.angle)?))
@@ -56,4 +97,9 @@ pub(crate) fn run(flags: &Flags) -> Result<String, String> {
         }
     });
     text.map_err(|error| error.to_string())
+}
+
+/// Whether there is a closed form for groups of classes: smoothed labels without a bias have one for the objective alone.
+fn has_closed_geometry(ufm: &Ufm) -> bool {
+    ufm.has_closed_form() && (ufm.has_bias() || ufm.targets().smoothing() == 0.0)
 }

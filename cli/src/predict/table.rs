@@ -5,8 +5,11 @@ use neural_collapse::{
     theory::{Direction, Fate, Goal, Limit, Minimizer, Tie},
 };
 
-use super::groups::{self, Groups};
-use crate::shared::numbers::{digits, short};
+use super::{
+    groups::{self, Groups},
+    report::model_lines,
+};
+use crate::shared::numbers::short;
 
 /// Rows of a table beyond which people stop reading: half of them show the beginning, half the end.
 const MOST_ROWS: usize = 60;
@@ -22,7 +25,7 @@ const LEGEND: [&str; 5] = [
 
 pub(crate) fn as_table(minimizer: &Minimizer, groups: &Groups<'_>) -> Result<String, Error> {
     let directions = minimizer.directions();
-    let mut lines = model(minimizer)?;
+    let mut lines = model_lines(minimizer.ufm());
     lines.extend([
         String::new(),
         format!("minimum    {:.15e}", minimizer.objective()),
@@ -41,31 +44,12 @@ pub(crate) fn as_table(minimizer: &Minimizer, groups: &Groups<'_>) -> Result<Str
     Ok(lines.into_iter().map(|line| line + "\n").collect())
 }
 
-/// What was asked: classes, layers and decays.
-fn model(minimizer: &Minimizer) -> Result<Vec<String>, Error> {
-    let ufm = minimizer.ufm();
-    let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
-    let decays: Vec<_> = ufm.layers().iter().map(|layer| digits(layer.decay)).collect();
-    let plural = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
-    Ok(vec![
-        format!(
-            "{}, {} samples, imbalance ratio {:.4}, {}, {}",
-            plural(classes.classes(), "class", "classes"),
-            classes.samples(),
-            classes.imbalance_ratio(),
-            plural(ufm.depth(), "linear layer", "linear layers"),
-            if ufm.has_bias() { "with bias" } else { "no bias" },
-        ),
-        format!(
-            "decays as the theory has them: layers {}, features {}",
-            decays.join(", "),
-            digits(ufm.feature_decay())
-        ),
-    ])
-}
-
 /// All rows, or the first and the last of them, with a line that says how many lie between.
-fn both_ends(all: usize, indent: &str, row: impl Fn(usize) -> Result<String, Error>) -> Result<Vec<String>, Error> {
+pub(super) fn both_ends(
+    all: usize,
+    indent: &str,
+    row: impl Fn(usize) -> Result<String, Error>,
+) -> Result<Vec<String>, Error> {
     let hidden = all.saturating_sub(MOST_ROWS);
     let head = if hidden > 0 { MOST_ROWS / 2 } else { all };
     let mut rows = (0..head).map(&row).collect::<Result<Vec<_>, _>>()?;

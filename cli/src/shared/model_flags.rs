@@ -8,6 +8,7 @@ use neural_collapse::{ClassCounts, Error, FeatureConvention, Layer, LossConventi
 use super::{
     conventions::{MOST_LAYERS, explained, features, losses},
     counts,
+    loss_flags::LossFlags,
 };
 
 /// A model on the command line.
@@ -44,9 +45,8 @@ pub(crate) struct ModelFlags {
     /// How that loss scales the penalty of the features
     #[arg(long, value_parser = features(), default_value = "total")]
     feature_convention: FeatureConvention,
-    /// No bias
-    #[arg(long)]
-    no_bias: bool,
+    #[command(flatten)]
+    loss: LossFlags,
 }
 
 /// One of the two.
@@ -68,6 +68,7 @@ struct Counts {
 impl ModelFlags {
     /// The model, or a message that names the flag.
     pub(crate) fn ufm(&self) -> Result<Ufm, String> {
+        self.loss.check_convention(self.loss_convention)?;
         let counts = class_counts(&self.counts, self.counts_column.as_deref())?;
         let convention = TrainingConvention::new(self.loss_convention, self.feature_convention);
         let classes = counts.classes();
@@ -75,7 +76,8 @@ impl ModelFlags {
         let feature_decay = convention
             .feature_decay(self.feature_decay, classes, counts.samples())
             .map_err(|error| format!("--feature-decay: {error}"))?;
-        Ufm::new(counts, layers, feature_decay).map(|ufm| ufm.with_bias(!self.no_bias)).map_err(explained)
+        let targets = self.loss.targets(counts)?;
+        self.loss.apply(Ufm::new(targets, layers, feature_decay).map_err(explained)?, convention)
     }
 }
 

@@ -24,6 +24,11 @@ pub(crate) fn finish(text: Result<String, String>) -> ExitCode {
     }
 }
 
+/// Says something that is good to know and not wrong.
+pub(crate) fn note(message: &str) {
+    writeln!(io::stderr(), "note: {message}").unwrap_or_default();
+}
+
 /// Says what is wrong; if standard error is full or closed, only the exit status does.
 fn complain(message: &str) {
     writeln!(io::stderr(), "error: {message}").unwrap_or_default();

@@ -1,0 +1,209 @@
+//! Losses without a closed form: the certified minimizer of one layer, as JSON and as a table.
+
+use neural_collapse::{
+    Error, Loss, Ufm,
+    theory::{Certified, CertifiedGroup, GroupFate},
+};
+use serde_json::{Value, json};
+
+use super::{
+    angles::Angles,
+    report::{GroupReport, Report, degrees, model_lines, plural},
+    table::both_ends,
+};
+use crate::shared::{
+    certificate::certified,
+    contrasts::{collapse_scale, is_diagonal},
+    numbers::short,
+};
+
+const HEADING: &str =
+    " classes    samples      weight       p own   p sibling  classifier  class mean  nearest angle  classifiers";
+
+/// The relative gap up to which the digits of the minimum that are shown are proved, up to rounding.
+const PROVED: f64 = 1e-12;
+
+/// Groups that a sentence names.
+const MOST_NAMED: usize = 3;
+
+/// The minimizer, or why there is none, and which command answers instead.
+pub(super) fn minimizer(ufm: &Ufm) -> Result<Certified, String> {
+    certified(ufm).map_err(|why| format!("{why}. The descent is `neural-collapse descend` with the same flags"))
+}
+
+pub(super) fn as_json(minimizer: &Certified, angle: f64) -> Result<Value, Error> {
+    let ufm = minimizer.ufm();
+    let angles = Angles::new(minimizer, angle)?;
+    let nothing = json!({ "kept": null, "scale": null, "feature_decay": null, "layer_decays": [null] });
+    let report = Report {
+        ufm,
+        objective: minimizer.objective(),
+        lower_bound: minimizer.lower_bound(),
+        gap: minimizer.gap(),
+        rank: minimizer.rank(),
+        is_unique: true,
+        directions: directions(minimizer),
+        limits: nothing,
+        angle,
+        groups: (0..minimizer.groups().len()).map(|r| group(minimizer, &angles, r).as_json()).collect(),
+        clusters: Some(angles.clusters_as_json()),
+    };
+    let mut object = report.into_json();
+    object["logits"] = logits(minimizer);
+    object["logits_own"] = json!(minimizer.logits_own());
+    Ok(object)
+}
+
+/// Row r is a class of group r, column s a sample of group s; its own class is not meant.
+fn logits(minimizer: &Certified) -> Value {
+    let (logits, groups) = (minimizer.logits(), minimizer.groups());
+    let entry = |r: usize, s: usize| (r != s || groups[r].multiplicity() > 1).then(|| logits[(r, s)]);
+    let row = |r: usize| (0..groups.len()).map(|s| entry(r, s)).collect::<Vec<_>>();
+    (0..groups.len()).map(row).collect::<Vec<_>>().into()
+}
+
+/// Equal singular values together. Only a spectrum of the target has targets and shrinkage.
+fn directions(minimizer: &Certified) -> Vec<Value> {
+    let ufm = minimizer.ufm();
+    let ratio = (ufm.feature_decay() / ufm.layers()[0].decay).sqrt();
+    let values = minimizer.singular_values();
+    let object = |equal: &[f64]| {
+        let product = (equal[0] * ratio).sqrt();
+        json!({
+            "multiplicity": equal.len(),
+            "target": null,
+            "shrinkage": null,
+            "prediction": equal[0],
+            "product": product,
+            "feature": (equal[0] / ratio).sqrt(),
+            "layers": [product],
+        })
+    };
+    values.chunk_by(|one, next| one == next).map(object).collect()
+}
+
+fn group(minimizer: &Certified, angles: &Angles<'_>, r: usize) -> GroupReport {
+    let (ufm, group) = (minimizer.ufm(), &minimizer.groups()[r]);
+    let (scale, nearest) = (collapse_scale(ufm, group), angles.nearest(r));
+    let vanishes = is_diagonal(ufm);
+    GroupReport {
+        count: group.count,
+        classes: group.multiplicity(),
+        first_class: group.classes[0],
+        weight: group.weight,
+        fate: group.fate,
+        is_merged: Some(nearest.is_some_and(|(_, _, angle)| angles.is_within(angle))),
+        probability_own: Some(group.probability_own),
+        probability_sibling: group.probability_sibling,
+        classifier_norm: Some(group.classifier_norm),
+        mean_norm: Some(group.mean_norm),
+        nearest,
+        coincidence_scale: scale.filter(|_| !vanishes),
+        vanishing_scale: scale.filter(|_| vanishes),
+    }
+}
+
+pub(super) fn as_table(minimizer: &Certified, angle: f64) -> Result<String, Error> {
+    let angles = Angles::new(minimizer, angle)?;
+    let gap = minimizer.gap();
+    let digits = if gap.abs() <= PROVED { "rounding" } else { "the digits beyond it are not proved" };
+    let p = if minimizer.ufm().loss() == Loss::CrossEntropy { "probability" } else { "output" };
+    let mut lines = model_lines(minimizer.ufm());
+    lines.extend([
+        String::new(),
+        format!("minimum      {:.15e}", minimizer.objective()),
+        format!("lower bound  {:.15e}, by the dual problem: no point is lower", minimizer.lower_bound()),
+        format!("gap          {gap:.1e} of the minimum: {digits}"),
+        format!("rank         {}", minimizer.rank()),
+        "minimizer    unique up to rotations of the features".into(),
+        String::new(),
+    ]);
+    lines.extend(fates(minimizer));
+    lines.extend([
+        String::new(),
+        format!("p own, p sibling        {p} of a sample's own class, and of another class of its group"),
+        "classifier, class mean  their norms".into(),
+        String::new(),
+        HEADING.into(),
+    ]);
+    lines.extend(both_ends(minimizer.groups().len(), "    ", |r| Ok(row(minimizer, &angles, r)))?);
+    Ok(lines.into_iter().map(|line| line + "\n").collect())
+}
+
+fn row(minimizer: &Certified, angles: &Angles<'_>, r: usize) -> String {
+    let group = group(minimizer, angles, r);
+    let number = |value: Option<f64>| value.map_or_else(|| "-".into(), short);
+    let numbers =
+        [Some(group.weight), group.probability_own, group.probability_sibling, group.classifier_norm, group.mean_norm];
+    let numbers: Vec<_> = numbers.map(|value| format!("{:>10}", number(value))).into();
+    let angle = group.nearest.map_or_else(|| "none".into(), |(_, _, angle)| degrees(angle));
+    let fate = match group.fate {
+        GroupFate::Distinct => "each its own",
+        GroupFate::Single => "one, with no other of its count and weight",
+        GroupFate::Coincident => "one for all (collapsed)",
+        GroupFate::Vanished => "zero",
+        _ => "open",
+    };
+    // A single class is merged with another group only, several that have collapsed are merged anyway.
+    let is_told = group.is_merged == Some(true) && group.fate != GroupFate::Coincident;
+    let merged = if is_told { ", close to another" } else { "" };
+    format!("{:>8}  {:>9}  {}  {angle:>13}  {fate}{merged}", group.classes, group.count, numbers.join("  "))
+}
+
+/// What has collapsed, and at which decays that changes.
+fn fates(minimizer: &Certified) -> Vec<String> {
+    let (ufm, groups) = (minimizer.ufm(), minimizer.groups());
+    let is_collapsed = |group: &&CertifiedGroup| matches!(group.fate, GroupFate::Coincident | GroupFate::Vanished);
+    let collapsed: Vec<_> = groups.iter().filter(is_collapsed).collect();
+    let mut lines = vec![if collapsed.is_empty() {
+        "collapsed            none: no classes share a classifier".into()
+    } else {
+        let mut names: Vec<_> = collapsed.iter().take(MOST_NAMED).map(|group| fate(minimizer, group)).collect();
+        if collapsed.len() > MOST_NAMED {
+            names.push(format!("{} more groups", collapsed.len() - MOST_NAMED));
+        }
+        format!("collapsed            {}", names.join("; "))
+    }];
+    let scaled = |is_wanted: &dyn Fn(&&CertifiedGroup) -> bool| {
+        let all = groups.iter().filter(is_wanted);
+        all.filter_map(|group| Some((collapse_scale(ufm, group)?, group))).collect::<Vec<_>>()
+    };
+    if ufm.loss() == Loss::CrossEntropy && ufm.margins().is_some() {
+        let words = "with margins no formula says at which decay: predict again at another --layer-decay";
+        lines.push(format!("next to collapse     {words}"));
+        return lines;
+    }
+    let decay = |(scale, group): &(f64, &CertifiedGroup), side: &str| {
+        let factor = scale * scale;
+        let layer = short(ufm.layers()[0].decay * factor);
+        let name = name(minimizer, group);
+        format!("{name}: {side} a decay of the layer of {layer}, {} times this one", short(factor))
+    };
+    let next = scaled(&|group| !is_collapsed(group)).into_iter().min_by(|one, other| one.0.total_cmp(&other.0));
+    lines.push(match &next {
+        Some(next) => format!("next to collapse     {}", decay(next, "from")),
+        None => "next to collapse     none: no two classes that are apart have the same count and weight".into(),
+    });
+    let back = scaled(&is_collapsed).into_iter().max_by(|one, other| one.0.total_cmp(&other.0));
+    if let Some(back) = &back {
+        lines.push(format!("first to come apart  {}", decay(back, "below")));
+    }
+    lines
+}
+
+fn fate(minimizer: &Certified, group: &CertifiedGroup) -> String {
+    let name = name(minimizer, group);
+    match (group.fate, group.multiplicity()) {
+        (GroupFate::Coincident, _) => format!("{name} share one classifier"),
+        (_, 1) => format!("{name} has a classifier of zero"),
+        _ => format!("{name} have classifiers of zero"),
+    }
+}
+
+/// `20 classes of 50 samples`, with the weight if the count does not say which.
+fn name(minimizer: &Certified, group: &CertifiedGroup) -> String {
+    let is_alone = minimizer.groups().iter().filter(|other| other.count == group.count).count() == 1;
+    let weight = if is_alone { String::new() } else { format!(" and weight {}", short(group.weight)) };
+    let samples = if group.count == 1 { "sample" } else { "samples" };
+    format!("{} of {} {samples}{weight}", plural(group.multiplicity(), "class", "classes"), group.count)
+}
