@@ -175,6 +175,14 @@ pub enum Error {
         /// What there is no certificate for.
         because: &'static str,
     },
+    /// The search for a certified minimizer has ended far from it, since numbers have left the range or the precision of
+    /// `f64`.
+    GapNotReached {
+        /// The objective of the best point found, or NaN.
+        objective: f64,
+        /// Its lower bound, or NaN.
+        lower_bound: f64,
+    },
     /// The layer is narrower than the rank that the minimizer needs: the minimum of the model is above the lower bound.
     WidthBelowRank {
         /// The width d_1.
@@ -376,6 +384,12 @@ impl fmt::Display for Error {
             Self::NoCertificate { because } => {
                 write!(f, "model: there is no certificate of a global minimum for {because}; accepted is a descent")
             }
+            Self::GapNotReached { objective, lower_bound } => write!(
+                f,
+                "model: the search for its certified minimizer ended at an objective of {objective:e} with a lower bound of \
+                 {lower_bound:e}: decays, class weights or adjustments of logits are too large, too small or too far apart \
+                 for double precision"
+            ),
             Self::WidthBelowRank { width, rank, lower_bound } => write!(
                 f,
                 "layers: the width d_1 is {width}, but the minimizer has rank {rank}; accepted are widths of at least \

@@ -46,13 +46,13 @@ impl Coordinates {
     }
 
     fn slices(&self) -> impl Iterator<Item = &[f64]> {
-        let columns = self.y.col_iter().chain(self.beyond.iter().flat_map(|beyond| beyond.col_iter()));
+        let columns = self.y.col_iter().chain(self.beyond.iter().flat_map(Mat::col_iter));
         let columns = columns.filter_map(|column| column.try_as_col_major()).map(faer::ColRef::as_slice);
         columns.chain([self.contrasts.as_slice(), self.bias.as_slice()])
     }
 
     fn slices_mut(&mut self) -> impl Iterator<Item = &mut [f64]> {
-        let columns = self.y.col_iter_mut().chain(self.beyond.iter_mut().flat_map(|beyond| beyond.col_iter_mut()));
+        let columns = self.y.col_iter_mut().chain(self.beyond.iter_mut().flat_map(Mat::col_iter_mut));
         let columns = columns.filter_map(|column| column.try_as_col_major_mut()).map(faer::ColMut::as_slice_mut);
         columns.chain([self.contrasts.as_mut_slice(), self.bias.as_mut_slice()])
     }

@@ -32,6 +32,7 @@ pub use self::{
     geometry::{CertifiedGeometry, CertifiedGram},
 };
 use self::{
+    certificate::Certificate,
     groups::Group,
     problem::{Bias, Problem},
     samples::Samples,
@@ -39,6 +40,9 @@ use self::{
 };
 use super::GroupFate;
 use crate::{error::Error, linalg::Svd, model::Ufm};
+
+/// The relative gap beyond which a point is not called a minimizer.
+const LARGEST_GAP: f64 = 1e-6;
 
 /// The global minimizers of a model of one layer with any loss, with a lower bound that proves them.
 ///
@@ -96,6 +100,7 @@ impl Ufm {
     /// [`Error::NoCertificate`] if the model has two or more layers, or nonnegative features: then a descent is all
     /// there is. [`Error::WidthBelowRank`] if the layer is too
     /// narrow for the rank that the minimizer needs: the lower bound holds, but the minimum is above it.
+    /// [`Error::GapNotReached`] unless the gap is at most 1e-6.
     pub fn certified_minimizer(&self) -> Result<Certified, Error> {
         if self.depth() > 1 {
             return Err(Error::NoCertificate { because: "two or more layers" });
@@ -106,14 +111,33 @@ impl Ufm {
         if let Some(targets) = self.targets().as_matrix() {
             let samples = Samples::new(targets);
             let mut problem = samples.problem(self, targets)?;
-            let solution = solver::solve(&mut problem)?;
+            let solution = proved(self, solver::solve(&mut problem))?;
             return Certified::new(self, &problem, Vec::new(), Some(samples), solution);
         }
         let classes = self.class_counts().ok_or(Error::NoClassCounts)?;
         let groups = groups::groups(self, classes);
         let mut problem = groups::problem(self, classes, &groups)?;
-        let solution = solver::solve(&mut problem)?;
+        let solution = proved(self, solver::solve(&mut problem))?;
         Certified::new(self, &problem, groups, None, solution)
+    }
+}
+
+/// A solution whose gap says that it is one.
+fn proved(ufm: &Ufm, solution: Result<Solution, Error>) -> Result<Solution, Error> {
+    let solution = match solution {
+        Err(Error::MatrixNotFinite { .. } | Error::SvdDidNotConverge) => {
+            return Err(Error::GapNotReached { objective: f64::NAN, lower_bound: f64::NAN });
+        }
+        solution => solution?,
+    };
+    let Certificate { objective, lower_bound } = solution.certificate;
+    // A fit that is perfect to rounding leaves nothing for a relative gap.
+    let rounding = 8.0 * f64::EPSILON * ufm.objective_at_zero();
+    let difference = (objective - lower_bound).abs();
+    if difference <= LARGEST_GAP * objective || difference <= rounding {
+        Ok(solution)
+    } else {
+        Err(Error::GapNotReached { objective, lower_bound })
     }
 }
 
