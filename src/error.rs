@@ -184,6 +184,12 @@ pub enum Error {
         /// The least objective of wider layers.
         lower_bound: f64,
     },
+    /// No class weights with a mean of 1 over samples keep all groups of classes apart as far as asked for: the decays
+    /// are too large.
+    NoSeparatingWeights {
+        /// Up to which factor on all decays together there are such weights.
+        scale: f64,
+    },
     /// A block of the variables does not have the shape that the model, or another argument, requires.
     Shape {
         /// The block.
@@ -364,6 +370,11 @@ impl fmt::Display for Error {
                 f,
                 "layers: the width d_1 is {width}, but the minimizer has rank {rank}; accepted are widths of at least \
                  {rank}, or a descent: no point of this model is below {lower_bound:e}"
+            ),
+            Self::NoSeparatingWeights { scale } => write!(
+                f,
+                "class weights: none keep every group of classes apart at these decays; accepted are decays of at most \
+                 {scale:e} times these"
             ),
             Self::Shape { block, expected, found } => write!(
                 f,

@@ -21,15 +21,19 @@
 //! number of distinct counts.
 
 mod certified;
+mod contrasts;
 mod minimizer;
+mod nonnegative;
 pub mod scalar;
 mod spectrum;
 
 pub use certified::{Certified, CertifiedGeometry, CertifiedGram, CertifiedGroup};
+pub use contrasts::{BalancedCrossEntropy, Contrast, Contrasts, GroupContrast};
 pub use minimizer::{
     ClassFate, Direction, Fate, Geometry, Goal, Gram, GroupFate, Limit, Minimizer, Nearest, Tie,
     critical_imbalance_ratio,
 };
+pub use nonnegative::{NonnegativeGroup, NonnegativeMinimizer};
 pub use spectrum::{
     LabelSpectrum, Level, Spectrum, centered_label_matrix, explicit_singular_values, interlacing_bounds,
 };

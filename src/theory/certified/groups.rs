@@ -9,15 +9,15 @@ use crate::{classes::ClassCounts, error::Error, loss::Loss, model::Ufm};
 
 /// Classes of equal count, weight, scale, shift and margin.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
-    pub(super) count: u64,
-    pub(super) weight: f64,
+pub(in crate::theory) struct Group {
+    pub(in crate::theory) count: u64,
+    pub(in crate::theory) weight: f64,
     /// In rising order.
-    pub(super) classes: Vec<usize>,
+    pub(in crate::theory) classes: Vec<usize>,
 }
 
 /// The groups, by falling count; equal counts by their first class.
-pub(super) fn groups(ufm: &Ufm, classes: &ClassCounts) -> Vec<Group> {
+pub(in crate::theory) fn groups(ufm: &Ufm, classes: &ClassCounts) -> Vec<Group> {
     let loss = ufm.output_loss();
     let mut index: HashMap<[u64; 5], usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();

@@ -13,7 +13,7 @@ mod certificate;
 mod conjugate;
 mod frame;
 mod geometry;
-mod groups;
+pub(super) mod groups;
 mod path;
 mod polish;
 mod problem;
@@ -137,6 +137,13 @@ impl Ufm {
         let solution = solver::solve(&mut problem)?;
         Certified::new(self, &problem, groups, solution)
     }
+}
+
+/// A number that no point of the model has a lower objective than, from features of any sign.
+pub(super) fn lower_bound(ufm: &Ufm) -> Result<f64, Error> {
+    let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
+    let mut problem = groups::problem(ufm, classes, &groups::groups(ufm, classes))?;
+    Ok(solver::solve(&mut problem)?.certificate.lower_bound)
 }
 
 impl fmt::Display for Certified {
