@@ -12,6 +12,10 @@ use crate::{
     theory::contrasts::grouped::Grouped,
 };
 
+/// As far as rounding takes a sum of R² errors p - y from zero, with room.
+const DRIFT: f64 = 1e-12;
+
+/// Negative infinity if the bias is free and not optimal.
 pub(super) fn lower_bound(grouped: &Grouped, solution: &Orthogonal) -> Result<f64, Error> {
     let (count, bias) = (grouped.count(), &solution.bias);
     let column = |s: usize| Column::new(grouped, s, bias);
@@ -28,6 +32,11 @@ pub(super) fn lower_bound(grouped: &Grouped, solution: &Orthogonal) -> Result<f6
         for (sum, error) in drift.iter_mut().zip(column.by_group(&errors)) {
             *sum += weight * error;
         }
+    }
+    // A free bias has to be optimal: otherwise P' is not feasible.
+    let farthest = drift.iter().fold(0.0_f64, |farthest, drift| farthest.max(drift.abs()));
+    if grouped.bias == Some(0.0) && farthest > DRIFT * grouped.total_weight() {
+        return Ok(f64::NEG_INFINITY);
     }
     // ‖Δ(P' - Y) w‖²/(2 λ_b): `drift` has it added up over the m_r equal rows of a group.
     let decay = grouped.bias.filter(|decay| *decay > 0.0);

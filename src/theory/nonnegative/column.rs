@@ -12,6 +12,8 @@ const MOST_STEPS: usize = 200;
 /// After a step this small, relative to x, quadratic convergence leaves only rounding.
 const LAST_STEP: f64 = 1e-9;
 const SHORTEST: f64 = 1e-14;
+/// A value that is this much larger can be the same, rounded.
+pub(super) const ALMOST: f64 = 1.0 + 1e-13;
 
 /// A class of group s.
 pub(super) struct Column<'a> {
@@ -139,21 +141,34 @@ impl<'a> Column<'a> {
         self.newton(start.map_or(proximal, <[f64]>::to_vec))
     }
 
+    /// Minus the gradient of F, where x is not zero.
+    fn downhill(&self, fit: &Fit, unit: &[f64]) -> Vec<f64> {
+        self.gradient(fit).iter().zip(unit).map(|(g, unit)| -(g + self.grouped.lambda * unit)).collect()
+    }
+
+    fn steepness(&self, x: &[f64]) -> f64 {
+        let norm = self.norm(x);
+        let unit: Vec<f64> = x.iter().map(|x| x / norm).collect();
+        self.norm(&self.downhill(&self.fit(x), &unit))
+    }
+
     fn newton(&self, mut x: Vec<f64>) -> Vec<f64> {
         let mut value = self.value(&x);
         for _ in 0..MOST_STEPS {
             let fit = self.fit(&x);
             let norm = self.norm(&x);
             let unit: Vec<f64> = x.iter().map(|x| x / norm).collect();
-            let slope: Vec<f64> =
-                self.gradient(&fit).iter().zip(&unit).map(|(g, unit)| -(g + self.grouped.lambda * unit)).collect();
+            let slope = self.downhill(&fit, &unit);
             let step = self.solve(&fit, &unit, norm, &slope);
             let moved = |t: f64| x.iter().zip(&step).map(|(x, step)| x + t * step).collect::<Vec<_>>();
             if self.norm(&step) <= LAST_STEP * norm {
                 return moved(1.0);
             }
             let mut t = 1.0;
-            while t > SHORTEST && !(self.value(&moved(t)) < value) {
+            // Where values are rounding, the gradient still tells.
+            let full = moved(1.0);
+            let is_flatter = self.value(&full) <= value * ALMOST && self.steepness(&full) < 0.5 * self.norm(&slope);
+            while !is_flatter && t > SHORTEST && !(self.value(&moved(t)) < value) {
                 t *= 0.5;
             }
             if t <= SHORTEST {

@@ -195,7 +195,7 @@ impl NonnegativeMinimizer {
     /// samples rules it out.
     #[must_use]
     pub fn is_proved(&self) -> bool {
-        self.gap() <= ROUNDING
+        self.gap().abs() <= ROUNDING
     }
 
     /// The groups of classes that the loss cannot tell apart, by falling count, equal counts by their first class.

@@ -9,15 +9,20 @@
 
 use faer::{Mat, Side, linalg::solvers::Solve};
 
-use super::{Orthogonal, column::Column};
+use super::{
+    Orthogonal,
+    column::{ALMOST, Column},
+};
 use crate::{error::Error, linalg::memory::try_zeros, theory::contrasts::grouped::Grouped};
 
 const MOST_STEPS: usize = 100;
 /// After a step this small quadratic convergence leaves only rounding.
 const LAST_STEP: f64 = 1e-9;
 const SHORTEST: f64 = 1e-12;
-/// What the curvature is raised by, relative to its largest entry, where the bias may move for nothing.
+/// What the curvature is raised by, relative to that of all losses: with two classes that are both there φ is linear.
 const RIDGE: f64 = 1e-13;
+/// No logit moves further in a step.
+const FARTHEST: f64 = 4.0;
 
 /// A bias, and the best s_k for each group.
 struct State {
@@ -30,26 +35,35 @@ pub(super) fn solve(grouped: &Grouped) -> Result<Orthogonal, Error> {
     let count = grouped.count();
     let mut state = State::new(grouped, start(grouped), None);
     if let Some(decay) = grouped.bias {
+        let mut gradient = state.gradient(grouped, decay);
         for _ in 0..MOST_STEPS {
-            let step = step(grouped, decay, &state)?;
+            let step = step(grouped, decay, &state, &gradient)?;
             let moved = |t: f64| {
                 let bias = state.bias.iter().zip(&step).map(|(bias, step)| bias - t * step).collect();
                 State::new(grouped, bias, Some(&state.columns))
             };
             let length = step.iter().fold(0.0_f64, |length, step| length.max(step.abs()));
+            let (mut t, mut next) = (1.0, moved(1.0));
+            let mut slope = next.gradient(grouped, decay);
             if length <= LAST_STEP {
-                state = moved(1.0);
+                // What is left is rounding, on either side.
+                if norm(&slope) < norm(&gradient) {
+                    state = next;
+                }
                 break;
             }
-            let (mut t, mut next) = (1.0, moved(1.0));
-            while t > SHORTEST && !(next.value < state.value) {
-                t *= 0.5;
-                next = moved(t);
+            // Where values are rounding, the gradient still tells.
+            if !(next.value <= state.value * ALMOST && norm(&slope) < 0.5 * norm(&gradient)) {
+                while t > SHORTEST && !(next.value < state.value) {
+                    t *= 0.5;
+                    next = moved(t);
+                }
+                slope = next.gradient(grouped, decay);
             }
             if t <= SHORTEST {
                 break;
             }
-            state = next;
+            (state, gradient) = (next, slope);
         }
     }
     let mut others = try_zeros("logits of groups", count, count as u64)?;
@@ -85,6 +99,24 @@ impl State {
         let value = fits.sum::<f64>() + penalty(grouped, &bias);
         Self { bias, columns, value }
     }
+
+    /// That of φ by the bias of the groups.
+    fn gradient(&self, grouped: &Grouped, decay: f64) -> Vec<f64> {
+        let penalties = grouped.sizes.iter().zip(&self.bias);
+        let mut gradient: Vec<f64> = penalties.map(|(m, b)| decay * m * b).collect();
+        for (s, x) in self.columns.iter().enumerate() {
+            let column = Column::new(grouped, s, &self.bias);
+            let errors = column.by_group(&column.fit(x).errors);
+            for (r, error) in errors.iter().enumerate() {
+                gradient[r] += grouped.sizes[s] * grouped.weights[s] * grouped.scales[r] * error;
+            }
+        }
+        gradient
+    }
+}
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
 /// The bias at which the outputs are the mean of the targets, where everything else is zero.
@@ -100,17 +132,13 @@ fn start(grouped: &Grouped) -> Vec<f64> {
 }
 
 /// Newton's step of φ, to be subtracted.
-fn step(grouped: &Grouped, decay: f64, state: &State) -> Result<Vec<f64>, Error> {
+fn step(grouped: &Grouped, decay: f64, state: &State, gradient: &[f64]) -> Result<Vec<f64>, Error> {
     let count = grouped.count();
-    let mut gradient = Mat::from_fn(count, 1, |r, _| decay * grouped.sizes[r] * state.bias[r]);
     let mut curvature = try_zeros("curvature by the bias", count, count as u64)?;
     for (s, x) in state.columns.iter().enumerate() {
         let column = Column::new(grouped, s, &state.bias);
         let (fit, norm, size) = (column.fit(x), column.norm(x), grouped.sizes[s]);
         let unit: Vec<f64> = x.iter().map(|x| x / norm).collect();
-        for (r, error) in column.by_group(&fit.errors).iter().enumerate() {
-            gradient[(r, 0)] += size * grouped.weights[s] * grouped.scales[r] * error;
-        }
         for t in 0..count {
             let mut curved = column.curvature(&fit, &column.bias_direction(t));
             if norm > 0.0 {
@@ -125,7 +153,7 @@ fn step(grouped: &Grouped, decay: f64, state: &State) -> Result<Vec<f64>, Error>
             }
         }
     }
-    let ridge = RIDGE * (0..count).map(|r| curvature[(r, r)]).fold(f64::MIN_POSITIVE, f64::max);
+    let ridge = RIDGE * grouped.total_weight() * largest_scale(grouped).powi(2);
     let is_free = grouped.is_cross_entropy && decay == 0.0;
     for r in 0..count {
         curvature[(r, r)] += decay * grouped.sizes[r] + ridge;
@@ -140,6 +168,13 @@ fn step(grouped: &Grouped, decay: f64, state: &State) -> Result<Vec<f64>, Error>
         }
     }
     let factors = curvature.llt(Side::Lower).map_err(|_| Error::SvdDidNotConverge)?;
-    let step = factors.solve(&gradient);
-    Ok((0..count).map(|r| step[(r, 0)]).collect())
+    let step = factors.solve(&Mat::from_fn(count, 1, |r, _| gradient[r]));
+    let step = || (0..count).map(|r| step[(r, 0)]);
+    let length = step().fold(0.0_f64, |length, step| length.max(step.abs())) * largest_scale(grouped);
+    let shorter = if length > FARTHEST { FARTHEST / length } else { 1.0 };
+    Ok(step().map(|step| shorter * step).collect())
+}
+
+fn largest_scale(grouped: &Grouped) -> f64 {
+    grouped.scales.iter().copied().fold(0.0, f64::max)
 }
