@@ -250,23 +250,8 @@ fn balanced_cross_entropy_is_closed() {
                 model(smoothing, margin, threshold * factor).without_bias(),
             ] {
                 let closed = ufm.contrasts().unwrap().balanced_cross_entropy().unwrap();
-                let certified = match ufm.certified_minimizer() {
-                    Ok(c) => c,
-                    Err(e) => {
-                        println!("FAIL {smoothing} {margin} {factor} {} {e}", ufm.has_bias());
-                        continue;
-                    }
-                };
-                println!(
-                    "{smoothing} {margin} {factor} {} closed {:e} certified {:e} bound {:e}",
-                    ufm.has_bias(),
-                    closed.objective,
-                    certified.objective(),
-                    certified.lower_bound()
-                );
-                if true {
-                    continue;
-                }
+                let certified = ufm.certified_minimizer().unwrap();
+                assert!(certified.gap().abs() < 1e-12, "{smoothing} {margin} {factor}: {}", certified.gap());
                 assert!((closed.objective / certified.objective() - 1.0).abs() < 1e-12);
                 assert!((closed.logit_gap - logit_gap(&certified, 0)).abs() < 1e-7, "{smoothing} {margin} {factor}");
                 assert!((closed.probability_own - certified.groups()[0].probability_own).abs() < 1e-9);
@@ -287,7 +272,7 @@ fn a_million_classes_cost_what_thirty_do() {
     let law = ufm.contrasts().unwrap();
     let zero = law.vanishing_scale().unwrap().value().unwrap();
     let elapsed = start.elapsed();
-    // It takes about 0.06 s alone; the bound leaves room for other programs.
+    // 0.23 s with debug assertions and other tests next to it; the bound leaves room for a busy machine.
     assert!(elapsed < Duration::from_millis(900), "{elapsed:?}");
     assert_eq!(law.groups().len(), 3);
     // The same shares of classes: q and λ are proportional to K.

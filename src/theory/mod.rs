@@ -17,7 +17,9 @@
 //!
 //! [`Ufm::minimizer`](crate::Ufm::minimizer) solves them all. [`Minimizer::directions`] lists the scalar problems,
 //! [`Minimizer::group_fates`] and [`Minimizer::geometry`] say what they mean for classes, and [`Goal`] asks the inverse
-//! question for the largest decays. Classes of equal counts share all numbers, so that the cost depends only on the
+//! question for the largest decays. For other losses of one layer [`Contrasts`] answers what is closed,
+//! [`Ufm::certified_minimizer`](crate::Ufm::certified_minimizer) computes the rest, and [`NonnegativeMinimizer`] has
+//! features that may not be negative. Classes of equal counts share all numbers, so that the cost depends only on the
 //! number of distinct counts.
 
 mod certified;

@@ -80,7 +80,9 @@ pub(super) fn problem(ufm: &Ufm, classes: &ClassCounts, groups: &[Group]) -> Res
         targets: Mat::full(count, count, everywhere),
         own_targets: vec![1.0 - smoothing + everywhere; count],
         lambda: scaled_decay(ufm),
-        bias: bias(ufm),
+        // The bias of a single group adds the same to all logits, which cross-entropy does not see: it stays at zero,
+        // rather than where rounding takes it.
+        bias: if count == 1 && ufm.loss() == Loss::CrossEntropy { Bias::None } else { bias(ufm) },
         moves: vec![false; count],
         base: Mat::zeros(count, count),
         base_contrasts: vec![0.0; count],

@@ -9,7 +9,7 @@
 //!
 //! and the global minimum iff λ² I - EᵀE is copositive, E = Δ (Y - P) diag(w_k/√n_k).
 //!
-//! - [`closed`]: no bias, or balanced classes: closed forms, always the global minimum;
+//! - [`closed`]: no bias, or one group of classes: closed forms, always the global minimum;
 //! - [`column`]: the problem of one class at a given bias;
 //! - [`solver`]: the bias;
 //! - [`bound`]: the lower bound, from E.
@@ -98,11 +98,10 @@ impl Ufm {
     /// The best point with orthogonal class means of a model of one layer with nonnegative features, whatever its loss,
     /// and a lower bound.
     ///
-    /// It is the global minimum without a bias for squared loss (any class weights, scales and margins; no smoothing, no
-    /// shifts) and for cross-entropy (any class weights, margins and smoothing; equal scales, no shifts), and for
-    /// balanced classes; these are closed forms. With a bias, without the conditions above, or if the classes are not
-    /// balanced, [`NonnegativeMinimizer::is_proved`] says whether it is. If not, the minimum is between the lower bound
-    /// and this objective, and a descent comes closer.
+    /// It is the global minimum, in closed form, without a bias for squared loss (any class weights, scales and margins;
+    /// no smoothing, no shifts) and for cross-entropy (any class weights, margins and smoothing; equal scales, no
+    /// shifts), and for cross-entropy of balanced classes. For all other models [`NonnegativeMinimizer::is_proved`] says
+    /// whether it is. If not, the minimum is between the lower bound and this objective, and a descent comes closer.
     ///
     /// Cost: O(K) for closed forms, otherwise a few dozen times R³ for R groups.
     ///
