@@ -113,13 +113,12 @@ proptest! {
     #[test]
     fn everything_is_zero_from_the_vanishing_scale_on_and_not_before(options in options()) {
         let scale = options.scaled(1.0).contrasts().unwrap().vanishing_scale().unwrap();
-        match scale {
-            Limit::Below(scale) => {
-                let rank = |factor: f64| options.scaled(scale * factor).certified_minimizer().unwrap().rank();
-                prop_assert_eq!(rank(1.0 + 1e-3), 0);
-                prop_assert!(rank(1.0 - 1e-3) > 0);
-            }
-            _ => prop_assert_eq!(options.scaled(1.0).certified_minimizer().unwrap().rank(), 0),
+        if let Limit::Below(scale) = scale {
+            let rank = |factor: f64| options.scaled(scale * factor).certified_minimizer().unwrap().rank();
+            prop_assert_eq!(rank(1.0 + 1e-3), 0);
+            prop_assert!(rank(1.0 - 1e-3) > 0);
+        } else {
+            prop_assert_eq!(options.scaled(1.0).certified_minimizer().unwrap().rank(), 0);
         }
     }
 
@@ -188,6 +187,16 @@ proptest! {
         let expected = if s > 0.5 { [[0], [1], [2]] } else { [[2], [1], [0]] };
         prop_assert_eq!(order.unwrap(), expected);
     }
+}
+
+#[test]
+fn effective_numbers_let_the_middle_collapse_first() {
+    // √n/(1-β^n) is least where e^x = 1 + 2x for x = -n log β: x = 1.2564.
+    let counts: Vec<u64> = (1..=400).flat_map(|count| [count, count]).collect();
+    let ufm = Ufm::new(ClassCounts::new(counts).unwrap(), [Layer::new(64, 1e-3)], 1e-3).unwrap();
+    let law = ufm.with_class_weights(ClassWeights::Effective(0.99)).unwrap().contrasts().unwrap();
+    let first = law.groups()[law.collapse_order().unwrap()[0][0]].count as f64;
+    assert!((first + 1.2564 / 0.99_f64.ln()).abs() <= 1.0, "{first}");
 }
 
 #[test]

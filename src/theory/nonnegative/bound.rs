@@ -55,12 +55,12 @@ fn positive_norm(grouped: &Grouped, residuals: &[Vec<f64>]) -> Result<f64, Error
     let entry = |s: usize, r: usize| residuals[s][r];
     let own = |s: usize| residuals[s][count];
     let product = |s: usize, t: usize| {
-        let (mut sum, size) = (0.0, &grouped.sizes);
-        for r in 0..count {
+        let mut sum = 0.0;
+        for (r, size) in grouped.sizes.iter().enumerate() {
             let apart = f64::from(u8::from(r == s)) + f64::from(u8::from(r == t));
             // A group of one class has no entry but the own.
-            if size[r] > apart {
-                sum += (size[r] - apart) * entry(s, r) * entry(t, r);
+            if *size > apart {
+                sum += (size - apart) * entry(s, r) * entry(t, r);
             }
         }
         sum + own(s) * entry(t, s) + entry(s, t) * own(t)

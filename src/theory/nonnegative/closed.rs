@@ -20,9 +20,9 @@ pub(super) fn solution(grouped: &Grouped) -> Result<Option<Orthogonal>, Error> {
     let count = grouped.count();
     let mut others = try_zeros("logits of groups", count, count as u64)?;
     let mut own = vec![0.0; count];
-    for s in 0..count {
+    for (s, own) in own.iter_mut().enumerate() {
         let (mine, other) = column(s);
-        own[s] = mine;
+        *own = mine;
         others.col_mut(s).fill(other);
     }
     Ok(Some(Orthogonal { others, own, bias: vec![0.0; count] }))
