@@ -36,17 +36,17 @@ pub struct GroupContrast {
     pub classes: Vec<usize>,
     /// q_r = N √(λ_W λ_H)/(δ_r α_r √c_r (1-ε)).
     pub q: f64,
-    /// Below or at the first q (below, if both are equal) the classes are apart, from the second on they coincide; `None`
-    /// for one class. Both are 1 without a margin m_r, and 1 + m_r/(1-ε) for squared loss. For cross-entropy with a
-    /// margin, they are equal only if all classes are one group.
+    /// Below or at the first q (below, if both are equal) the classes are apart, from the second on they coincide;
+    /// `None` for one class. Both are 1 without a margin m_r, and 1 + m_r/(1-ε) for squared loss. For cross-entropy
+    /// with a margin, they are equal only if all classes are one group.
     pub coincidence_q: Option<(f64, f64)>,
     /// What becomes of the classes at these decays.
     pub contrast: Contrast,
-    /// p_own - p_sibling, of probabilities, or of outputs for squared loss; `None` for one class, or if it depends on the
-    /// other groups (cross-entropy with a margin, beyond q = 1).
+    /// p_own - p_sibling, of probabilities, or of outputs for squared loss; `None` for one class, or if it depends on
+    /// the other groups (cross-entropy with a margin, beyond q = 1).
     pub probability_gap: Option<f64>,
-    /// The logit of a sample's own class minus that of a sibling, a_r: W h + b before any adjustment of the loss. `None`
-    /// for one class, or if it depends on the other groups (cross-entropy, several groups).
+    /// The logit of a sample's own class minus that of a sibling, a_r: W h + b before any adjustment of the loss.
+    /// `None` for one class, or if it depends on the other groups (cross-entropy, several groups).
     pub logit_gap: Option<f64>,
     /// A lower bound of the logit gap: all probability that siblings can have. `None` as `probability_gap`.
     pub least_logit_gap: Option<f64>,

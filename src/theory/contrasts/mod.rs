@@ -29,8 +29,8 @@ const ROUNDING: f64 = 16.0 * f64::EPSILON;
 
 /// What the law of contrasts says of a model of one layer with any loss.
 ///
-/// It holds at the global minimizers if the layer has room for them, d_1 ≥ rank: see [`Contrasts::has_room`]. Factors on
-/// decays are those on λ_W and λ_H together; the decay of a bias stays as it is.
+/// It holds at the global minimizers if the layer has room for them, d_1 ≥ rank: see [`Contrasts::has_room`]. Factors
+/// on decays are those on λ_W and λ_H together; the decay of a bias stays as it is.
 ///
 /// # Example
 ///
@@ -91,8 +91,8 @@ impl Ufm {
 }
 
 impl Contrasts {
-    /// The groups of classes that the loss cannot tell apart, by falling count, equal counts by their first class: those
-    /// of [`Certified::groups`](crate::theory::Certified::groups).
+    /// The groups of classes that the loss cannot tell apart, by falling count, equal counts by their first class:
+    /// those of [`Certified::groups`](crate::theory::Certified::groups).
     #[must_use]
     pub fn groups(&self) -> &[GroupContrast] {
         &self.groups
@@ -103,8 +103,8 @@ impl Contrasts {
         (0..self.groups.len()).filter(|&r| self.groups[r].contrast == Contrast::Coincident)
     }
 
-    /// Up to which factor on both decays the classes of group `r` stay apart. [`Limit::Always`] for a group of one class.
-    /// `None` if that depends on the other groups (cross-entropy with margins): then
+    /// Up to which factor on both decays the classes of group `r` stay apart. [`Limit::Always`] for a group of one
+    /// class. `None` if that depends on the other groups (cross-entropy with margins): then
     /// [`Contrasts::coincidence_bounds`] has bounds.
     ///
     /// # Panics
@@ -116,7 +116,8 @@ impl Contrasts {
         (low == high).then_some(low)
     }
 
-    /// Two factors on both decays: up to the first the classes of group `r` are apart, from the second on they coincide.
+    /// Two factors on both decays: up to the first the classes of group `r` are apart, from the second on they
+    /// coincide.
     ///
     /// # Panics
     ///
@@ -145,8 +146,8 @@ impl Contrasts {
     }
 
     /// The groups in the order in which they collapse as both decays grow; those that collapse at the same decay
-    /// together, in rising order. Groups of one class are left out. `None` if the order depends on more than the law says
-    /// (cross-entropy with margins).
+    /// together, in rising order. Groups of one class are left out. `None` if the order depends on more than the law
+    /// says (cross-entropy with margins).
     #[must_use]
     pub fn collapse_order(&self) -> Option<Vec<Vec<usize>>> {
         let bounds = |r: usize| {
@@ -220,8 +221,8 @@ impl Contrasts {
         (contrasts(&[Contrast::Apart]), contrasts(&[Contrast::Apart, Contrast::Open]) + between)
     }
 
-    /// Whether the layer is wide enough for the rank of a minimizer, which the law needs; `None` if that depends on more
-    /// than the law says.
+    /// Whether the layer is wide enough for the rank of a minimizer, which the law needs; `None` if that depends on
+    /// more than the law says.
     #[must_use]
     pub fn has_room(&self) -> Option<bool> {
         let (least, most) = self.rank_bounds();

@@ -4,9 +4,9 @@ use super::{Limit, grouped::Grouped};
 use crate::{error::Error, loss::ClassWeights, model::Ufm};
 
 impl Ufm {
-    /// The class weights with the least ratio of the largest to the smallest at which every group of several classes has
-    /// q_r ≤ `largest_q` at these decays, so that p_own - p_sibling ≥ (1-ε) (1 - `largest_q`). Their mean over samples is
-    /// 1, as for the rules of [`ClassWeights`]. Weights that the model has do not matter.
+    /// The class weights with the least ratio of the largest to the smallest at which every group of several classes
+    /// has q_r ≤ `largest_q` at these decays, so that p_own - p_sibling ≥ (1-ε) (1 - `largest_q`). Their mean over
+    /// samples is 1, as for the rules of [`ClassWeights`]. Weights that the model has do not matter.
     ///
     /// ```text
     /// α_r = max(ℓ, N √(λ_W λ_H)/(q δ_r √c_r (1-ε))),      ℓ such that Σ_k n_k α_k = N
@@ -54,8 +54,8 @@ impl Ufm {
         Ok(ClassWeights::Given(weights))
     }
 
-    /// Up to which factor on both decays there are class weights that keep every group apart (q_r < 1), whatever weights
-    /// the model has: with a mean of 1 over samples,
+    /// Up to which factor on both decays there are class weights that keep every group apart (q_r < 1), whatever
+    /// weights the model has: with a mean of 1 over samples,
     ///
     /// ```text
     /// √(λ_W λ_H) < (1-ε)/Σ_k (√n_k/δ_k)      over the classes that are not the only one of their group

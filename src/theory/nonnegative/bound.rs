@@ -1,7 +1,7 @@
 //! The lower bound of an orthogonal solution, from its residual E.
 //!
-//! With H ≥ 0 the dual norm of the penalty is max ‖E g‖ over unit g ≥ 0, at most the root μ of the largest eigenvalue of
-//! the positive part of EᵀE. So P' = Y + t (P - Y) with t = min(1, λ/μ) is feasible for the dual of `certified`.
+//! With H ≥ 0 the dual norm of the penalty is max ‖E g‖ over unit g ≥ 0, at most the root μ of the largest eigenvalue
+//! of the positive part of EᵀE. So P' = Y + t (P - Y) with t = min(1, λ/μ) is feasible for the dual of `certified`.
 
 use faer::Mat;
 
@@ -47,8 +47,8 @@ pub(super) fn lower_bound(grouped: &Grouped, solution: &Orthogonal) -> Result<f6
     Ok(value - penalty)
 }
 
-/// μ: the largest eigenvector of a matrix without negative entries has none either, so it is the same for the classes of
-/// a group, and R × R numbers are enough.
+/// μ: the largest eigenvector of a matrix without negative entries has none either, so it is the same for the classes
+/// of a group, and R × R numbers are enough.
 fn positive_norm(grouped: &Grouped, residuals: &[Vec<f64>]) -> Result<f64, Error> {
     let count = grouped.count();
     // e_s as a column has its own entry apart; `entry(s, r)` is that of a class of group r that is not the own.

@@ -98,10 +98,11 @@ impl Ufm {
     /// The best point with orthogonal class means of a model of one layer with nonnegative features, whatever its loss,
     /// and a lower bound.
     ///
-    /// It is the global minimum, in closed form, without a bias for squared loss (any class weights, scales and margins;
-    /// no smoothing, no shifts) and for cross-entropy (any class weights, margins and smoothing; equal scales, no
-    /// shifts), and for cross-entropy of balanced classes. For all other models [`NonnegativeMinimizer::is_proved`] says
-    /// whether it is. If not, the minimum is between the lower bound and this objective, and a descent comes closer.
+    /// It is the global minimum, in closed form, without a bias for squared loss (any class weights, scales and
+    /// margins; no smoothing, no shifts) and for cross-entropy (any class weights, margins and smoothing; equal scales,
+    /// no shifts), and for cross-entropy of balanced classes. For all other models [`NonnegativeMinimizer::is_proved`]
+    /// says whether it is. If not, the minimum is between the lower bound and this objective, and a descent comes
+    /// closer.
     ///
     /// Cost: O(K) for closed forms, otherwise a few dozen times R³ for R groups.
     ///
@@ -189,9 +190,9 @@ impl NonnegativeMinimizer {
 
     /// Whether this point is proved to be a global minimizer, to within rounding.
     ///
-    /// The proof is sufficient, not necessary: λ² is the largest eigenvalue of the positive part of EᵀE, as where no two
-    /// classes pull in the same direction. For a free bias and more than two classes, a class of more than half of the
-    /// samples rules it out.
+    /// The proof is sufficient, not necessary: λ² is the largest eigenvalue of the positive part of EᵀE, as where no
+    /// two classes pull in the same direction. For a free bias and more than two classes, a class of more than half of
+    /// the samples rules it out.
     #[must_use]
     pub fn is_proved(&self) -> bool {
         self.gap().abs() <= ROUNDING
