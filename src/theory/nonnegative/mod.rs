@@ -190,9 +190,9 @@ impl NonnegativeMinimizer {
 
     /// Whether this point is proved to be a global minimizer, to within rounding.
     ///
-    /// The proof is sufficient, not necessary: λ² is the largest eigenvalue of the positive part of EᵀE, as where no
-    /// two classes pull in the same direction. For a free bias and more than two classes, a class of more than half of
-    /// the samples rules it out.
+    /// The proof is sufficient, not necessary: λ² is the largest eigenvalue of the positive part of EᵀE, as where no two
+    /// classes pull in the same direction. With a free bias and without weights, three or more classes of which none has
+    /// vanished need a largest class of at most half of the samples.
     #[must_use]
     pub fn is_proved(&self) -> bool {
         self.gap().abs() <= ROUNDING
