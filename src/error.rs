@@ -199,6 +199,12 @@ pub enum Error {
     },
     /// Features are given by their class means and scatter, and the loss needs those of all samples.
     NeedsSamples,
+    /// No class weights with a mean of 1 over samples keep all groups of classes apart as far as asked for: the decays
+    /// are too large.
+    NoSeparatingWeights {
+        /// Up to which factor on all decays together there are such weights.
+        scale: f64,
+    },
     /// A block of the variables does not have the shape that the model, or another argument, requires.
     Shape {
         /// The block.
@@ -404,6 +410,11 @@ impl fmt::Display for Error {
                 f,
                 "loss: class means and scatter are not enough for cross-entropy, class weights or nonnegative features; \
                  accepted are the features of all samples (Parameters), or collapsed ones"
+            ),
+            Self::NoSeparatingWeights { scale } => write!(
+                f,
+                "class weights: none keep every group of classes apart at these decays; accepted are decays of at most \
+                 {scale:e} times these"
             ),
             Self::Shape { block, expected, found } => write!(
                 f,

@@ -64,6 +64,8 @@
 //! | the minimum for any loss and one layer, with a lower bound | [`Ufm::certified_minimizer`], [`theory::Certified`] |
 //! | norms and angles between classes, minority collapse | [`theory::Geometry`] |
 //! | the largest decays that keep what a network needs | [`theory::Goal`], [`theory::Limit`] |
+//! | which groups of classes any loss keeps apart, and with which class weights | [`Ufm::contrasts`], [`Ufm::separating_weights`] |
+//! | nonnegative features: closed forms and intervals | [`Ufm::nonnegative_minimizer`] |
 //! | the spectrum of the target: from class counts, or dense | [`theory::LabelSpectrum`], [`theory::Spectrum`] |
 //! | the scalar problem of one singular value, Lemma A.2 | [`theory::scalar`] |
 //! | singular-value decomposition and thresholding, Lemma A.1 | [`linalg`] |

@@ -17,22 +17,28 @@
 //!
 //! [`Ufm::minimizer`](crate::Ufm::minimizer) solves them all. [`Minimizer::directions`] lists the scalar problems,
 //! [`Minimizer::group_fates`] and [`Minimizer::geometry`] say what they mean for classes, and [`Goal`] asks the inverse
-//! question for the largest decays. Classes of equal counts share all numbers, so that the cost depends only on the
+//! question for the largest decays. For other losses of one layer [`Contrasts`] answers what is closed,
+//! [`Ufm::certified_minimizer`](crate::Ufm::certified_minimizer) computes the rest, and [`NonnegativeMinimizer`] has
+//! features that may not be negative. Classes of equal counts share all numbers, so that the cost depends only on the
 //! number of distinct counts.
 //!
 //! Other losses have no closed form. For one layer their problem is convex: [`Ufm::certified_minimizer`
 //! ](crate::Ufm::certified_minimizer) solves it, and its dual proves how near the result is.
 
 mod certified;
+mod contrasts;
 mod minimizer;
+mod nonnegative;
 pub mod scalar;
 mod spectrum;
 
 pub use certified::{Certified, CertifiedGeometry, CertifiedGram, CertifiedGroup};
+pub use contrasts::{BalancedCrossEntropy, Contrast, Contrasts, GroupContrast};
 pub use minimizer::{
     ClassFate, Direction, Fate, Geometry, Goal, Gram, GroupFate, Limit, Minimizer, Nearest, Tie,
     critical_imbalance_ratio,
 };
+pub use nonnegative::{NonnegativeGroup, NonnegativeMinimizer};
 pub use spectrum::{
     LabelSpectrum, Level, Spectrum, centered_label_matrix, explicit_singular_values, interlacing_bounds,
 };

@@ -9,15 +9,15 @@ use crate::{classes::ClassCounts, error::Error, linalg::memory::check_room, loss
 
 /// Classes of equal count, weight, scale, shift and margin.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
-    pub(super) count: u64,
-    pub(super) weight: f64,
+pub(in crate::theory) struct Group {
+    pub(in crate::theory) count: u64,
+    pub(in crate::theory) weight: f64,
     /// In rising order.
-    pub(super) classes: Vec<usize>,
+    pub(in crate::theory) classes: Vec<usize>,
 }
 
 /// The groups, by falling count; equal counts by their first class.
-pub(super) fn groups(ufm: &Ufm, classes: &ClassCounts) -> Vec<Group> {
+pub(in crate::theory) fn groups(ufm: &Ufm, classes: &ClassCounts) -> Vec<Group> {
     let loss = ufm.output_loss();
     let mut index: HashMap<[u64; 5], usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
@@ -80,7 +80,9 @@ pub(super) fn problem(ufm: &Ufm, classes: &ClassCounts, groups: &[Group]) -> Res
         targets: Mat::full(count, count, everywhere),
         own_targets: vec![1.0 - smoothing + everywhere; count],
         lambda: scaled_decay(ufm),
-        bias: bias(ufm),
+        // The bias of a single group adds the same to all logits, which cross-entropy does not see: it stays at zero,
+        // rather than where rounding takes it.
+        bias: if count == 1 && ufm.loss() == Loss::CrossEntropy { Bias::None } else { bias(ufm) },
         moves: vec![false; count],
         base: Mat::zeros(count, count),
         base_contrasts: vec![0.0; count],

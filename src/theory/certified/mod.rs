@@ -14,7 +14,7 @@ mod conjugate;
 mod fates;
 mod frame;
 mod geometry;
-mod groups;
+pub(super) mod groups;
 mod matrices;
 mod path;
 mod polish;
@@ -139,6 +139,13 @@ fn proved(ufm: &Ufm, solution: Result<Solution, Error>) -> Result<Solution, Erro
     } else {
         Err(Error::GapNotReached { objective, lower_bound })
     }
+}
+
+/// A number that no point of the model has a lower objective than, from features of any sign.
+pub(super) fn lower_bound(ufm: &Ufm) -> Result<f64, Error> {
+    let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
+    let mut problem = groups::problem(ufm, classes, &groups::groups(ufm, classes))?;
+    Ok(solver::solve(&mut problem)?.certificate.lower_bound)
 }
 
 impl fmt::Display for Certified {

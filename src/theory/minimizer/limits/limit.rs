@@ -42,7 +42,7 @@ impl Limit {
     }
 
     /// The same limit for another quantity, which grows with this one.
-    pub(super) fn map(self, to: impl FnOnce(f64) -> f64) -> Self {
+    pub(in crate::theory) fn map(self, to: impl FnOnce(f64) -> f64) -> Self {
         match self {
             Self::Below(value) => Self::Below(to(value)),
             Self::Never | Self::Always => self,
