@@ -1,4 +1,4 @@
-//! A descent with an observer: watch the gap fall, measure on the way, and stop when you have seen enough.
+//! A descent with an observer: watch the gap fall, measure on the way, stop when you have seen enough, and go on.
 //!
 //!     cargo run --release --example watch_a_descent
 
@@ -24,7 +24,7 @@ fn main() -> Result<(), Error> {
         let descent = Descent::new(method).with_optimum(minimizer.objective()).with_gap_tolerance(1e-10);
         println!("{name}\n{:>6}  {:>9}  {:>9}  {:>9}  {:>9}", "step", "gap", "gradient", "NC1", "NC3");
         let mut next = 1;
-        let run = descent.minimize_observed(&ufm, start, |progress| {
+        let (mut run, found) = descent.minimize_until(&ufm, start, |progress| {
             // Powers of two are enough for people. An observer is called at every step: keep it short.
             if progress.record.step < next {
                 return ControlFlow::Continue(());
@@ -32,18 +32,30 @@ fn main() -> Result<(), Error> {
             next *= 2;
             let gap = progress.gap.unwrap_or(f64::NAN);
             let show = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.1e}"));
-            // Metrics at a point on the way, against the minimizer, which the descent knows nothing of.
-            let metrics = collapse(&minimizer, &progress.point()).ok();
+            // Metrics at a point on the way, against the minimizer, which the descent knows nothing of. `Break` ends the
+            // run, with a value of your own: here what has gone wrong, or what has been found.
+            let metrics = match collapse(&minimizer, &progress.point()) {
+                Ok(metrics) => metrics,
+                Err(error) => return ControlFlow::Break(Err(error)),
+            };
             println!(
                 "{:>6}  {gap:>9.1e}  {:>9.1e}  {:>9}  {:>9}",
                 progress.record.step,
                 progress.record.gradient_norm,
-                show(metrics.and_then(|metrics| metrics.nc1)),
-                show(metrics.and_then(|metrics| metrics.nc3)),
+                show(metrics.nc1),
+                show(metrics.nc3),
             );
-            // `Break` ends the run with what it has reached, as Ctrl-C in a program would.
-            if progress.record.step >= 4096 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            match metrics.nc3 {
+                Some(nc3) if nc3 < 0.01 => ControlFlow::Break(Ok(nc3)),
+                _ => ControlFlow::Continue(()),
+            }
         })?;
+        if let (Some(nc3), Some(state)) = (found.transpose()?, run.state.take()) {
+            println!("{:>6}  weights and class means agree, NC3 {nc3:.1e}: enough seen", run.steps);
+            // The rest of the run, as if it had not been broken off: the same steps, to the last bit. With the feature
+            // `serde` the state can be saved, and go on another day.
+            run = descent.minimize(&ufm, state)?;
+        }
         println!(
             "{:>6}  {:>9.1e}  {}, {} evaluations\n",
             run.steps,

@@ -184,6 +184,13 @@ pub enum Error {
         /// The least objective of wider layers.
         lower_bound: f64,
     },
+    /// A method of descent cannot keep features nonnegative.
+    NoProjection {
+        /// The name of the method.
+        method: &'static str,
+    },
+    /// Features are given by their class means and scatter, and the loss needs those of all samples.
+    NeedsSamples,
     /// A block of the variables does not have the shape that the model, or another argument, requires.
     Shape {
         /// The block.
@@ -253,6 +260,15 @@ pub enum Error {
     Unmergeable {
         /// What differs.
         what: &'static str,
+    },
+    /// A state that a descent is to go on from is that of a run on another model, by another method or with other options.
+    OtherState {
+        /// What differs.
+        what: &'static str,
+        /// What the descent has.
+        expected: String,
+        /// What the run had.
+        found: String,
     },
     /// A word is not one of the accepted names.
     UnknownName {
@@ -365,6 +381,16 @@ impl fmt::Display for Error {
                 "layers: the width d_1 is {width}, but the minimizer has rank {rank}; accepted are widths of at least \
                  {rank}, or a descent: no point of this model is below {lower_bound:e}"
             ),
+            Self::NoProjection { method } => write!(
+                f,
+                "method: {method} given, accepted for nonnegative features are gd, heavy-ball and nesterov, whose steps can \
+                 be projected"
+            ),
+            Self::NeedsSamples => write!(
+                f,
+                "loss: class means and scatter are not enough for cross-entropy, class weights or nonnegative features; \
+                 accepted are the features of all samples (Parameters), or collapsed ones"
+            ),
             Self::Shape { block, expected, found } => write!(
                 f,
                 "shape of {block}: {} x {} given, {} x {} is needed{}",
@@ -403,6 +429,11 @@ impl fmt::Display for Error {
             Self::Unmergeable { what } => {
                 write!(f, "merge: {what} of the two differ, accepted are accumulators with the same")
             }
+            Self::OtherState { what, expected, found } => write!(
+                f,
+                "state of a run: its {what} is {found}, expected {expected}; accepted are states of the same model, method, \
+                 variables, reduction and rule of step sizes"
+            ),
             Self::UnknownName { what, word, accepted } => {
                 write!(f, "{what}: {word:?} given, accepted: {}", accepted.join(", "))
             }

@@ -7,9 +7,10 @@ use std::fmt::Debug;
 
 use ciborium::cbor;
 use neural_collapse::{
-    ClassCounts, Error, FeatureConvention, Layer, LossConvention, Parameters, Point, Targets, TrainingConvention, Ufm,
+    ClassCounts, ClassWeights, Error, FeatureConvention, Layer, Loss, LossConvention, Parameters, Point, Targets,
+    TrainingConvention, Ufm,
     critical::{Ending, ending, escape},
-    descent::{Descent, Method, Run, StepSize, Stop, Variables},
+    descent::{Descent, Method, Run, State, StepSize, Stop, Trajectory, Variables},
     faer::{Col, Mat, mat},
     metrics::{
         Collapse, FeatureAccumulator, FeatureStatistics, Nc1Convention, NearestCenter, ScatterAccumulator, collapse,
@@ -70,6 +71,10 @@ fn configurations_come_back() {
         let descent = Descent::default().with_step_size(step).with_variables(Variables::Plain).with_reduction(false);
         assert_comes_back(&descent.with_gap_tolerance(0.0).with_gradient_tolerance(5e-324));
     }
+    for trajectory in [Trajectory::All, Trajectory::Every(3), Trajectory::Off] {
+        assert_comes_back(&trajectory);
+        assert_comes_back(&Descent::default().with_trajectory(trajectory));
+    }
     for &loss in LossConvention::ALL {
         for &features in FeatureConvention::ALL {
             assert_comes_back(&TrainingConvention::new(loss, features));
@@ -102,6 +107,68 @@ fn counts_targets_and_models_come_back() {
     }
 }
 
+/// A model with every option of its loss.
+fn adjusted_model() -> Ufm {
+    let ufm = model().with_loss(Loss::CrossEntropy).unwrap().with_class_weights(ClassWeights::InverseRoot).unwrap();
+    let ufm = ufm.with_logit_adjustment(1.0 / 3.0).unwrap().with_ldam(0.5).unwrap().with_cdt(0.3).unwrap();
+    ufm.with_bias_decay(0.1).unwrap()
+}
+
+#[test]
+fn models_of_every_loss_come_back_and_go_on() {
+    assert_comes_back(&model().with_loss(Loss::CrossEntropy).unwrap());
+    assert_comes_back(&model().with_class_weights(ClassWeights::Given(vec![1.0, 2.0, 1.0 / 3.0, 1e-300])).unwrap());
+    assert_comes_back(&adjusted_model());
+    let bounded = adjusted_model().with_nonnegative_features();
+    assert_comes_back(&bounded);
+    for (ufm, method) in [(adjusted_model(), Method::LBFGS), (bounded, Method::Nesterov)] {
+        let start = Point::gaussian(&ufm, 1.0, &mut rng(6)).unwrap();
+        let on = |ufm: &Ufm| Descent::new(method).with_step_limit(10).minimize(ufm, start.clone()).unwrap();
+        let run = on(&through_json(&ufm));
+        assert_comes_back(&run);
+        assert_eq!(run, on(&ufm));
+    }
+    // What was saved before there were losses is a model of squared loss.
+    let mut old = serde_json::to_value(model()).unwrap();
+    for field in ["loss", "bias_decay", "nonnegative"] {
+        old.as_object_mut().unwrap().remove(field);
+    }
+    assert_eq!(serde_json::from_value::<Ufm>(old).unwrap(), model());
+}
+
+#[test]
+fn losses_that_cannot_be_are_not_read() {
+    let ufm = serde_json::to_value(adjusted_model()).unwrap();
+    refused::<Ufm>(&with(&ufm, "/loss/weights/1", json!(0.0)), "class weights");
+    refused::<Ufm>(&with(&ufm, "/loss/weights/3", json!(-1.0)), "class 3");
+    refused::<Ufm>(&with(&ufm, "/loss/weights", json!([1.0, 2.0, 3.0])), "class weights: 3 given");
+    refused::<Ufm>(&with(&ufm, "/loss/weights", json!(vec![2.0; 1000])), "class weights: 1000 given");
+    refused::<Ufm>(&with(&ufm, "/loss/scales/0", json!(0.0)), "scales of logits");
+    refused::<Ufm>(&with(&ufm, "/loss/shifts", json!([])), "shifts of logits: 0 given");
+    refused::<Ufm>(&with(&ufm, "/loss/margins/2", json!(-0.5)), "margins");
+    refused::<Ufm>(&with(&ufm, "/loss/kind", json!("hinge")), "hinge");
+    refused::<Ufm>(&with(&ufm, "/bias_decay", json!(-0.5)), "decay of the bias");
+    // Numbers that JSON has not, in a format that has them.
+    for number in [f64::NAN, f64::INFINITY] {
+        let mut bytes = Vec::new();
+        let loss = cbor!({"kind" => "squared", "weights" => [1.0, number]}).unwrap();
+        let layers = cbor!([{"width" => 2, "decay" => 0.1}]).unwrap();
+        let targets = cbor!({"labels" => {"classes" => [2, 1], "smoothing" => 0.0}}).unwrap();
+        let ufm =
+            cbor!({"targets" => targets, "layers" => layers, "feature_decay" => 0.1, "bias" => true, "loss" => loss});
+        ciborium::into_writer(&ufm.unwrap(), &mut bytes).unwrap();
+        let error = ciborium::from_reader::<Ufm, _>(bytes.as_slice()).unwrap_err().to_string();
+        assert!(error.contains("class weights") && error.contains("class 1"), "{error}");
+    }
+    // Weights need class counts; cross-entropy needs probabilities.
+    let targets = Targets::matrix(mat![[1.0, 0.5], [0.0, 0.5]]).unwrap();
+    let soft = Ufm::new(targets, [Layer::new(2, 0.1)], 0.3).unwrap().with_loss(Loss::CrossEntropy).unwrap();
+    assert_comes_back(&soft);
+    let soft = serde_json::to_value(soft).unwrap();
+    refused::<Ufm>(&with(&soft, "/loss/weights", json!([1.0, 2.0])), "class counts");
+    refused::<Ufm>(&with(&soft, "/targets/matrix/numbers/1", json!(0.25)), "sample 0");
+}
+
 #[test]
 fn parameters_and_points_come_back_and_go_on() {
     let matrix =
@@ -128,6 +195,43 @@ fn parameters_and_points_come_back_and_go_on() {
     let wide = Ufm::new(ClassCounts::new([40, 30]).unwrap(), [Layer::new(30, 0.01)], 0.01).unwrap();
     let few = wide.minimizer().unwrap().parameters().unwrap();
     assert_comes_back(&Descent::default().with_step_limit(3).minimize(&wide, few).unwrap());
+}
+
+/// Starts of every form: of all samples, reduced by reflections and by contrasts, narrow, and for a matrix of targets.
+fn starts() -> Vec<(Ufm, Point)> {
+    let targets = Targets::matrix(Mat::from_fn(3, 8, |i, j| (i + 2 * j) as f64)).unwrap();
+    let matrix = Ufm::new(targets, [Layer::new(4, 0.1)], 0.1).unwrap();
+    let narrow = Ufm::new(ClassCounts::new([3, 2]).unwrap(), [Layer::new(40, 0.01)], 0.01).unwrap();
+    vec![
+        (model(), Parameters::gaussian(&model(), 1.0, &mut rng(1)).unwrap().into()),
+        (model().without_bias(), Point::gaussian(&model().without_bias(), 1.0, &mut rng(2)).unwrap()),
+        (matrix.clone(), Parameters::gaussian(&matrix, 1.0, &mut rng(3)).unwrap().into()),
+        (narrow.clone(), Point::gaussian(&narrow, 1.0, &mut rng(4)).unwrap()),
+        (narrow.clone(), Point::collapsed(&narrow, 1.0, &mut rng(5)).unwrap()),
+    ]
+}
+
+#[test]
+fn states_come_back_and_go_on_to_the_same_bits() {
+    for (ufm, start) in starts() {
+        assert_comes_back(&State::from(start.clone()));
+        for &method in Method::ALL {
+            for rule in [StepSize::Automatic, StepSize::Fixed(0.3)] {
+                let descent = Descent::new(method).with_step_size(rule).with_gradient_tolerance(0.0);
+                let unbroken = descent.with_step_limit(40).minimize(&ufm, start.clone()).unwrap();
+                // Another process takes the state, and a third one.
+                let mut run = descent.with_step_limit(13).minimize(&ufm, start.clone()).unwrap();
+                assert_comes_back(&run);
+                for limit in [14, 40] {
+                    let Some(state) = run.state else { break };
+                    assert_comes_back(&state);
+                    let sent = if limit == 14 { through_json(&state) } else { through_binary(&state) };
+                    run = descent.with_step_limit(limit).minimize(&ufm, sent).unwrap();
+                }
+                assert!(run == unbroken && format!("{run:?}") == format!("{unbroken:?}"), "{method:?} {rule:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -502,6 +606,105 @@ fn accumulators_of_another_version_or_shape_are_not_read() {
     refused::<NearestCenter>(&with(&rules, "/tally/samples", json!(1)), "do not fit its 1 samples");
     refused::<NearestCenter>(&with(&rules, "/center", json!([1.0])), "do not fit");
     refused::<NearestCenter>(&with(&rules, "/sizes/0/mean", json!(-1.0)), ">= 0");
+}
+
+/// The state of a run of this method after some steps.
+fn state_of(method: Method) -> State {
+    let start = Parameters::gaussian(&model(), 1.0, &mut rng(8)).unwrap();
+    Descent::new(method).with_step_limit(30).minimize(&model(), start).unwrap().state.unwrap()
+}
+
+#[test]
+fn states_that_no_run_leaves_are_not_read() {
+    let saved = |method| serde_json::to_value(state_of(method)).unwrap();
+    let state = saved(Method::Nesterov);
+    let at = |place: &str| format!("/state/under-way/{place}");
+    let refuse = |place: &str, new: Value, message: &str| refused::<State>(&with(&state, &at(place), new), message);
+    refused::<State>(&with(&state, "/version", json!(2)), "version 2 of the saved form");
+    refused::<State>(&with(&state, "/state", json!({"start": 3})), "invalid type");
+    refused::<State>(&with(&state, "/state", json!({"over": null})), "over");
+    let mut other = state.clone();
+    other["state"]["under-way"]["memory"]["momentum"]["secret"] = json!(1);
+    refused::<State>(&other, "secret");
+
+    // Parts that do not fit each other.
+    let small = json!({"rows": 1, "cols": 1, "numbers": [1.0]});
+    refuse("memory/momentum/previous/features", small.clone(), "shape of");
+    refuse("memory/momentum/previous/bias", Value::Null, "bias");
+    refuse("memory/momentum/previous/classes", Value::Null, "class counts is others");
+    refuse("memory/momentum/previous/weights/1/numbers/0", json!("NaN"), "NaN");
+    refuse("ufm/layers/0/width", json!(7), "shape of W_1");
+    refuse("ufm/targets/labels/classes", json!([7, 9, 2, 2]), "class 0");
+    refuse("ufm/bias", json!(false), "bias");
+    refuse("options/reduced", json!(false), "reduction is true, expected false");
+    refuse("options/method", json!("newton"), "newton");
+    refuse("options/method", json!({"heavy-ball": {"momentum": 1.0}}), "momentum");
+    refuse("options/method", json!({"lbfgs": {"memory": 10}}), "expected lbfgs");
+    refuse("options/step_size", json!({"fixed": -1.0}), "step size");
+    let adam = serde_json::to_value(Method::ADAM).unwrap();
+    refuse("options/method", adam, "reduction is true, expected false");
+
+    // Numbers that no run has: with some of them a walk would never end.
+    for (place, new, message) in [
+        ("memory/momentum/step_size", json!(-0.1), "next step size: -0.1"),
+        ("memory/momentum/growth", json!(0.5), "growth"),
+        ("memory/momentum/beta", json!(1.0), "momentum of the next step"),
+        ("memory/momentum/momentum/t", json!(0.5), "t of the momentum"),
+        ("memory/momentum/told_step", json!("NaN"), "last step size that was tested: NaN"),
+        ("memory/momentum/bound", json!(-1), "bound of the objective"),
+        ("memory/momentum/displacement_square", json!("NaN"), "squared displacement"),
+        ("memory/momentum/drowned", json!(31), "steps below rounding"),
+        ("evaluations", json!(29), "evaluations: 29.0"),
+        ("journal/last/step", json!(u64::MAX), "steps"),
+        ("journal/last/objective", json!("inf"), "objective: inf"),
+        ("journal/last/gradient_norm", json!("NaN"), "gradient norm: NaN"),
+        ("journal/bound", json!("NaN"), "bound: NaN"),
+        ("journal/stall/idle", json!(31), "steps without progress"),
+        ("journal/stall/same", json!(31), "steps without a change"),
+        ("journal/stall/least", json!("NaN"), "least objective"),
+        ("journal/trajectory/3/step", json!(5), "steps of the trajectory"),
+        ("journal/trajectory/30/step", json!(31), "steps of the trajectory"),
+    ] {
+        refuse(place, new, message);
+    }
+
+    let lbfgs = saved(Method::LBFGS);
+    let refuse = |place: &str, new: Value, message: &str| refused::<State>(&with(&lbfgs, &at(place), new), message);
+    refuse("options/method/lbfgs/memory", json!(9), "pairs that are remembered: 10.0");
+    refuse("memory/lbfgs/pairs/3/inverse", json!(-1.0), "inverse curvature");
+    refuse("memory/lbfgs/steepest", json!("NaN"), "negative gradient");
+    refuse("memory/lbfgs/pairs/3/change/features", small.clone(), "shape of");
+    refuse("memory/lbfgs/pairs/9/displacement/weights/0", small.clone(), "shape of");
+
+    let adam = saved(Method::ADAM);
+    let refuse = |place: &str, new: Value, message: &str| refused::<State>(&with(&adam, &at(place), new), message);
+    refuse("memory/adam/second/weights/0/numbers/3", json!(-1e-9), "mean of squared gradients");
+    refuse("memory/adam/first/features", small, "shape of");
+    refuse("memory/adam/age", json!(31), "age of the means");
+    refuse("memory/adam/automatic", json!("inf"), "inf");
+}
+
+/// Any truncation of a state is an error; one byte changed is one, or another state that a run goes on from, to an end.
+#[test]
+fn damaged_states_are_errors_and_never_a_panic() {
+    let mut rng = rng(11);
+    for &method in Method::ALL {
+        let mut binary = Vec::new();
+        ciborium::into_writer(&state_of(method), &mut binary).unwrap();
+        for length in (0..binary.len()).step_by(97) {
+            assert!(ciborium::from_reader::<State, _>(&binary[..length]).is_err());
+        }
+        for _ in 0..300 {
+            let mut damaged = binary.clone();
+            let place = rng.random_range(0..damaged.len());
+            damaged[place] = rng.random_range(0..=255_u8);
+            if let Ok(read) = ciborium::from_reader::<State, _>(damaged.as_slice()) {
+                let limit = read.steps().saturating_add(5);
+                let run = Descent::new(method).with_step_limit(limit).minimize(&model(), read);
+                assert!(run.is_err() || run.is_ok_and(|run| run.steps <= limit));
+            }
+        }
+    }
 }
 
 /// Any truncation, and any field of another type, is an error: nothing panics.

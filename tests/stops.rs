@@ -85,6 +85,17 @@ fn steps_too_short_for_the_point_stall() {
     assert_eq!((run.stop, run.steps), (Stop::Stalled, 1001));
 }
 
+/// Lengths that are tried along the negative gradient begin at 4 f/‖∇f‖², which is beyond the largest number here.
+#[test]
+fn a_search_from_a_gradient_whose_square_is_almost_zero_comes_to_an_end() {
+    let ufm = ufm(1).without_bias();
+    for scale in [1e-155, 1e-158, 1e-160] {
+        let near = Parameters::gaussian(&ufm, scale, &mut Xoshiro256PlusPlus::seed_from_u64(0)).unwrap();
+        let run = endless(Method::LBFGS).minimize(&ufm, near).unwrap();
+        assert_eq!((run.stop, run.steps), (Stop::Stalled, 0), "{scale}");
+    }
+}
+
 #[test]
 fn slow_runs_do_not_stall() {
     let ufm = ufm(2);

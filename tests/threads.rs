@@ -4,7 +4,7 @@ use neural_collapse::{
     Block, ClassCounts, Error, FeatureConvention, Group, Layer, LossConvention, Parameters, Point, PointRef, Targets,
     TrainingConvention, Ufm,
     critical::{Difference, Ending, Escape},
-    descent::{Descent, Method, Progress, Record, Run, StepSize, Stop, Variables},
+    descent::{Descent, Method, Progress, Record, Run, State, StepSize, Stop, Trajectory, Variables},
     linalg::Svd,
     metrics::{
         Collapse, FeatureAccumulator, FeatureStatistics, FrameDistances, Nc1Convention, NearestCenter,
@@ -74,7 +74,7 @@ fn everything_is_sent_and_shared() {
     is_shared::<(Minimizer, Direction, Fate, GroupFate, Tie, Goal, Geometry, Gram)>();
     is_shared::<(Spectrum, LabelSpectrum, Level, Svd, Shrinkage, ScalarMinimizer)>();
     is_shared::<(Descent, Method, StepSize, Variables, Stop, Point, PointRef<'static>)>();
-    is_shared::<(Run, Record, Progress<'static>)>();
+    is_shared::<(Run, Record, State, Trajectory, Progress<'static>)>();
     is_shared::<(FeatureAccumulator, ScatterAccumulator, FeatureStatistics, NearestCenter, Nc1Convention)>();
     is_shared::<(Collapse, FrameDistances, SingularValues, Escape, Difference, Ending)>();
 }

@@ -54,7 +54,8 @@ const NEGATIVE: f64 = -1e-6;
 ///
 /// # Errors
 ///
-/// As [`Ufm::objective`](crate::Ufm::objective) if the point belongs to another model; [`Error::TooLarge`],
+/// [`Error::NoClosedForm`] for models without one, whose critical points have no formulas; as
+/// [`Ufm::objective`](crate::Ufm::objective) if the point belongs to another model; [`Error::TooLarge`],
 /// [`Error::MatrixNotFinite`] if products of the blocks leave the range of `f64`; [`Error::SvdDidNotConverge`].
 ///
 /// # Example
@@ -74,6 +75,7 @@ const NEGATIVE: f64 = -1e-6;
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 pub fn escape<'a>(ufm: &Ufm, point: impl Into<PointRef<'a>>) -> Result<Option<Escape>, Error> {
+    ufm.check_closed_form()?;
     let point = point.into();
     let core = Core::new(ufm, point)?;
     let Some(direction) = core.direction()? else { return Ok(None) };

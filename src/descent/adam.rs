@@ -4,8 +4,9 @@ use faer::{unzip, zip};
 
 use super::{
     kernel::Kernel,
+    memory::{AdamMemory, Memory},
     method::StepSize,
-    step::{ROUNDING, Walk},
+    step::{Ground, ROUNDING, Stage, Walk},
     variables::Scales,
 };
 use crate::parameters::Parameters;
@@ -18,9 +19,6 @@ pub(crate) struct Rates {
     pub(crate) epsilon: f64,
 }
 
-/// The default step size of Adam.
-const CUSTOMARY_STEP: f64 = 1e-3;
-
 pub(crate) struct AdamWalk<'a> {
     rates: Rates,
     step_rule: StepSize,
@@ -30,54 +28,32 @@ pub(crate) struct AdamWalk<'a> {
     previous: Parameters,
     gradient: Parameters,
     objective: f64,
-    /// η of automatic steps, and the objective at the start, which they stay below.
-    automatic: f64,
-    bound: f64,
-    /// The running means of the gradient and of its square, in the variables of the descent.
-    first: Parameters,
-    second: Parameters,
-    /// The steps that the means have seen, t.
-    age: usize,
+    memory: AdamMemory,
     steps: usize,
 }
 
 impl<'a> AdamWalk<'a> {
-    pub(crate) fn new(
-        rates: Rates,
-        step_rule: StepSize,
-        mut kernel: Kernel<'a>,
-        scales: Scales,
-        start: Parameters,
-    ) -> Self {
-        let mut zero = start.clone();
-        zero.blocks_mut().for_each(|mut block| block.fill(0.0));
-        let mut gradient = zero.clone();
-        let objective = kernel.gradient(&start, &mut gradient);
-        Self {
-            rates,
-            step_rule,
-            kernel,
-            scales,
-            previous: start.clone(),
-            gradient,
-            objective,
-            automatic: CUSTOMARY_STEP,
-            bound: objective * (1.0 + ROUNDING),
-            first: zero.clone(),
-            second: zero,
-            point: start,
-            age: 0,
-            steps: 0,
+    pub(crate) fn new(rates: Rates, ground: Ground<'a>, stage: Stage, mut memory: AdamMemory) -> Self {
+        let Ground { mut kernel, scales, step_rule } = ground;
+        let Stage { point, steps, evaluations } = stage;
+        let mut gradient = point.clone();
+        let objective = kernel.gradient(&point, &mut gradient);
+        // Where a walk goes on, this gradient has been counted.
+        kernel.evaluations = evaluations.max(1);
+        if steps == 0 {
+            memory.bound = objective * (1.0 + ROUNDING);
         }
+        let previous = point.clone();
+        Self { rates, step_rule, kernel, scales, point, previous, gradient, objective, memory, steps }
     }
 }
 
 impl AdamWalk<'_> {
     /// m ← β_1 m + (1-β_1) g, v ← β_2 v + (1-β_2) g², g being √s times the plain gradient.
     fn update_moments(&mut self) {
-        self.age += 1;
+        self.memory.age += 1;
         let Rates { first, second, .. } = self.rates;
-        let moments = self.first.blocks_mut().zip(self.second.blocks_mut());
+        let moments = self.memory.first.blocks_mut().zip(self.memory.second.blocks_mut());
         for ((mean, square), (gradient, scale)) in moments.zip(self.gradient.blocks().zip(self.scales.blocks())) {
             let root = scale.sqrt();
             zip!(mean, square, gradient).for_each(|unzip!(mean, square, gradient)| {
@@ -91,10 +67,10 @@ impl AdamWalk<'_> {
     /// The next point x - η (m/(1-β_1^t)) / (√(v/(1-β_2^t)) + ε), x moving √s times as far, and the objective and the
     /// gradient there.
     fn advance(&mut self, eta: f64) {
-        let t = i32::try_from(self.age).unwrap_or(i32::MAX);
+        let t = i32::try_from(self.memory.age).unwrap_or(i32::MAX);
         let Rates { first, second, epsilon } = self.rates;
         let (first_bias, second_bias) = (1.0 - first.powi(t), 1.0 - second.powi(t));
-        let moments = self.first.blocks().zip(self.second.blocks());
+        let moments = self.memory.first.blocks().zip(self.memory.second.blocks());
         let points = self.previous.blocks_mut().zip(self.point.blocks());
         for (((to, from), (mean, square)), scale) in points.zip(moments).zip(self.scales.blocks()) {
             let root = scale.sqrt();
@@ -112,14 +88,15 @@ impl AdamWalk<'_> {
     /// good.
     fn shorten(&mut self) -> Option<f64> {
         self.kernel.gradient(&self.point, &mut self.gradient);
-        self.first.blocks_mut().chain(self.second.blocks_mut()).for_each(|mut block| block.fill(0.0));
-        self.age = 0;
+        let AdamMemory { first, second, age, .. } = &mut self.memory;
+        first.blocks_mut().chain(second.blocks_mut()).for_each(|mut block| block.fill(0.0));
+        *age = 0;
         self.update_moments();
-        while self.automatic >= f64::MIN_POSITIVE {
-            self.automatic *= 0.5;
-            self.advance(self.automatic);
-            if self.objective <= self.bound {
-                return Some(self.automatic);
+        while self.memory.automatic >= f64::MIN_POSITIVE {
+            self.memory.automatic *= 0.5;
+            self.advance(self.memory.automatic);
+            if self.objective <= self.memory.bound {
+                return Some(self.memory.automatic);
             }
         }
         None
@@ -127,17 +104,21 @@ impl AdamWalk<'_> {
 }
 
 impl Walk for AdamWalk<'_> {
-    fn look(&mut self, _tolerance: impl Fn(f64) -> f64) -> (f64, f64) {
-        (self.objective, self.scales.gradient_square(&self.gradient).sqrt())
+    fn look(&mut self) -> f64 {
+        self.objective
+    }
+
+    fn gradient_norm(&mut self, _tolerance: f64) -> f64 {
+        self.scales.gradient_square(&self.gradient).sqrt()
     }
 
     fn step(&mut self) -> Option<f64> {
         self.update_moments();
         let given = self.step_rule.at(self.steps);
         self.steps += 1;
-        let mut eta = given.unwrap_or(self.automatic);
+        let mut eta = given.unwrap_or(self.memory.automatic);
         self.advance(eta);
-        if given.is_none() && !(self.objective <= self.bound) {
+        if given.is_none() && !(self.objective <= self.memory.bound) {
             eta = self.shorten()?;
         }
         std::mem::swap(&mut self.point, &mut self.previous);
@@ -157,7 +138,7 @@ impl Walk for AdamWalk<'_> {
     /// Under a gradient that is always the same m becomes g and √v becomes |g|, in 1e5 steps after a start with
     /// gradients of 1e26. Then every variable moves by η |g|/(|g| + ε).
     fn stays(&self) -> bool {
-        let eta = self.step_rule.at(self.steps).unwrap_or(self.automatic);
+        let eta = self.step_rule.at(self.steps).unwrap_or(self.memory.automatic);
         self.point.blocks().zip(self.gradient.blocks()).zip(self.scales.blocks()).all(|((point, gradient), scale)| {
             let root = scale.sqrt();
             let stays = |(x, g): (&f64, &f64)| {
@@ -174,5 +155,9 @@ impl Walk for AdamWalk<'_> {
 
     fn evaluations(&self) -> usize {
         self.kernel.evaluations
+    }
+
+    fn leave(self) -> (Parameters, Memory) {
+        (self.point, Memory::Adam(self.memory))
     }
 }

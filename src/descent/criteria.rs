@@ -1,8 +1,6 @@
 //! The criteria that stop a run.
 
-use std::ops::ControlFlow;
-
-use super::{method::StepSize, run::Record, stop::Stop};
+use super::{method::StepSize, stop::Stop, trajectory::Record};
 
 /// f below the optimum by more than this share of it is not rounding: a sum of n terms of one sign is good to √n
 /// epsilons, and this is that of n = 2e9, more terms than a point in memory has.
@@ -25,8 +23,6 @@ pub(super) struct Judge {
     pub(super) schedule: StepSize,
     /// The objective at zero, 1 if that is zero.
     pub(super) scale: f64,
-    /// The objective that only a run that diverges reaches.
-    pub(super) bound: f64,
 }
 
 impl Judge {
@@ -41,12 +37,13 @@ impl Judge {
         self.criteria.optimum.map(relative)
     }
 
-    /// Why the run ends at this point.
-    pub(super) fn stop(&self, record: &Record, observer: ControlFlow<()>) -> Option<Stop> {
+    /// Why the run ends at this point, or `None` if it goes on. `bound` is the objective that only a run that diverges
+    /// reaches, `is_broken` whether the observer has broken the run off.
+    pub(super) fn stop(&self, record: &Record, bound: f64, is_broken: bool) -> Option<Stop> {
         let &Record { step, objective, gradient_norm } = record;
         let (criteria, gap) = (&self.criteria, self.gap(objective));
         // Negated comparisons: NaN has diverged.
-        if !(objective <= self.bound && objective.is_finite() && gradient_norm.is_finite()) {
+        if !(objective <= bound && objective.is_finite() && gradient_norm.is_finite()) {
             Some(Stop::Diverged)
         } else if gap.is_some_and(|gap| gap < -BELOW) {
             Some(Stop::BelowOptimum)
@@ -54,11 +51,11 @@ impl Judge {
             Some(Stop::Gap)
         } else if gradient_norm <= self.tolerance(objective) {
             Some(Stop::Gradient)
-        } else if observer.is_break() {
+        } else if is_broken {
             Some(Stop::Observer)
         } else if self.schedule.has_ended(step) {
             Some(Stop::ScheduleEnd)
-        } else if step == criteria.step_limit {
+        } else if step >= criteria.step_limit {
             Some(Stop::StepLimit)
         } else {
             None

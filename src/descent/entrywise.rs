@@ -11,7 +11,10 @@ use std::ops::Range;
 use faer::{MatMut, MatRef, prelude::ReborrowMut};
 use pulp::{Arch, Simd, WithSimd};
 
-use super::variables::chunks;
+use super::{
+    bounded::{Moved, advance_bounded},
+    variables::chunks,
+};
 use crate::linalg::{
     cores::for_each,
     memory::{slice, slice_mut},
@@ -41,6 +44,9 @@ pub(crate) struct Step {
     pub(crate) decay: f64,
     /// η in plain variables: that of the descent over λ if its variables are balanced.
     pub(crate) rate: f64,
+    /// What no entry of the next point is below, in a model with a bound: 0 for features, -∞ for the other blocks.
+    /// `None` in models without.
+    pub(crate) floor: Option<f64>,
 }
 
 /// What a step sums up on its way.
@@ -52,6 +58,8 @@ pub(crate) struct Sums {
     pub(crate) gradient_square: f64,
     /// <g, x - p>.
     pub(crate) slope: f64,
+    /// In a model with a bound, the step that was taken.
+    pub(crate) moved: Moved,
 }
 
 impl Sums {
@@ -60,6 +68,7 @@ impl Sums {
             square: self.square + other.square,
             gradient_square: self.gradient_square + other.gradient_square,
             slope: self.slope + other.slope,
+            moved: self.moved.plus(other.moved),
         }
     }
 }
@@ -78,7 +87,8 @@ pub(crate) fn look_ahead(
     }
 }
 
-/// With y the point where the gradient is taken and g = `next` + λ y, `next` = x + β (x - p) - η g.
+/// With y the point where the gradient is taken and g = `next` + λ y, `next` = x + β (x - p) - η g, or the floor where that is
+/// below it.
 pub(crate) fn advance(
     arch: Arch,
     step: Step,
@@ -86,11 +96,13 @@ pub(crate) fn advance(
     previous: MatRef<'_, f64>,
     mut next: MatMut<'_, f64>,
 ) -> Sums {
-    let Step { carry, decay, rate } = step;
+    let Step { carry, decay, rate, floor } = step;
     let mut sums = Sums::default();
     for j in 0..point.ncols() {
         let (point, next) = (slice(point.col(j)), slice_mut(next.rb_mut().col_mut(j)));
-        sums = sums.plus(if carry.momentum == 0.0 {
+        sums = sums.plus(if let Some(floor) = floor {
+            arch.dispatch(|| advance_bounded(step, floor, point, slice(previous.col(j)), next))
+        } else if carry.momentum == 0.0 {
             arch.dispatch(Descend { decay, rate, point, next })
         } else {
             arch.dispatch(Advance { carry, decay, rate, point, previous: slice(previous.col(j)), next })
@@ -195,7 +207,7 @@ impl WithSimd for Descend<'_> {
             simd.partial_store_f64s(next, last);
         }
         let total = |i: usize| simd.reduce_sum_f64s(simd.add_f64s(sums[0][i], sums[1][i]));
-        Sums { square: total(0), gradient_square: total(1), slope: 0.0 }
+        Sums { square: total(0), gradient_square: total(1), slope: 0.0, moved: Moved::default() }
     }
 }
 
@@ -240,7 +252,7 @@ impl WithSimd for Advance<'_> {
             simd.partial_store_f64s(next, last);
         }
         let [square, gradient_square, slope] = sums.map(|sum| simd.reduce_sum_f64s(sum));
-        Sums { square, gradient_square, slope }
+        Sums { square, gradient_square, slope, moved: Moved::default() }
     }
 }
 
@@ -274,6 +286,6 @@ impl WithSimd for Complete<'_> {
             simd.partial_store_f64s(gradient, last);
         }
         let [square, gradient_square] = sums.map(|sum| simd.reduce_sum_f64s(sum));
-        Sums { square, gradient_square, slope: 0.0 }
+        Sums { square, gradient_square, slope: 0.0, moved: Moved::default() }
     }
 }

@@ -10,6 +10,7 @@ use faer::{Col, Mat, MatMut, MatRef, unzip, zip};
 use pulp::Arch;
 
 use super::{
+    bounded::Moved,
     entrywise::{Carry, Step, Sums, advance_on_all_cores, complete, look_ahead},
     layers::Layers,
     pass::{Constants, Part, Task},
@@ -31,7 +32,7 @@ pub(crate) struct Kernel<'a> {
     arch: Arch,
     parts: Vec<Part<'a>>,
     layers: Layers,
-    /// Added to every output: the bias, minus the constant of smoothed labels.
+    /// Added to every output: the bias, for the plain squared loss minus the constant of smoothed labels.
     shift: Col<f64>,
     /// Weights and bias of the point where a step that looks ahead takes the gradient; no features.
     ahead: Parameters,
@@ -46,6 +47,8 @@ pub(crate) struct Look {
     pub(crate) gradient_square: f64,
     /// <g, x - p>.
     pub(crate) slope: f64,
+    /// In a model with a bound, the step in the variables of the descent.
+    pub(crate) moved: Moved,
 }
 
 impl<'a> Kernel<'a> {
@@ -86,11 +89,17 @@ impl<'a> Kernel<'a> {
         {
             complete(self.arch, layer.decay, weights.as_ref(), gradient.as_mut());
         }
+        if let (Some(bias), Some(gradient)) = (&point.bias, &mut gradient.bias)
+            && self.ufm.bias_decay() > 0.0
+        {
+            complete(self.arch, self.ufm.bias_decay(), bias.as_ref().as_mat(), gradient.as_mut().as_mat_mut());
+        }
         self.value(point)
     }
 
     /// With y the point itself or ahead of it, as `carry` says, and g = ∇f(y): `next` = x + β (x - p) - η g with η =
-    /// `step_size`, the gradient step taken in the variables of the descent.
+    /// `step_size`, the gradient step taken in the variables of the descent; features below zero are zero if the model
+    /// wants them nonnegative.
     pub(crate) fn advance(
         &mut self,
         scales: &Scales,
@@ -111,30 +120,44 @@ impl<'a> Kernel<'a> {
         }
         let base = if carry.is_ahead() { &ahead } else { point };
         self.prepare(base);
-        let step = Step { carry, decay: self.ufm.feature_decay(), rate: step_size * scales.features() };
+        let is_bounded = self.is_bounded();
+        let floor = is_bounded.then_some(0.0);
+        let step = Step { carry, decay: self.ufm.feature_decay(), rate: step_size * scales.features(), floor };
         let (previous_features, next_features) = (previous.features.as_ref(), next.features.as_mut());
         self.pass(point.features.as_ref(), Task::Advance { step, previous: previous_features, next: next_features });
         self.back_to_weights(base, next);
         let objective = self.value(base);
         self.ahead = ahead;
         let features = self.feature_sums();
-        let mut look =
-            Look { objective, gradient_square: scales.features() * features.gradient_square, slope: features.slope };
-        let decays = self.ufm.layers().iter().map(|layer| layer.decay).chain([0.0]);
+        let mut look = Look {
+            objective,
+            gradient_square: scales.features() * features.gradient_square,
+            slope: features.slope,
+            moved: features.moved.in_variables(scales.features()),
+        };
+        let floor = is_bounded.then_some(f64::NEG_INFINITY);
+        let decays = self.ufm.layers().iter().map(|layer| layer.decay).chain([self.ufm.bias_decay()]);
         let blocks = next.small_blocks_mut().zip(point.small_blocks()).zip(previous.small_blocks());
         for (((next, point), previous), (decay, scale)) in blocks.zip(decays.zip(scales.small())) {
-            let step = Step { carry, decay, rate: step_size * scale };
+            let step = Step { carry, decay, rate: step_size * scale, floor };
             let sums = advance_on_all_cores(self.arch, step, point, previous, next);
             look.gradient_square += scale * sums.gradient_square;
             look.slope += sums.slope;
+            look.moved = look.moved.plus(sums.moved.in_variables(scale));
         }
         look
+    }
+
+    /// Whether features may not be negative, so that steps end with a projection.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.ufm.has_nonnegative_features()
     }
 
     /// Makes the layers and the shift of the outputs ready for a pass.
     fn prepare(&mut self, point: &Parameters) {
         self.layers.multiply(&point.weights);
-        let constant = self.ufm.targets().smoothing() / self.ufm.outputs() as f64;
+        let is_plain = self.ufm.output_loss().is_plain_squared();
+        let constant = if is_plain { self.ufm.targets().smoothing() / self.ufm.outputs() as f64 } else { 0.0 };
         match &point.bias {
             Some(bias) => zip!(&mut self.shift, bias).for_each(|unzip!(shift, bias)| *shift = bias - constant),
             None => self.shift.fill(-constant),
@@ -150,6 +173,8 @@ impl<'a> Kernel<'a> {
             outer: self.layers.outer(),
             shift: self.shift.as_ref(),
             label: 1.0 - self.ufm.targets().smoothing(),
+            loss: self.ufm.output_loss(),
+            targets: self.ufm.targets(),
             samples: self.ufm.samples() as f64,
             feature_decay: self.ufm.feature_decay(),
         };
@@ -185,11 +210,12 @@ impl<'a> Kernel<'a> {
 
     /// The objective at the point of the last pass, whose weights are given.
     fn value(&self, point: &Parameters) -> f64 {
-        let fit: f64 = self.parts.iter().map(Part::fit).sum();
+        let losses: f64 = self.parts.iter().map(Part::losses).sum();
         let layers = self.ufm.layers().iter().zip(&point.weights);
         let weights: f64 = layers.map(|(layer, weights)| 0.5 * (layer.decay * weights.squared_norm_l2())).sum();
         let features = 0.5 * (self.ufm.feature_decay() * self.feature_sums().square);
-        fit / (2.0 * self.ufm.samples() as f64) + weights + features
+        // Twice the losses, since those of the plain squared loss are half of squares.
+        losses / (2.0 * self.ufm.samples() as f64) + weights + features + self.ufm.bias_penalty(point)
     }
 
     fn feature_sums(&self) -> Sums {

@@ -1,31 +1,22 @@
 //! L-BFGS with a line search that ends in the strong Wolfe conditions.
 
-use std::collections::VecDeque;
-
 use super::{
     kernel::Kernel,
     line_search::{Trial, scan, search},
+    memory::{LbfgsMemory, Memory, Pair},
     method::StepSize,
-    step::Walk,
+    step::{Ground, Stage, Walk},
     variables::{Scales, add_scaled, inner_product},
 };
 use crate::parameters::Parameters;
 
-/// A displacement s, the change y of the gradient along it, and 1/<s, y>.
-struct Pair {
-    displacement: Parameters,
-    change: Parameters,
-    inverse: f64,
-}
-
 pub(crate) struct LbfgsWalk<'a> {
-    memory: usize,
+    /// Pairs to remember at most.
+    most: usize,
     step_rule: StepSize,
-    /// The step along the negative gradient that a search without pairs begins with.
-    steepest: f64,
     kernel: Kernel<'a>,
     scales: Scales,
-    pairs: VecDeque<Pair>,
+    memory: LbfgsMemory,
     point: Parameters,
     gradient: Parameters,
     objective: f64,
@@ -37,37 +28,33 @@ pub(crate) struct LbfgsWalk<'a> {
 }
 
 impl<'a> LbfgsWalk<'a> {
-    pub(crate) fn new(
-        memory: usize,
-        step_rule: StepSize,
-        longest: f64,
-        mut kernel: Kernel<'a>,
-        scales: Scales,
-        start: Parameters,
-    ) -> Self {
-        let mut gradient = start.clone();
-        let objective = kernel.gradient(&start, &mut gradient);
+    pub(crate) fn new(most: usize, ground: Ground<'a>, stage: Stage, memory: LbfgsMemory) -> Self {
+        let Ground { mut kernel, scales, step_rule } = ground;
+        let Stage { point, steps, evaluations } = stage;
+        let mut gradient = point.clone();
+        let objective = kernel.gradient(&point, &mut gradient);
+        // Where a walk goes on, this gradient has been counted.
+        kernel.evaluations = evaluations.max(1);
         Self {
-            memory,
+            most,
             step_rule,
-            steepest: longest,
             kernel,
             scales,
-            pairs: VecDeque::new(),
+            memory,
             direction: gradient.clone(),
-            trial: start.clone(),
+            trial: point.clone(),
             trial_gradient: gradient.clone(),
             gradient,
             objective,
-            point: start,
-            steps: 0,
+            point,
+            steps,
         }
     }
 
     /// d = -B g by the two loops over the pairs, from γ times the identity in the variables of the descent; its slope
     /// <g, d>.
     fn choose_direction(&mut self) -> f64 {
-        let Self { direction, gradient, pairs, .. } = self;
+        let Self { direction, gradient, memory: LbfgsMemory { pairs, .. }, .. } = self;
         for (mut to, from) in direction.blocks_mut().zip(gradient.blocks()) {
             to.copy_from(from);
         }
@@ -78,7 +65,7 @@ impl<'a> LbfgsWalk<'a> {
             weights.push(weight);
         }
         let gamma = self.scale_of_pairs();
-        let Self { direction, gradient, pairs, scales, .. } = self;
+        let Self { direction, gradient, memory: LbfgsMemory { pairs, .. }, scales, .. } = self;
         for (mut block, scale) in direction.blocks_mut().zip(scales.blocks()) {
             block *= faer::Scale(gamma * scale);
         }
@@ -95,7 +82,7 @@ impl<'a> LbfgsWalk<'a> {
     /// γ = <s, y>/‖y‖² of the last pair; without one, the step along the negative gradient to try first.
     fn scale_of_pairs(&self) -> f64 {
         let scale = |pair: &Pair| 1.0 / (pair.inverse * self.scales.gradient_square(&pair.change));
-        self.pairs.back().map_or(self.steepest, scale)
+        self.memory.pairs.back().map_or(self.memory.steepest, scale)
     }
 
     /// Looks at x + t d.
@@ -119,19 +106,23 @@ impl<'a> LbfgsWalk<'a> {
             if found.is_some() {
                 return found;
             }
-            if self.pairs.is_empty() {
+            if self.memory.pairs.is_empty() {
                 return if slope < 0.0 { scan(start, |length| self.look_along(length)) } else { None };
             }
             // A direction without progress: start again from the negative gradient, once.
-            self.steepest = self.scale_of_pairs();
-            self.pairs.clear();
+            self.memory.steepest = self.scale_of_pairs();
+            self.memory.pairs.clear();
         }
     }
 }
 
 impl Walk for LbfgsWalk<'_> {
-    fn look(&mut self, _tolerance: impl Fn(f64) -> f64) -> (f64, f64) {
-        (self.objective, self.scales.gradient_square(&self.gradient).sqrt())
+    fn look(&mut self) -> f64 {
+        self.objective
+    }
+
+    fn gradient_norm(&mut self, _tolerance: f64) -> f64 {
+        self.scales.gradient_square(&self.gradient).sqrt()
     }
 
     fn step(&mut self) -> Option<f64> {
@@ -166,15 +157,20 @@ impl Walk for LbfgsWalk<'_> {
     fn evaluations(&self) -> usize {
         self.kernel.evaluations
     }
+
+    fn leave(self) -> (Parameters, Memory) {
+        (self.point, Memory::Lbfgs(self.memory))
+    }
 }
 
 impl LbfgsWalk<'_> {
     /// Keeps s and y of the step to the trial point, in the memory of the oldest pair if that is full.
     fn remember(&mut self) {
-        if self.memory == 0 {
+        if self.most == 0 {
             return;
         }
-        let oldest = if self.pairs.len() == self.memory { self.pairs.pop_front() } else { None };
+        let pairs = &mut self.memory.pairs;
+        let oldest = if pairs.len() == self.most { pairs.pop_front() } else { None };
         let mut pair = oldest.unwrap_or_else(|| Pair {
             displacement: self.point.clone(),
             change: self.gradient.clone(),
@@ -192,7 +188,7 @@ impl LbfgsWalk<'_> {
         let cosine = curvature / change / self.scales.displacement_square(&pair.displacement).sqrt();
         if cosine > f64::EPSILON && curvature.is_finite() {
             pair.inverse = 1.0 / curvature;
-            self.pairs.push_back(pair);
+            pairs.push_back(pair);
         }
     }
 }

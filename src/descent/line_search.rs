@@ -63,7 +63,8 @@ pub(crate) fn search(start: Trial, mut look: impl FnMut(f64) -> Trial) -> Option
 /// than rounding, that lowers the objective by more than its rounding; `None` if none of them does.
 pub(crate) fn scan(start: Trial, mut look: impl FnMut(f64) -> Trial) -> Option<Trial> {
     let rounding = ROUNDING * start.objective;
-    let longest = 4.0 * start.objective / start.slope.abs();
+    // Beyond the largest number halves would be infinite as well, and the slopes of starts of 1e-160 lead there.
+    let longest = (4.0 * start.objective / start.slope.abs()).min(f64::MAX);
     let lengths = std::iter::successors(Some(longest), |length| Some(0.5 * length));
     lengths
         .take_while(|length| length * start.slope.abs() > rounding)

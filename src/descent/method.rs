@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::error::{Error, check_positive};
+use crate::{
+    error::{Error, check_positive},
+    model::Ufm,
+};
 
 /// A method of descent. With x the point, m the last displacement and η the step size, the next point is
 ///
@@ -22,7 +25,8 @@ pub enum Method {
         momentum: f64,
     },
     /// β_k = (t_k - 1)/t_{k+1}, t_{k+1} = (1 + √(1 + 4 t_k²))/2, y = x + β m (Nesterov 1983), with t back to 1 whenever
-    /// the step points uphill, <∇f(y), x_{k+1} - x_k> > 0 (O'Donoghue, Candès 2015).
+    /// the step points uphill, <∇f(y), x_{k+1} - x_k> > 0 (O'Donoghue, Candès 2015), or, if features may not be negative,
+    /// <y - x_{k+1}, x_{k+1} - x_k> > 0.
     #[default]
     Nesterov,
     /// x - t B ∇f(x), where B approximates the inverse of the Hessian from the last steps (Nocedal 1980), and t is
@@ -98,6 +102,16 @@ impl Method {
         }
     }
 
+    /// Whether the method can keep features nonnegative if the model wants it.
+    pub(super) fn check_projects(self, ufm: &Ufm) -> Result<(), Error> {
+        match self {
+            Self::Lbfgs { .. } | Self::Adam { .. } if ufm.has_nonnegative_features() => {
+                Err(Error::NoProjection { method: self.name() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the gradient is taken at x + β m instead of x.
     pub(super) fn looks_ahead(self) -> bool {
         matches!(self, Self::Nesterov)
@@ -145,6 +159,8 @@ pub enum StepSize {
     /// A step that fails the test is halved; after a step that passes, η grows by a factor of 2 as long as no step has
     /// failed yet, of 1.02 from then on. The first step is no longer than 2 f/‖∇f‖², because f is never negative and no
     /// longer step can pass. So starts of any size go down from the first step on, without tuning.
+    ///
+    /// If features may not be negative, d is the step after its projection.
     ///
     /// For L-BFGS and Adam see [`Method`]. A run ends with [`Stop::Stalled`](super::Stop::Stalled) if no such step,
     /// however short, lowers the objective by more than rounding.
@@ -219,20 +235,25 @@ impl StepSize {
 }
 
 /// The momentum of a method from step to step.
-#[derive(Debug)]
-pub(super) struct Momentum {
-    method: Method,
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub(crate) struct Momentum {
     t: f64,
 }
 
 impl Momentum {
-    pub(super) fn new(method: Method) -> Self {
-        Self { method, t: 1.0 }
+    pub(super) fn new() -> Self {
+        Self { t: 1.0 }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(super) fn t(&self) -> f64 {
+        self.t
     }
 
     /// β of the next step.
-    pub(super) fn next(&mut self) -> f64 {
-        match self.method {
+    pub(super) fn next(&mut self, method: Method) -> f64 {
+        match method {
             Method::HeavyBall { momentum } => momentum,
             Method::Nesterov => {
                 let t = self.t;
@@ -249,8 +270,8 @@ impl Momentum {
     }
 
     /// Takes in the slope <∇f(y), x_{k+1} - x_k> of the step taken. Call it after every step.
-    pub(super) fn stepped(&mut self, slope: f64) {
-        if self.method.looks_ahead() && slope > 0.0 {
+    pub(super) fn stepped(&mut self, method: Method, slope: f64) {
+        if method.looks_ahead() && slope > 0.0 {
             self.stop();
         }
     }

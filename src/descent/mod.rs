@@ -5,45 +5,52 @@
 //! optimum.
 
 mod adam;
+mod bounded;
 mod criteria;
+mod departure;
 mod entrywise;
+mod journal;
 pub(crate) mod kernel;
 mod layers;
 mod lbfgs;
 mod line_search;
+mod memory;
 mod method;
 mod momentum;
 mod pass;
 mod plan;
 mod run;
+#[cfg(feature = "serde")]
+mod saved;
 mod stall;
+mod state;
 mod step;
 mod stop;
+mod trajectory;
 mod variables;
 mod walk;
 
 use std::ops::ControlFlow;
 
 pub use method::{Method, StepSize};
-pub use run::{Progress, Record, Run};
+pub use run::{Progress, Run};
+pub use state::State;
 pub use stop::Stop;
+pub use trajectory::{Record, Trajectory};
 pub use variables::Variables;
 
-use self::{
-    adam::{AdamWalk, Rates},
-    criteria::{Criteria, Judge},
-    kernel::Kernel,
-    lbfgs::LbfgsWalk,
-    momentum::MomentumWalk,
-    variables::{Scales, longest_step},
-};
+use self::{criteria::Criteria, departure::Departure, state::Options};
 use crate::{
     error::{Error, check_not_negative},
     model::Ufm,
-    point::{Point, PointRef},
 };
 
 /// A descent: a method and its options. It is a small value that can be used for any number of models.
+///
+/// It takes models of every loss. If features may not be negative, the start is projected, H ← max(H, 0), and so is
+/// every step of gradient descent, heavy ball and Nesterov's method (projected and accelerated projected gradient; Beck,
+/// Teboulle 2009); other methods refuse such a model. The norm of a gradient then leaves out the part that would only
+/// push features of zero below zero: it is zero at the points where no step down is allowed.
 ///
 /// # Example
 ///
@@ -70,6 +77,7 @@ pub struct Descent {
     reduced: bool,
     step_size: StepSize,
     criteria: Criteria,
+    trajectory: Trajectory,
 }
 
 impl Default for Descent {
@@ -82,6 +90,7 @@ impl Default for Descent {
             reduced: true,
             step_size: StepSize::default(),
             criteria: Criteria { step_limit: 100_000, gradient_tolerance: 1e-9, optimum: None, gap_tolerance: 1e-10 },
+            trajectory: Trajectory::default(),
         }
     }
 }
@@ -100,6 +109,9 @@ impl Descent {
     /// Sets whether to run on K + min(d_1, N - K) columns of features instead of N, by the exact orthogonal reduction.
     /// The trajectory is the same, to rounding, for a fraction of the work. On by default; targets that are a matrix
     /// are not reduced.
+    ///
+    /// For cross-entropy, class weights or nonnegative features only starts whose features have collapsed are reduced, to
+    /// K columns: these losses change if samples are rotated, but equal features of a class remain equal.
     pub fn with_reduction(self, reduced: bool) -> Self {
         Self { reduced, ..self }
     }
@@ -109,7 +121,8 @@ impl Descent {
         Self { step_size, ..self }
     }
 
-    /// Ends with [`Stop::StepLimit`] after this many steps.
+    /// Ends with [`Stop::StepLimit`] after this many steps. A run that goes on from a [`State`] counts the steps before
+    /// it too.
     pub fn with_step_limit(self, step_limit: usize) -> Self {
         Self { criteria: Criteria { step_limit, ..self.criteria }, ..self }
     }
@@ -137,20 +150,29 @@ impl Descent {
         Self { criteria: Criteria { gap_tolerance, ..self.criteria }, ..self }
     }
 
-    /// Descends from `start`, [`Parameters`](crate::Parameters) or a [`Point`].
+    /// Keeps the records of these points in [`Run::trajectory`]: all, every n-th, or none.
+    pub fn with_trajectory(self, trajectory: Trajectory) -> Self {
+        Self { trajectory, ..self }
+    }
+
+    /// Descends from `start`: [`Parameters`](crate::Parameters), a [`Point`](crate::Point), or the [`State`] of another
+    /// run, which goes on from there to the same bits as if it had not been broken off.
     ///
     /// # Errors
     ///
     /// [`Error::LayerCount`], [`Error::BiasPresence`], [`Error::Shape`], [`Error::ClassCounts`] if the start belongs to
     /// another model, [`Error::NoClassCounts`] if the start has no samples and the targets are not labels;
-    /// [`Error::Domain`] if an option is out of its range; [`Error::TooLarge`] if the start does not fit in memory a
-    /// second time, in the form that the descent works on. The method's own copies of it are allocated without such a
+    /// [`Error::OtherState`] if a state is that of another model, method, or rule of step sizes, or of other variables;
+    /// [`Error::Domain`] if an option is out of its range; [`Error::NoProjection`] if the method cannot keep features
+    /// nonnegative; [`Error::TooLarge`] if the start does not fit in memory a second time, in the form that the descent
+    /// works on. The method's own copies of it are allocated without such a
     /// check.
-    pub fn minimize(&self, ufm: &Ufm, start: impl Into<Point>) -> Result<Run, Error> {
+    pub fn minimize(&self, ufm: &Ufm, start: impl Into<State>) -> Result<Run, Error> {
         self.minimize_observed(ufm, start, |_| ControlFlow::Continue(()))
     }
 
     /// Descends from `start` and shows the observer every point, including the start. The observer can end the run.
+    /// The point at which a [`State`] goes on has been shown before, and is not shown again.
     ///
     /// # Errors
     ///
@@ -158,45 +180,61 @@ impl Descent {
     pub fn minimize_observed(
         &self,
         ufm: &Ufm,
-        start: impl Into<Point>,
+        start: impl Into<State>,
         observer: impl FnMut(&Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Run, Error> {
+        Ok(self.minimize_until(ufm, start, observer)?.0)
+    }
+
+    /// Descends as [`Descent::minimize_observed`]. An observer that ends the run does so with a value, which comes back
+    /// with it; `None` if the run ended without the observer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Descent::minimize`].
+    ///
+    /// # Example
+    ///
+    /// Until the features of every class have nearly met, or a measurement fails:
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use neural_collapse::{ClassCounts, Error, Layer, Point, Ufm, descent::{Descent, Stop}, metrics::collapse};
+    ///
+    /// let ufm = Ufm::new(ClassCounts::balanced(4, 50)?, [Layer::new(16, 5e-3)], 5e-4)?;
+    /// let minimizer = ufm.minimizer()?;
+    /// let start = Point::gaussian_seeded(&ufm, 1.0, 0)?;
+    /// let (run, found) = Descent::default().minimize_until(&ufm, start, |progress| {
+    ///     match collapse(&minimizer, &progress.point()) {
+    ///         Ok(measured) if measured.nc1.is_some_and(|nc1| nc1 < 1e-3) => ControlFlow::Break(Ok(measured)),
+    ///         Ok(_) => ControlFlow::Continue(()),
+    ///         Err(error) => ControlFlow::Break(Err(error)),
+    ///     }
+    /// })?;
+    /// let measured = found.transpose()?;
+    /// assert!(run.stop == Stop::Observer && measured.is_some_and(|measured| measured.nc1 < Some(1e-3)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn minimize_until<B>(
+        &self,
+        ufm: &Ufm,
+        start: impl Into<State>,
+        observer: impl FnMut(&Progress<'_>) -> ControlFlow<B>,
+    ) -> Result<(Run, Option<B>), Error> {
         self.check()?;
-        let start: Point = start.into();
-        start.check(ufm)?;
-        let start = if self.reduced && self.method.is_equivariant() {
-            start.reduce(ufm)?.narrow(ufm)?
-        } else {
-            start.into_parameters()?.into()
-        };
-        let model = start.model(ufm);
-        let kernel = Kernel::new(&model, &PointRef::from(&start).compared_with(ufm));
-        // The same scales for any widths: those of the model itself.
-        let scales = Scales::new(self.variables, ufm);
-        let longest = longest_step(self.variables, ufm);
-        let scale = Some(0.5 * ufm.targets().mean_square()).filter(|scale| *scale > 0.0).unwrap_or(1.0);
-        let judge = Judge { criteria: self.criteria, schedule: self.step_size, scale, bound: f64::INFINITY };
-        let (rule, first) = (self.step_size, start.parameters.clone());
-        Ok(match self.method {
-            Method::Lbfgs { memory } => {
-                let walk = LbfgsWalk::new(memory, rule, longest, kernel, scales, first);
-                walk::run(judge, walk, &start, observer)
-            }
-            Method::Adam { beta_1, beta_2, epsilon } => {
-                let rates = Rates { first: beta_1, second: beta_2, epsilon };
-                let walk = AdamWalk::new(rates, rule, kernel, scales, first);
-                walk::run(judge, walk, &start, observer)
-            }
-            method => {
-                let walk = MomentumWalk::new(method, rule, longest, kernel, scales, first);
-                walk::run(judge, walk, &start, observer)
-            }
-        })
+        self.method.check_projects(ufm)?;
+        Departure::new(ufm, self.options(), start.into())?.run(self.criteria, self.trajectory, observer)
+    }
+
+    fn options(&self) -> Options {
+        let reduced = self.reduced && self.method.is_equivariant();
+        Options { method: self.method, variables: self.variables, reduced, step_size: self.step_size }
     }
 
     fn check(&self) -> Result<(), Error> {
         self.method.check()?;
         self.step_size.check()?;
+        self.trajectory.check()?;
         if let Some(optimum) = self.criteria.optimum {
             check_not_negative("optimum", optimum)?;
         }
@@ -215,14 +253,16 @@ struct Read {
     reduced: bool,
     step_size: StepSize,
     criteria: Criteria,
+    trajectory: Trajectory,
 }
 
 #[cfg(feature = "serde")]
 impl TryFrom<Read> for Descent {
     type Error = Error;
 
-    fn try_from(Read { method, variables, reduced, step_size, criteria }: Read) -> Result<Self, Error> {
-        let descent = Self { method, variables, reduced, step_size, criteria };
+    fn try_from(read: Read) -> Result<Self, Error> {
+        let Read { method, variables, reduced, step_size, criteria, trajectory } = read;
+        let descent = Self { method, variables, reduced, step_size, criteria, trajectory };
         descent.check()?;
         Ok(descent)
     }

@@ -21,8 +21,10 @@ use super::{
 };
 use crate::{
     linalg::memory::{slice, slice_mut},
+    loss::OutputLoss,
     model::Ufm,
     point::columns::Column,
+    targets::Targets,
 };
 
 /// What all parts share during a pass.
@@ -31,10 +33,12 @@ pub(crate) struct Constants<'a> {
     /// S_1ᵀ, and the transposed product of the layers after the waist.
     pub(crate) inner: MatRef<'a, f64>,
     pub(crate) outer: Option<MatRef<'a, f64>>,
-    /// Added to every output: the bias, minus the constant of smoothed labels.
+    /// Added to every output: the bias, for the plain squared loss minus the constant of smoothed labels.
     pub(crate) shift: ColRef<'a, f64>,
     /// The label of a sample's own class, minus the constant of smoothed labels.
     pub(crate) label: f64,
+    pub(crate) loss: &'a OutputLoss,
+    pub(crate) targets: &'a Targets,
     pub(crate) samples: f64,
     pub(crate) feature_decay: f64,
 }
@@ -87,16 +91,18 @@ impl<'a> Task<'a> {
 #[derive(Debug)]
 pub(crate) struct Part<'a> {
     columns: Vec<Column>,
+    /// The index of the first of them among all.
+    start: usize,
     panel: usize,
     /// The targets of these columns, if they are a matrix.
     targets: Option<MatRef<'a, f64>>,
     /// y of a panel, for steps that look ahead; allocated by the first of them.
     ahead: Mat<f64>,
-    /// E of a panel.
+    /// E of a panel: the gradients of the losses by outputs.
     residual: Mat<f64>,
     waist: Option<Waist>,
-    /// Σ ‖E‖² by output.
-    fits: Col<f64>,
+    /// Twice the losses: of the plain squared loss Σ ‖E‖² by output, of another loss all in one.
+    losses: Col<f64>,
     /// E 1.
     pub(crate) total: Col<f64>,
     /// H Eᵀ, d_1 × K; with a waist, H times what comes back to it.
@@ -119,6 +125,7 @@ impl<'a> Part<'a> {
         let (outputs, panel) = (ufm.outputs(), plan.panel);
         Self {
             columns: columns.to_vec(),
+            start,
             panel,
             targets: ufm.targets().as_matrix().map(|targets| targets.subcols(start, columns.len())),
             ahead: Mat::new(),
@@ -128,7 +135,7 @@ impl<'a> Part<'a> {
                 back: Mat::zeros(plan.middle, panel),
                 moment: Mat::zeros(plan.middle, outputs),
             }),
-            fits: Col::zeros(outputs),
+            losses: Col::zeros(outputs),
             total: Col::zeros(outputs),
             moment: Mat::zeros(ufm.feature_width(), plan.middle),
             sums: Sums::default(),
@@ -140,9 +147,9 @@ impl<'a> Part<'a> {
         self.columns.len()
     }
 
-    /// ‖E‖².
-    pub(crate) fn fit(&self) -> f64 {
-        self.fits.iter().sum()
+    /// Twice the sum of the losses, α_j l_j: for the plain squared loss ‖E‖².
+    pub(crate) fn losses(&self) -> f64 {
+        self.losses.iter().sum()
     }
 
     /// The moment of the layers after the waist.
@@ -153,7 +160,7 @@ impl<'a> Part<'a> {
     /// The pass over all columns of the part, panel by panel.
     pub(crate) fn pass(&mut self, constants: &Constants<'_>, features: MatRef<'_, f64>, task: Task<'_>) {
         self.sums = Sums::default();
-        self.fits.fill(0.0);
+        self.losses.fill(0.0);
         self.total.fill(0.0);
         if task.ahead().is_some() && self.ahead.ncols() == 0 {
             self.ahead = Mat::zeros(features.nrows(), self.panel);
@@ -200,12 +207,18 @@ impl<'a> Part<'a> {
             _ => times(residual.rb_mut(), constants.inner.transpose(), base),
         }
 
-        // From outputs to errors. Labels are one entry a column, and sums over columns come with the same sweep.
-        if let Some(targets) = self.targets {
-            residual -= targets.subcols(range.start, size);
+        // From outputs to errors, with sums over columns in the same sweep.
+        let columns = &self.columns[range.clone()];
+        let (total, losses) = (self.total.as_mut(), self.losses.as_mut());
+        if constants.loss.is_plain_squared() {
+            // Labels are one entry a column.
+            if let Some(targets) = self.targets {
+                residual -= targets.subcols(range.start, size);
+            }
+            compare_plain_squared(residual.rb_mut(), columns, constants, total, losses);
+        } else {
+            compare_by_loss(residual.rb_mut(), columns, self.start + range.start, constants, total, losses);
         }
-        let columns = &self.columns[range];
-        compare(residual.rb_mut(), columns, constants, self.total.as_mut(), self.fits.as_mut());
         let residual = residual.into_const();
         if matches!(task, Task::Objective) {
             // An objective needs ‖y‖² for its regularizer and nothing else: half of the work of a gradient.
@@ -254,24 +267,44 @@ fn times(to: MatMut<'_, f64>, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
 
 /// From the outputs of a panel to its errors E, with E 1 and the squares of E added up by output: K sums side by side
 /// are independent; a single sum would have to wait for every addition.
-fn compare(
+fn compare_plain_squared(
     residual: MatMut<'_, f64>,
     columns: &[Column],
     constants: &Constants<'_>,
     total: ColMut<'_, f64>,
-    fits: ColMut<'_, f64>,
+    squares: ColMut<'_, f64>,
 ) {
-    let (shift, total, fits) = (slice(constants.shift), slice_mut(total), slice_mut(fits));
+    let (shift, total, squares) = (slice(constants.shift), slice_mut(total), slice_mut(squares));
     for (column, errors) in columns.iter().zip(residual.col_iter_mut()) {
         let (weight, errors) = (column.weight, slice_mut(errors));
         if let Some(class) = column.class {
             errors[class] -= constants.label * weight;
         }
-        let sums = total.iter_mut().zip(fits.iter_mut());
-        for ((error, shift), (total, fit)) in errors.iter_mut().zip(shift).zip(sums) {
+        let sums = total.iter_mut().zip(squares.iter_mut());
+        for ((error, shift), (total, square)) in errors.iter_mut().zip(shift).zip(sums) {
             *error += shift * weight;
             *total += *error * weight;
-            *fit += *error * *error;
+            *square += *error * *error;
         }
     }
+}
+
+/// The same for any loss, column by column; `start` is the index of the first column among all.
+fn compare_by_loss(
+    residual: MatMut<'_, f64>,
+    columns: &[Column],
+    start: usize,
+    constants: &Constants<'_>,
+    total: ColMut<'_, f64>,
+    mut losses: ColMut<'_, f64>,
+) {
+    let (shift, total) = (slice(constants.shift), slice_mut(total));
+    // By panel: so no sum has more terms than panels, or than columns of a panel.
+    let mut sum = 0.0;
+    for (j, (column, errors)) in columns.iter().zip(residual.col_iter_mut()).enumerate() {
+        let (weight, errors) = (column.weight, slice_mut(errors));
+        sum += constants.loss.of_column(column.label(constants.targets, start + j), weight, shift, errors);
+        total.iter_mut().zip(errors).for_each(|(total, error)| *total += *error * weight);
+    }
+    losses[0] += 2.0 * sum;
 }

@@ -1,23 +1,7 @@
 //! What a run shows an observer, and its result.
 
-use super::stop::Stop;
+use super::{state::State, stop::Stop, trajectory::Record};
 use crate::{error::Error, parameters::Parameters, point::Point};
-
-/// One point of a trajectory.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Record {
-    /// The number of steps taken before this point.
-    pub step: usize,
-    /// The objective here.
-    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
-    pub objective: f64,
-    /// The norm, in the variables of the descent, of the gradient that the next step uses. Nesterov's method takes it a
-    /// little ahead of the point, except at a last point that ends the run with [`Stop::Gradient`].
-    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
-    pub gradient_norm: f64,
-}
 
 /// What an observer is shown.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +53,7 @@ pub struct Run {
     /// The norm of the gradient there, in the variables of the descent.
     #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     pub gradient_norm: f64,
-    /// Steps taken.
+    /// Steps taken, those before the run was broken off and went on included.
     pub steps: usize,
     /// Evaluations of the objective, with or without its gradient.
     pub evaluations: usize,
@@ -77,8 +61,13 @@ pub struct Run {
     pub columns: usize,
     /// Why it ended.
     pub stop: Stop,
-    /// Objective and gradient norm from the start to the last point.
+    /// Objective and gradient norm from the start to the last point, as [`Descent::with_trajectory`] asks.
+    ///
+    /// [`Descent::with_trajectory`]: super::Descent::with_trajectory
     pub trajectory: Vec<Record>,
+    /// What a descent goes on from to the same bits as an unbroken run, if more steps could bring it further
+    /// ([`Stop::can_go_on`]): after a step limit and after an observer. `None` after every other end.
+    pub state: Option<State>,
 }
 
 impl Run {

@@ -1,9 +1,11 @@
 //! Runs that no longer move: the part of [`Stop::Stalled`](super::Stop::Stalled) that needs more than one step to see.
 
 use super::{
-    run::Record,
     step::{ROUNDING, Walk},
+    trajectory::Record,
 };
+#[cfg(feature = "serde")]
+use crate::error::Error;
 use crate::parameters::Parameters;
 
 /// Consecutive steps without progress, after which a run is checked. The number is large because a gradient that is
@@ -13,9 +15,11 @@ use crate::parameters::Parameters;
 const PATIENCE: usize = 1000;
 
 /// What a run has done since it last made progress.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub(crate) struct Stall {
     /// The objective that progress is measured from.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     least: f64,
     /// Steps since the objective last fell below `least` by more than its rounding.
     idle: usize,
@@ -23,12 +27,30 @@ pub(crate) struct Stall {
     same: usize,
     last: Option<(f64, f64)>,
     /// The norm of the gradient at the last look, if nothing has progressed since.
+    #[cfg_attr(feature = "serde", serde(with = "crate::linalg::saved"))]
     gradient_norm: Option<f64>,
 }
 
 impl Stall {
     pub(crate) fn new() -> Self {
         Self { least: f64::INFINITY, idle: 0, same: 0, last: None, gradient_norm: None }
+    }
+
+    /// Whether a run of so many steps can have left this.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check(&self, steps: usize) -> Result<(), Error> {
+        for (argument, count) in [("steps without progress", self.idle), ("steps without a change", self.same)] {
+            if count > steps {
+                return Err(Error::Domain { argument, value: count as f64, accepted: "at most the steps of the run" });
+            }
+        }
+        let numbers = [("least objective", Some(self.least)), ("gradient norm at the last check", self.gradient_norm)];
+        for (argument, value) in numbers {
+            if let Some(value) = value.filter(|value| !(*value >= 0.0)) {
+                return Err(Error::Domain { argument, value, accepted: "numbers >= 0" });
+            }
+        }
+        Ok(())
     }
 
     /// Takes in a point. Call it at every point.

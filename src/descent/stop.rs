@@ -15,7 +15,7 @@ pub enum Stop {
     BelowOptimum,
     /// The gradient is small enough: a critical point, not necessarily the global minimum.
     Gradient,
-    /// The limit on the number of steps is reached.
+    /// The limit on the number of steps is reached. The run can go on from [`Run::state`](super::Run::state).
     StepLimit,
     /// The schedule of step sizes has come to zero and stays there: further steps would change nothing. If the step
     /// limit is reached at the same time, this is reported instead of [`Stop::StepLimit`], since more steps would not
@@ -39,7 +39,7 @@ pub enum Stop {
     /// The objective or its gradient has grown beyond all bounds. Either the start is too large, or a fixed step is too
     /// long: then try a smaller one, or automatic steps. The run holds the best point seen.
     Diverged,
-    /// The observer has ended the run.
+    /// The observer has ended the run, which can go on from [`Run::state`](super::Run::state).
     Observer,
 }
 
@@ -65,7 +65,8 @@ impl Stop {
         matches!(self, Self::Gap | Self::Gradient)
     }
 
-    /// Whether more steps of the same kind could bring the run further.
+    /// Whether more steps of the same kind could bring the run further: then it has a
+    /// [`Run::state`](super::Run::state).
     #[must_use]
     pub fn can_go_on(self) -> bool {
         matches!(self, Self::StepLimit | Self::Observer)
@@ -81,11 +82,13 @@ impl Stop {
                 "ask `critical::ending` which critical point this is; from a saddle or a local minimizer start again, \
                  at a larger scale or from `critical::escape`"
             }
-            Self::StepLimit => "allow more steps, take L-BFGS, or start from collapsed features",
+            Self::StepLimit => {
+                "go on from the run's state with more steps, take L-BFGS, or start from collapsed features"
+            }
             Self::ScheduleEnd => "give the schedule more steps or a larger first step, or take automatic steps",
             Self::Stalled => "this is as near as double precision comes; a smaller start can come nearer",
             Self::Diverged => "take automatic steps, a smaller fixed step or a smaller start",
-            Self::Observer => "nothing: the observer has ended the run",
+            Self::Observer => "go on from the run's state, or leave it there: the observer has ended the run",
         }
     }
 }

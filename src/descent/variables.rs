@@ -5,10 +5,7 @@ use std::ops::Range;
 use faer::{ColRef, MatRef, unzip, zip};
 
 use crate::{
-    linalg::{
-        cores::{for_each, map_range},
-        wide::Wide,
-    },
+    linalg::cores::{for_each, map_range},
     model::Ufm,
     names::named,
     parameters::Parameters,
@@ -22,7 +19,8 @@ use crate::{
 pub enum Variables {
     /// √λ_l W_l, √λ_H H and b/√s: every regularizer is 1/2 ‖·‖², and a minimizer has the same singular values in every
     /// block. A step η moves W_l by η/λ_l times its gradient, and b by η s, where s = max(1, 1/q_0), q_0 = N (λ_H λ_1
-    /// ··· λ_L / n_max^L)^(1/(L+1)), makes the bias about as stiff as the other blocks are.
+    /// ··· λ_L / n_max^L)^(1/(L+1)), makes the bias about as stiff as the other blocks are. For other losses than the plain
+    /// squared one s counts class weights and scales of logits, and it is divided by one more than the decay of the bias.
     #[default]
     Balanced,
     /// W_l, H and b themselves, as frameworks train them.
@@ -45,7 +43,7 @@ impl Scales {
             Variables::Balanced => Self {
                 weights: ufm.layers().iter().map(|layer| 1.0 / layer.decay).collect(),
                 features: 1.0 / ufm.feature_decay(),
-                bias: bias_scale(ufm),
+                bias: ufm.bias_scale(),
             },
             Variables::Plain => Self { weights: vec![1.0; ufm.depth()], features: 1.0, bias: 1.0 },
         }
@@ -75,16 +73,6 @@ impl Scales {
     pub(crate) fn displacement_square(&self, displacement: &Parameters) -> f64 {
         displacement.blocks().zip(self.blocks()).map(|(block, scale)| block_product(block, block) / scale).sum()
     }
-}
-
-/// The scale of the bias in balanced variables, max(1, 1/q_0) with q_0 = N (λ_H λ_1 ··· λ_L / n_max^L)^(1/(L+1)).
-///
-/// The bias has curvature 1 and no regularizer, but it can trade places with a shift of all features: along that valley
-/// the curvature is about e in variables where b is not scaled, and 1/2 where b is scaled by 1/√e; then the curvature
-/// across it, 1/e, is that of the other blocks. q_0 is e of the largest class to first order.
-fn bias_scale(ufm: &Ufm) -> f64 {
-    let q = ufm.decays().q(Wide::new(ufm.targets().largest_square()));
-    Wide::ONE.over(q).to_f64().max(1.0)
 }
 
 /// The step to try first: one over the curvature of the regularizers, the least curvature there is.

@@ -9,12 +9,13 @@
 //! α_k l is added up over samples; its gradient by z is α_k δ (p - y).
 //! ```
 
+mod column;
 mod weights;
 
 use std::sync::Arc;
 
 pub use self::weights::ClassWeights;
-pub(crate) use self::weights::normalized;
+pub(crate) use self::{column::Label, weights::normalized};
 use crate::{error::Error, names::named};
 
 /// The loss of one sample.
@@ -26,7 +27,7 @@ pub enum Loss {
     /// Half of the squared error, ½ ‖z - y‖².
     #[default]
     Squared,
-    /// Cross-entropy of the softmax, log Σ_i exp(z_i) - yᵀz.
+    /// Cross-entropy of the softmax, log Σ_i exp(z_i) - yᵀz, or -yᵀ log p if y sums to 1 only to rounding.
     CrossEntropy,
 }
 
@@ -103,6 +104,17 @@ impl OutputLoss {
         self.kind == Loss::Squared && self.weights.is_none() && !self.adjusts()
     }
 
+    /// Whether the loss of all samples together stays the same if samples are rotated among each other, and their
+    /// targets with them: then deviations from class means can be reduced.
+    ///
+    /// Squared error without class weights is 1/2 ‖Δ (Z + b 1ᵀ) - Y'‖², Y' being Y without shifts and with margins. For an
+    /// orthogonal N × N matrix Q it is the same at Z Q, 1ᵀQ and Y' Q. Scales act on rows, shifts and margins are equal
+    /// within a class, so that Y' Q = [Y'_K D, 0] for the Q that takes class means to the first K columns. Class weights
+    /// would weight a column that mixes classes; and the softmax of a mixture of samples is not a mixture of theirs.
+    pub(crate) fn is_rotation_invariant(&self) -> bool {
+        self.kind == Loss::Squared && self.weights.is_none()
+    }
+
     /// Whether logits are scaled, shifted or given a margin.
     pub(crate) fn adjusts(&self) -> bool {
         self.scales.is_some() || self.shifts.is_some() || self.margins.is_some()
@@ -143,90 +155,4 @@ impl OutputLoss {
     pub(crate) fn margin(&self, class: usize) -> f64 {
         self.margins.as_ref().map_or(0.0, |margins| margins[class])
     }
-
-    /// α_k l_k of a sample of class k whose target is (1-ε) e_k + ε/K 1, and its gradient α_k δ (p - y) in the place of
-    /// its outputs.
-    pub(crate) fn of_label(&self, class: usize, smoothing: f64, outputs: &mut [f64]) -> f64 {
-        let everywhere = smoothing / outputs.len() as f64;
-        self.adjust(outputs);
-        outputs[class] -= self.margin(class);
-        let value = match self.kind {
-            Loss::Squared => {
-                outputs[class] -= 1.0 - smoothing;
-                outputs.iter_mut().for_each(|output| *output -= everywhere);
-                0.5 * outputs.iter().map(|error| error * error).sum::<f64>()
-            }
-            Loss::CrossEntropy => cross_entropy_of_label(class, everywhere, outputs),
-        };
-        let weight = self.weight(class);
-        self.unadjust(weight, outputs);
-        weight * value
-    }
-
-    /// The same for a target of any kind, whose weight is 1.
-    pub(crate) fn of_target<'a>(&self, target: impl Iterator<Item = &'a f64> + Clone, outputs: &mut [f64]) -> f64 {
-        self.adjust(outputs);
-        let value = match self.kind {
-            Loss::Squared => {
-                outputs.iter_mut().zip(target).for_each(|(output, y)| *output -= y);
-                0.5 * outputs.iter().map(|error| error * error).sum::<f64>()
-            }
-            Loss::CrossEntropy => {
-                let largest = outputs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let sum: f64 = outputs.iter().map(|u| (u - largest).exp()).sum();
-                // Every term is positive: y sums to 1.
-                let terms = outputs.iter().zip(target.clone()).map(|(u, y)| y * (largest - u));
-                let value = sum.ln() + terms.sum::<f64>();
-                for (output, y) in outputs.iter_mut().zip(target) {
-                    *output = (*output - largest).exp() / sum - y;
-                }
-                value
-            }
-        };
-        self.unadjust(1.0, outputs);
-        value
-    }
-
-    /// From z to δ z + ι.
-    fn adjust(&self, outputs: &mut [f64]) {
-        if let Some(scales) = &self.scales {
-            outputs.iter_mut().zip(scales.iter()).for_each(|(output, scale)| *output *= scale);
-        }
-        if let Some(shifts) = &self.shifts {
-            outputs.iter_mut().zip(shifts.iter()).for_each(|(output, shift)| *output += shift);
-        }
-    }
-
-    /// From the gradient by u to α times that by z.
-    fn unadjust(&self, weight: f64, gradient: &mut [f64]) {
-        if let Some(scales) = &self.scales {
-            gradient.iter_mut().zip(scales.iter()).for_each(|(entry, scale)| *entry *= scale);
-        }
-        if weight != 1.0 {
-            gradient.iter_mut().for_each(|entry| *entry *= weight);
-        }
-    }
-}
-
-/// log Σ_i exp(u_i) - yᵀu with y = (1-ε) e_k + ε/K 1, and p - y in the place of u.
-///
-/// Digits are kept where the fit is almost perfect: the loss of the label is log(1 + Σ_{i≠k} exp(u_i - u_k)), and p_k - 1
-/// is minus the sum of the others.
-fn cross_entropy_of_label(class: usize, everywhere: f64, logits: &mut [f64]) -> f64 {
-    let own = logits[class];
-    let others = || logits.iter().enumerate().filter(|(i, _)| *i != class).map(|(_, u)| *u);
-    let largest = others().fold(f64::NEG_INFINITY, f64::max).max(own);
-    let rest: f64 = others().map(|u| (u - largest).exp()).sum();
-    let mine = (own - largest).exp();
-    let fit = if own == largest { rest.ln_1p() } else { (largest - own) + (rest + mine).ln() };
-    let spread = if everywhere == 0.0 { 0.0 } else { everywhere * others().map(|u| own - u).sum::<f64>() };
-    let (sum, classes) = (rest + mine, logits.len() as f64);
-    for (i, logit) in logits.iter_mut().enumerate() {
-        *logit = if i == class {
-            (classes - 1.0) * everywhere - rest / sum
-        } else {
-            (*logit - largest).exp() / sum - everywhere
-        };
-    }
-    fit + spread
 }

@@ -152,7 +152,8 @@ impl Ufm {
         Ok(Self { bias: true, bias_decay: decay, ..self })
     }
 
-    /// The same model with features that may not be negative, H ≥ 0, as after a ReLU.
+    /// The same model with features that may not be negative, H ≥ 0, as after a ReLU. The objective is the same; a
+    /// [`Descent`](crate::descent::Descent) projects its start and every step.
     #[must_use]
     pub fn with_nonnegative_features(self) -> Self {
         Self { nonnegative: true, ..self }
@@ -222,6 +223,12 @@ impl Ufm {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether the objective stays the same if samples are rotated among each other: squared loss without class weights,
+    /// and features of any sign. Then deviations from class means can be reduced.
+    pub(crate) fn can_rotate_samples(&self) -> bool {
+        self.loss.is_rotation_invariant() && !self.nonnegative
     }
 
     /// The loss with all its parts.

@@ -2,12 +2,12 @@
 
 mod decays;
 mod losses;
+mod scale;
 
 pub(crate) use self::decays::Decays;
 use crate::{
     classes::ClassCounts,
     error::{Block, Error},
-    linalg::wide::Wide,
     loss::OutputLoss,
     targets::Targets,
 };
@@ -39,6 +39,11 @@ impl Layer {
 /// with W_l of d_{l+1} × d_l (d_{L+1} = K), H of d_1 × N, b of K, and Y the K × N matrix of one-hot labels. L = 1 is
 /// the plain model (4.1) without and (4.2) with a bias; L > 1 is (4.3) with a bias and the model of Dang et al. 2023
 /// without. The bias is not regularized.
+///
+/// Other losses, penalties and signs are set on a model: [`Ufm::with_loss`] (cross-entropy), class weights, shifts, margins
+/// and scales of logits, [`Ufm::with_bias_decay`], [`Ufm::with_nonnegative_features`]. Objective, gradient and descents
+/// are those of what is set. [`Ufm::minimizer`] and whatever else needs the closed form refuses it with
+/// [`Error::NoClosedForm`].
 ///
 /// # Example
 ///
@@ -190,12 +195,6 @@ impl Ufm {
     /// The decays together.
     pub(crate) fn decays(&self) -> Decays {
         Decays::new(self)
-    }
-
-    /// √τ of a direction of the largest target that does not shrink, its singular value in every block in balanced
-    /// variables; σ² = n_max for labels.
-    pub(crate) fn balanced_level_root(&self) -> f64 {
-        self.decays().level_root(Wide::new(self.targets.largest_square())).to_f64()
     }
 }
 

@@ -2,7 +2,10 @@
 
 use crate::{
     classes::{ClassCounts, root},
+    linalg::memory::slice,
+    loss::Label,
     model::Ufm,
+    targets::Targets,
 };
 
 /// What one column of features is compared with: `weight` times the label of `class`, and `weight` is also its entry of
@@ -14,6 +17,17 @@ use crate::{
 pub(crate) struct Column {
     pub(crate) class: Option<usize>,
     pub(crate) weight: f64,
+}
+
+impl Column {
+    /// The label of this column, which is that of index `column` of a matrix of targets.
+    pub(crate) fn label(self, targets: &Targets, column: usize) -> Label<'_> {
+        match (targets.as_matrix(), self.class) {
+            (Some(matrix), _) => Label::Target(slice(matrix.col(column))),
+            (None, Some(class)) => Label::Class(class, targets.smoothing()),
+            (None, None) => Label::Zero,
+        }
+    }
 }
 
 /// The columns of all samples.

@@ -14,6 +14,8 @@ mod start;
 use faer::{Col, Mat};
 
 use self::reduction::Reduction;
+#[cfg(feature = "serde")]
+pub(crate) use self::saved::read_blocks;
 use crate::{
     error::Error,
     linalg::checks::are_equal,
@@ -27,6 +29,10 @@ use crate::{
 /// min(d_1, N - K) columns, G = [H̄ D, T], where T Tᵀ/N is the within-class scatter. If a start spans fewer dimensions
 /// than the layers have, the layers are as narrow as that span, W_l = Q_{l+1} W'_l Q_lᵀ and H = Q_1 H' with orthonormal
 /// columns Q_l. The theory and the metrics never need the N columns.
+///
+/// Deviations T from class means are reduced only for the squared loss without class weights and features of any sign:
+/// another loss is not the same if samples are rotated. Features that have collapsed to their class means are K columns,
+/// H̄ D, for every loss. If features may not be negative, layers keep their widths.
 ///
 /// # Example
 ///
@@ -96,13 +102,22 @@ impl<'a> From<&'a Point> for PointRef<'a> {
 impl Point {
     /// The objective at this point: [`Ufm::objective`] for points of any form.
     ///
+    /// Cost: that of the columns, and if deviations from class means are reduced and the loss is not the squared one
+    /// without class weights, that of the features of all samples.
+    ///
     /// # Errors
     ///
-    /// As [`Ufm::objective`] if the point belongs to another model.
+    /// As [`Ufm::objective`] if the point belongs to another model; [`Error::TooLarge`] if the loss needs the features
+    /// of all samples, and they do not fit in memory.
     pub fn objective(&self, ufm: &Ufm) -> Result<f64, Error> {
         self.check(ufm)?;
         let model = self.model(ufm);
-        Ok(objective::objective(&model, &PointRef::from(self).compared_with(ufm), &self.parameters))
+        let of =
+            |point: &Self| objective::objective(&model, &PointRef::from(point).compared_with(ufm), &point.parameters);
+        if self.reduction.is_none() || ufm.output_loss().is_rotation_invariant() {
+            return Ok(of(self));
+        }
+        Ok(of(&self.clone().with_samples_unless_collapsed()?))
     }
 
     /// A point of features that are already reduced, G = [H̄ D, T].
@@ -136,13 +151,16 @@ impl Point {
         if let Some(reduction) = reduction {
             parameters.features = reduction.expand(parameters.features.as_ref())?;
         }
-        if let Some(frames) = frames {
-            parameters.features = &frames[0] * parameters.features;
-            for (l, weights) in parameters.weights.iter_mut().enumerate() {
-                *weights = widened(weights, &frames, l);
-            }
-        }
-        Ok(parameters)
+        Ok(match frames {
+            Some(frames) => widened_parameters(parameters, &frames),
+            None => parameters,
+        })
+    }
+
+    /// Whether samples or widths are reduced.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_reduced(&self) -> bool {
+        self.reduction.is_some() || self.frames.is_some()
     }
 
     /// Another point of the same reduction and the same frames.
@@ -172,6 +190,15 @@ impl Ufm {
         let layers = self.layers().iter().map(|layer| Layer { width: width(layer.width), ..*layer });
         self.with_layers(layers.collect())
     }
+}
+
+/// Parameters of full width from those in the frames.
+fn widened_parameters(mut parameters: Parameters, frames: &[Mat<f64>]) -> Parameters {
+    parameters.features = &frames[0] * parameters.features;
+    for (l, weights) in parameters.weights.iter_mut().enumerate() {
+        *weights = widened(weights, frames, l);
+    }
+    parameters
 }
 
 /// W_l = Q_{l+1} W'_l Q_lᵀ: weights of full width from those in the frames. There is no frame at the outputs.

@@ -10,8 +10,11 @@
 //!
 //! with √n_k e_k as the label of column k, and zero as the label of every column of T, and at any time H = H̄ Y + T Pᵀ.
 //! The within-class scatter is T Tᵀ/N.
+//!
+//! That f stays the same is true of the squared loss, also with smoothed labels, shifts, margins and scales of logits (see
+//! `OutputLoss::is_rotation_invariant`). For any other loss of class labels only [`Reduction::of_collapsed`] is exact.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use faer::{Mat, MatMut, MatRef, prelude::ReborrowMut};
 
@@ -69,6 +72,27 @@ impl Reduction {
         }
         reduced.subcols_mut(k, rest.ncols()).copy_from(&rest);
         Ok((Self { classes: classes.clone(), basis }, reduced))
+    }
+
+    /// The reduced features H̄ D, d_1 × K, of features that are equal within classes to the last bit; `None` if they are
+    /// not. They remain equal, and with g_k = √n_k h_k the objective and the inner products of gradients are the same
+    /// for every loss: f has the gradient of √n_k terms l_k(g_k/√n_k) √n_k by g_k. Cost: N d_1 comparisons.
+    pub(crate) fn of_collapsed(
+        classes: &ClassCounts,
+        features: MatRef<'_, f64>,
+    ) -> Result<Option<(Self, Mat<f64>)>, Error> {
+        let is_equal = |columns: Range<usize>| {
+            let first = features.col(columns.start);
+            columns.skip(1).all(|column| features.col(column).iter().eq(first.iter()))
+        };
+        if !classes.ranges().all(is_equal) {
+            return Ok(None);
+        }
+        let mut reduced = try_zeros("reduced features", features.nrows(), classes.classes() as u64)?;
+        for ((mut to, columns), &count) in reduced.col_iter_mut().zip(classes.ranges()).zip(classes.counts()) {
+            to.copy_from(root(count) * features.col(columns.start));
+        }
+        Ok(Some((Self::contrasts(classes), reduced)))
     }
 
     /// For features that are drawn in reduced form, for any number of deviations.

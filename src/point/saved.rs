@@ -1,7 +1,7 @@
 //! Points as they are read: their parts fit each other before there is a point.
 
 use faer::Mat;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{Point, reduction::Reduction};
 use crate::{
@@ -30,6 +30,14 @@ impl TryFrom<Read> for Point {
         }
         Ok(Self { parameters, reduction, frames })
     }
+}
+
+/// Reads blocks that fit each other, with any number of columns of features: that of a point which whoever reads them
+/// compares them with.
+pub(crate) fn read_blocks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Parameters, D::Error> {
+    let read = parameters::Read::deserialize(deserializer)?;
+    let columns = read.columns();
+    read.check(columns).map_err(D::Error::custom)
 }
 
 fn check_parameters(read: parameters::Read, reduction: Option<&Reduction>) -> Result<Parameters, String> {

@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rand_distr::{ChiSquared, Distribution, StandardNormal};
 
-use super::{Point, reduction::Reduction};
+use super::{Point, narrow::needs_all_samples, reduction::Reduction};
 use crate::{
     error::{Error, check_positive},
     linalg::orthonormal::random_orthonormal,
@@ -18,12 +18,17 @@ impl Point {
     ///
     /// The distribution is that of [`Parameters::gaussian`], but the numbers for one seed differ.
     ///
+    /// For cross-entropy, class weights or nonnegative features it is [`Parameters::gaussian`] itself, with the features
+    /// of all samples, since their deviations cannot be reduced. [`Point::collapsed`] has K columns for any loss.
+    ///
     /// # Errors
     ///
     /// As [`Parameters::gaussian`].
     pub fn gaussian(ufm: &Ufm, scale: f64, rng: &mut (impl Rng + ?Sized)) -> Result<Self, Error> {
-        let Some(classes) = ufm.class_counts() else {
-            return Parameters::gaussian(ufm, scale, rng).map(Self::from);
+        let classes = match ufm.class_counts() {
+            Some(classes) if ufm.can_rotate_samples() => classes,
+            Some(_) => return Parameters::gaussian(ufm, scale, rng).map(Self::from).map_err(needs_all_samples),
+            None => return Parameters::gaussian(ufm, scale, rng).map(Self::from),
         };
         check_positive("scale", scale)?;
         let (width, k) = (ufm.feature_width(), classes.classes());
@@ -55,7 +60,9 @@ impl Point {
 
     /// A collapsed Gaussian start: every feature is its class mean, and all blocks live in random subspaces of min(2 K,
     /// d_l) dimensions, in which a descent stays. Scales as in [`Parameters::gaussian`], for these dimensions in the
-    /// place of the widths.
+    /// place of the widths. If features may not be negative there are no subspaces: the blocks have their full widths.
+    ///
+    /// A descent from here works on K columns, exactly, for every loss.
     ///
     /// # Errors
     ///
@@ -64,10 +71,13 @@ impl Point {
         let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?;
         check_positive("scale", scale)?;
         let k = classes.classes();
-        let narrow = ufm.with_widths(|width| width.min(k.saturating_mul(2)));
+        let is_narrow = !ufm.has_nonnegative_features();
+        let narrow = ufm.with_widths(|width| if is_narrow { width.min(k.saturating_mul(2)) } else { width });
         let mut frames = Vec::with_capacity(ufm.depth());
-        for (layer, narrow) in ufm.layers().iter().zip(narrow.layers()) {
-            frames.push(random_orthonormal(layer.width, narrow.width, rng)?);
+        if is_narrow {
+            for (layer, narrow) in ufm.layers().iter().zip(narrow.layers()) {
+                frames.push(random_orthonormal(layer.width, narrow.width, rng)?);
+            }
         }
         let deviation = gaussian_deviations(&narrow, scale);
         let mut start = Parameters::with_columns(&narrow, k as u64)?;
@@ -76,7 +86,7 @@ impl Point {
         }
         fill(start.features.as_mut(), || deviation.features * normal(rng));
         let reduction = Reduction::contrasts(classes);
-        Ok(Self { parameters: start, reduction: Some(reduction), frames: Some(frames) })
+        Ok(Self { parameters: start, reduction: Some(reduction), frames: is_narrow.then_some(frames) })
     }
 
     /// [`Point::gaussian`] from a seed alone, for callers with another version of rand, or none: the same seed is the same

@@ -51,25 +51,22 @@ fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, Strin
     let start = start(flags, &ufm).map_err(text)?;
     let descent = descent(flags, &minimizer);
     let mut bar = Bar::new(flags.gap);
-    let (mut measurements, mut failure) = (Vec::new(), None);
-    let run = descent.minimize_observed(&ufm, start, |progress| {
+    let mut measurements = Vec::new();
+    let run = descent.minimize_until(&ufm, start, |progress| {
         bar.show(progress);
         // Ever rarer, so that measuring takes a small part of the time.
         let step = progress.record.step;
         if flags.plot.is_some() && measurements.last().is_none_or(|&(before, _)| step > before + before / 16) {
             match Measured::new(&minimizer, &progress.point()) {
                 Ok(measured) => measurements.push((step, measured)),
-                Err(error) => failure = Some(error),
+                Err(error) => return ControlFlow::Break(Err(error)),
             }
         }
-        let over = failure.is_some() || interrupted.load(Ordering::Relaxed);
-        if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(Ok(())) } else { ControlFlow::Continue(()) }
     });
     let (seconds, stepping) = bar.finish();
-    let run = match failure {
-        Some(error) => return Err(text(error)),
-        None => run.map_err(text)?,
-    };
+    let (run, broken) = run.map_err(text)?;
+    broken.transpose().map_err(text)?;
     let measured = Measured::new(&minimizer, &run.point).map_err(text)?;
     let ending = ending(&minimizer, &run).map_err(text)?;
     let seconds_per_step = stepping / run.steps.max(1) as f64;

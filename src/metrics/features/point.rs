@@ -24,10 +24,14 @@ impl FeatureStatistics {
     /// # Errors
     ///
     /// As [`Parameters::new`](crate::Parameters::new); [`Error::NoClassCounts`] if the targets of the model are not
-    /// labels, [`Error::ClassCounts`] if they are those of other class counts; [`Error::NoScatter`] if the scatter has
-    /// not been gathered along the rows of W_{L:1}; [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
+    /// labels, [`Error::ClassCounts`] if they are those of other class counts; [`Error::NeedsSamples`] for cross-entropy,
+    /// class weights or nonnegative features; [`Error::NoScatter`] if the scatter has not been gathered along the rows
+    /// of W_{L:1}; [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
     pub fn point(&self, ufm: &Ufm, weights: Vec<Mat<f64>>, bias: Option<Col<f64>>) -> Result<Point, Error> {
         self.check_belongs_to(ufm)?;
+        if !ufm.can_rotate_samples() {
+            return Err(Error::NeedsSamples);
+        }
         let (width, classes) = self.means.shape();
         let freedom = usize::try_from(ufm.samples()).unwrap_or(usize::MAX) - classes;
         let deviations = self.deviations(freedom)?;

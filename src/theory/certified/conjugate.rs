@@ -12,7 +12,7 @@ use super::{
 const FLOOR: f64 = 1e-14;
 
 /// Squared residuals rise and fall on their way down, but not by this factor unless rounding has taken over.
-const LOST: f64 = 1e3;
+const LOST: f64 = 1e8;
 
 /// An approximate inverse: in singular vectors the penalty is a 2 × 2 block of Y_ij and Y_ji, to which the diagonal of
 /// the curvature of the fit is added. Where the vectors are localized, as those of long tails are, little is missing.
@@ -34,7 +34,8 @@ impl<'a> Preconditioner<'a> {
         let y = product(left.as_ref(), squares(&frame.svd.right).as_ref());
         let columns = problem.column_count() as f64;
         let beyond = left.row_iter().map(|row| row.iter().sum::<f64>() / columns).collect();
-        let floor = FLOOR * y.norm_max() + f64::MIN_POSITIVE;
+        let others = diagonal.contrasts.iter().chain(&diagonal.bias);
+        let floor = FLOOR * others.fold(y.norm_max(), |largest, h| largest.max(*h)) + f64::MIN_POSITIVE;
         Self { frame, y, beyond, contrasts: diagonal.contrasts, bias: diagonal.bias, floor }
     }
 
@@ -60,8 +61,8 @@ impl<'a> Preconditioner<'a> {
             }
         }
         let curvatures = self.contrasts.iter().zip(&self.frame.contrasts).map(|(fit, penalty)| fit + penalty);
-        step.contrasts.iter_mut().zip(curvatures).for_each(|(entry, h)| *entry /= h + f64::MIN_POSITIVE);
-        step.bias.iter_mut().zip(&self.bias).for_each(|(entry, h)| *entry /= h + f64::MIN_POSITIVE);
+        step.contrasts.iter_mut().zip(curvatures).for_each(|(entry, h)| *entry /= h + floor);
+        step.bias.iter_mut().zip(&self.bias).for_each(|(entry, h)| *entry /= h + floor);
         self.frame.mask(&mut step);
         step
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use faer::Mat;
 
 use super::problem::{Bias, Problem};
-use crate::{classes::ClassCounts, error::Error, loss::Loss, model::Ufm};
+use crate::{classes::ClassCounts, error::Error, linalg::memory::check_room, loss::Loss, model::Ufm};
 
 /// Classes of equal count, weight, scale, shift and margin.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub(super) fn problem(ufm: &Ufm, classes: &ClassCounts, groups: &[Group]) -> Res
     let smoothing = ufm.targets().smoothing();
     let everywhere = smoothing / classes.classes() as f64;
     let count = groups.len();
-    crate::linalg::memory::check_room(&[("matrices of groups of classes", count, 16 * count as u64)])?;
+    check_room(&[("matrices of groups of classes", count, 16 * count as u64)])?;
     let mut problem = Problem {
         is_cross_entropy: ufm.loss() == Loss::CrossEntropy,
         roots: groups.iter().map(|group| (group.count as f64 / samples).sqrt()).collect(),
@@ -94,7 +94,7 @@ pub(super) fn problem(ufm: &Ufm, classes: &ClassCounts, groups: &[Group]) -> Res
 }
 
 /// A free bias takes the shifts: δ (z + b) + ι is δ (z + b') with b' = b + ι/δ.
-fn move_shifts_to_bias(problem: &mut Problem) {
+pub(super) fn move_shifts_to_bias(problem: &mut Problem) {
     if problem.bias != Bias::Free {
         return;
     }
@@ -106,7 +106,7 @@ fn move_shifts_to_bias(problem: &mut Problem) {
 
 /// The base of squared errors: B, a and b of a perfect fit. A free bias is the mean of all logits, as at the minimizer,
 /// so that B s = 0.
-fn set_base(problem: &mut Problem) {
+pub(super) fn set_base(problem: &mut Problem) {
     let others = |r: usize, s: usize| (problem.targets[(r, s)] - problem.shifts[r]) / problem.scales[r];
     let own = |s: usize| {
         problem.own_targets.get(s).map(|own| (own - problem.shifts[s] + problem.margins[s]) / problem.scales[s])
@@ -119,7 +119,8 @@ fn set_base(problem: &mut Problem) {
                 Some(own) if r == s => (problem.columns[s] - 1.0) * others(r, s) + own,
                 _ => problem.columns[s] * others(r, s),
             };
-            *bias = (0..columns).map(|s| problem.roots[s].powi(2) * sum(s)).sum();
+            let samples = (0..columns).filter(|&s| problem.weights[s] > 0.0);
+            *bias = samples.map(|s| problem.roots[s].powi(2) * sum(s)).sum();
         }
     }
     let mut contrasts = vec![0.0; problem.own_targets.len()];

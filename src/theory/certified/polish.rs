@@ -76,11 +76,13 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
     Ok(Polished { point, svd, rank })
 }
 
-/// Takes out of the point what its decomposition has beyond a rank: little, so that what stays keeps its digits.
+/// Takes out of the point what its decomposition has beyond a rank, if that is more than rounding: what stays keeps its
+/// digits, which can be far below those of the decomposition where errors are small.
 fn truncate(point: &mut Variables, svd: &Svd, rank: usize) {
-    let count = svd.values.nrows() - rank;
-    let scaled = Mat::from_fn(svd.left.nrows(), count, |i, j| svd.left[(i, rank + j)] * svd.values[rank + j]);
-    point.b -= product(scaled.as_ref(), svd.right.subcols(rank, count).transpose());
+    let rounding = svd.rounding();
+    let dropped = svd.values.iter().skip(rank).filter(|&&sigma| sigma > rounding).count();
+    let scaled = Mat::from_fn(svd.left.nrows(), dropped, |i, j| svd.left[(i, rank + j)] * svd.values[rank + j]);
+    point.b -= product(scaled.as_ref(), svd.right.subcols(rank, dropped).transpose());
 }
 
 /// Turns the dropped singular vectors to those of E; the singular values of E there.

@@ -41,9 +41,10 @@ impl Spectrum {
     ///
     /// # Errors
     ///
-    /// As [`dense_svd`] for targets that are a matrix, or labels that are smoothed without a bias. One-hot labels give
+    /// [`Error::NoClosedForm`] if the model has none: then there is no such target. As [`dense_svd`] for targets that are a matrix, or labels that are smoothed without a bias. One-hot labels give
     /// no error.
     pub fn new(ufm: &Ufm) -> Result<Self, Error> {
+        ufm.check_closed_form()?;
         let targets = ufm.targets();
         let smoothing = targets.smoothing();
         match (targets.class_counts(), targets.as_matrix()) {
