@@ -1,6 +1,4 @@
-//! Certified minimizers: the largest gap over many models, and the longest time.
-
-use std::time::Instant;
+//! Certified minimizers: the largest gap over many models.
 
 use neural_collapse::{ClassCounts, ClassWeights, Layer, Loss, Ufm};
 use rand::{RngExt, rngs::Xoshiro256PlusPlus};
@@ -34,14 +32,6 @@ fn gaps_are_rounding() {
     // Asked of every model of at most 50 groups.
     worst(20, [("relative gap of certified minimizers", 1e-12)], |rng| {
         let ufm = model(50, rng);
-        let start = Instant::now();
-        let minimizer = ufm.certified_minimizer().unwrap();
-        let (gap, seconds) = (minimizer.gap().abs(), start.elapsed().as_secs_f64());
-        if seconds > 10.0 || gap > 1e-12 {
-            let groups: Vec<(u64, f64)> = minimizer.groups().iter().map(|group| (group.count, group.weight)).collect();
-            let (decay, loss, bias) = (ufm.feature_decay(), ufm.loss(), ufm.has_bias());
-            println!("{seconds:.1} s, gap {gap:.1e}: R {} {loss} bias {bias} {decay:e} {groups:?}", groups.len());
-        }
-        [gap.min(1e-12)]
+        [ufm.certified_minimizer().unwrap().gap().abs()]
     });
 }
