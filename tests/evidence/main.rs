@@ -6,6 +6,7 @@
 //! certificates in integers of any length: they search for no root, and share neither formula nor code with what they
 //! judge. A case is its seed; one that fails prints it with the whole input.
 
+mod certified;
 mod dyadic;
 mod minimizers;
 mod scalars;

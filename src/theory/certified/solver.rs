@@ -102,7 +102,9 @@ fn zero(problem: &mut Problem) -> Result<Option<Solution>, Error> {
     }
     let polished = polish(problem, &point, 0, GOAL)?;
     let certificate = Certificate::new(problem, &polished.point, &polished.svd)?;
-    Ok((certificate.gap().abs() <= GOAL).then_some(Solution { polished, certificate }))
+    // Far below λ there is no doubt, whatever is left of the gap: squares of a large λ are no path to begin on.
+    let is_certain = steepest(problem, &polished.point, &problem.fit(&polished.point))? < 0.5 * problem.lambda;
+    Ok((is_certain || certificate.gap().abs() <= GOAL).then_some(Solution { polished, certificate }))
 }
 
 /// The largest dual of a singular value.
@@ -125,6 +127,9 @@ fn follow(problem: &Problem, kinks: &[Kink], point: Variables) -> Result<Solutio
     let curvature = curvature(problem, &fit);
     // Here the penalty is as curved as the fit, and no step leads far.
     let mu = lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
+    if !mu.is_finite() {
+        return Err(Error::NoCertificate { because: "decays or class weights whose squares leave the range of f64" });
+    }
     let mut path = Path { problem, kinks, smooth: Smooth { lambda, mu } };
     let mut stop = path.at(point)?;
     let mut best: Option<Solution> = None;
