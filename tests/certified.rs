@@ -176,7 +176,7 @@ fn one_class_is_fitted_for_nothing() {
 
 /// Rows for classes and columns for samples, sorted by class.
 fn one_hot(counts: &[u64]) -> Mat<f64> {
-    let labels: Vec<usize> = counts.iter().enumerate().flat_map(|(k, &count)| vec![k; count as usize]).collect();
+    let labels: Vec<usize> = counts.iter().enumerate().flat_map(|(k, &count)| (0..count).map(move |_| k)).collect();
     Mat::from_fn(counts.len(), labels.len(), |k, sample| f64::from(u8::from(labels[sample] == k)))
 }
 

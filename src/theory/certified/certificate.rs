@@ -35,7 +35,9 @@ impl Certificate {
         let norm = duals.fold(decompose(&gradient.b)?.values[0], f64::max);
         let t = if norm > problem.lambda { problem.lambda / norm } else { 1.0 };
         let fits = (0..problem.column_count()).map(|s| problem.weights[s] * dual_of_sample(problem, &fit, s, t));
-        Ok(Self { objective, lower_bound: fits.sum::<f64>() - dual_of_bias(problem, point, &gradient, t) })
+        let dual = fits.sum::<f64>() - dual_of_bias(problem, point, &gradient, t);
+        // No loss is negative; a dual that is not a number proves no more than that.
+        Ok(Self { objective, lower_bound: dual.max(0.0) })
     }
 
     /// (f - bound)/f; 0 if both are 0.

@@ -5,7 +5,12 @@ use faer::{Accum, Mat, MatRef, linalg::matmul::matmul};
 use super::problem::{Bias, Problem, Variables};
 use crate::{
     error::Error,
-    linalg::{Svd, cores::all_cores, dense_svd},
+    linalg::{
+        Svd,
+        cores::all_cores,
+        dense_svd,
+        memory::{slice, slice_mut},
+    },
 };
 
 /// Fewer operations than this are not worth a second thread.
@@ -47,14 +52,12 @@ impl Coordinates {
 
     fn slices(&self) -> impl Iterator<Item = &[f64]> {
         let columns = self.y.col_iter().chain(self.beyond.iter().flat_map(Mat::col_iter));
-        let columns = columns.filter_map(|column| column.try_as_col_major()).map(faer::ColRef::as_slice);
-        columns.chain([self.contrasts.as_slice(), self.bias.as_slice()])
+        columns.map(slice).chain([self.contrasts.as_slice(), self.bias.as_slice()])
     }
 
     fn slices_mut(&mut self) -> impl Iterator<Item = &mut [f64]> {
         let columns = self.y.col_iter_mut().chain(self.beyond.iter_mut().flat_map(Mat::col_iter_mut));
-        let columns = columns.filter_map(|column| column.try_as_col_major_mut()).map(faer::ColMut::as_slice_mut);
-        columns.chain([self.contrasts.as_mut_slice(), self.bias.as_mut_slice()])
+        columns.map(slice_mut).chain([self.contrasts.as_mut_slice(), self.bias.as_mut_slice()])
     }
 
     pub(super) fn dot(&self, other: &Self) -> f64 {

@@ -21,6 +21,8 @@ pub(in crate::theory) fn groups(ufm: &Ufm, classes: &ClassCounts) -> Vec<Group> 
     let loss = ufm.output_loss();
     let mut index: HashMap<[u64; 5], usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
+    // A million classes often are long runs of one kind: their key is looked up once.
+    let mut last = None;
     for (class, &count) in classes.counts().iter().enumerate() {
         let weight = loss.weight(class);
         let key = [
@@ -30,10 +32,14 @@ pub(in crate::theory) fn groups(ufm: &Ufm, classes: &ClassCounts) -> Vec<Group> 
             loss.shift(class).to_bits(),
             loss.margin(class).to_bits(),
         ];
-        let group = *index.entry(key).or_insert_with(|| {
-            groups.push(Group { count, weight, classes: Vec::new() });
-            groups.len() - 1
-        });
+        let group = match last {
+            Some((same, group)) if same == key => group,
+            _ => *index.entry(key).or_insert_with(|| {
+                groups.push(Group { count, weight, classes: Vec::new() });
+                groups.len() - 1
+            }),
+        };
+        last = Some((key, group));
         groups[group].classes.push(class);
     }
     // Stable: groups are in the order of their first classes.

@@ -27,16 +27,16 @@ use std::fmt;
 
 use faer::{Col, Mat};
 
-pub use self::{
-    fates::CertifiedGroup,
-    geometry::{CertifiedGeometry, CertifiedGram},
-};
 use self::{
     certificate::Certificate,
     groups::Group,
     problem::{Bias, Problem},
     samples::Samples,
     solver::Solution,
+};
+pub use self::{
+    fates::CertifiedGroup,
+    geometry::{CertifiedGeometry, CertifiedGram},
 };
 use super::GroupFate;
 use crate::{error::Error, linalg::Svd, model::Ufm};

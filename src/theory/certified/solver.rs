@@ -25,34 +25,33 @@ pub(super) struct Solution {
     pub(super) certificate: Certificate,
 }
 
-/// What the law of contrasts says of every group, and a start for what it leaves open.
-fn contrasts(problem: &mut Problem, point: &mut Variables) -> Vec<Kink> {
-    let mut kinks = vec![Kink::Zero; problem.own_targets.len()];
-    for s in 0..kinks.len() {
-        let q = problem.contrast_q(s);
-        let difference = problem.own_targets[s] - problem.targets[(s, s)];
-        let margin = problem.margins[s];
-        // Squared error with a margin: collapse begins at q = 1 + margin/difference.
-        let threshold = if problem.is_cross_entropy { 1.0 } else { 1.0 + margin / difference };
-        kinks[s] = if problem.rows[s] < 2.0 {
-            Kink::Zero
-        } else if problem.is_cross_entropy && margin > 0.0 {
-            Kink::Smooth
-        } else if q >= threshold {
-            Kink::Zero
-        } else {
-            Kink::Linear
-        };
-        problem.moves[s] = kinks[s] != Kink::Zero;
-        point.contrasts[s] = match kinks[s] {
-            Kink::Zero => -problem.base_contrasts[s],
-            Kink::Smooth => 0.0,
-            // Squared error: a is known.
-            Kink::Linear if !problem.is_cross_entropy => -difference * q / problem.scales[s],
-            Kink::Linear => -0.5 * q.ln() / problem.scales[s],
-        };
+/// What the law of contrasts says of group s, and where its a_r starts.
+fn contrast(problem: &Problem, s: usize) -> (Kink, f64) {
+    let q = problem.contrast_q(s);
+    let difference = problem.own_targets[s] - problem.targets[(s, s)];
+    let margin = problem.margins[s];
+    // Squared error with a margin: collapse begins at q = 1 + margin/difference.
+    let threshold = if problem.is_cross_entropy { 1.0 } else { 1.0 + margin / difference };
+    if problem.rows[s] < 2.0 {
+        (Kink::Zero, -problem.base_contrasts[s])
+    } else if problem.is_cross_entropy && margin > 0.0 {
+        (Kink::Smooth, 0.0)
+    } else if q >= threshold {
+        (Kink::Zero, -problem.base_contrasts[s])
+    } else if problem.is_cross_entropy {
+        (Kink::Linear, -0.5 * q.ln() / problem.scales[s])
+    } else {
+        // Squared error: a is known.
+        (Kink::Linear, -difference * q / problem.scales[s])
     }
-    kinks
+}
+
+/// The same for all groups; those that are not zero may move.
+fn contrasts(problem: &mut Problem, point: &mut Variables) -> Vec<Kink> {
+    let found: Vec<(Kink, f64)> = (0..problem.own_targets.len()).map(|s| contrast(problem, s)).collect();
+    problem.moves = found.iter().map(|(kink, _)| *kink != Kink::Zero).collect();
+    point.contrasts = found.iter().map(|(_, start)| *start).collect();
+    found.into_iter().map(|(kink, _)| kink).collect()
 }
 
 /// The optimal bias where the point is, roughly: a Newton step entry by entry, damped since logits share a softmax.
