@@ -132,7 +132,7 @@ fn proved(ufm: &Ufm, solution: Result<Solution, Error>) -> Result<Solution, Erro
     };
     let Certificate { objective, lower_bound } = solution.certificate;
     // A fit that is perfect to rounding leaves nothing for a relative gap.
-    let rounding = 8.0 * f64::EPSILON * ufm.objective_at_zero();
+    let rounding = 8.0 * f64::EPSILON * ufm.objective_at_zero().min(1.0);
     let difference = (objective - lower_bound).abs();
     if difference <= LARGEST_GAP * objective || difference <= rounding {
         Ok(solution)
