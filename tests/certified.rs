@@ -82,13 +82,14 @@ proptest! {
     #[test]
     fn certifies_every_option(options in options()) {
         let minimizer = options.ufm().certified_minimizer().unwrap();
-        // A bias that decays is no part of the base of squared errors: outputs of size 1 are rounded, and their errors,
-        // α times as large in E, are compared with λ √N.
+        // Squared errors are differences of outputs of this size, which are rounded: α times as large in E, they are
+        // compared with λ √N, and their products, α times as large, with f.
         let ufm = minimizer.ufm();
+        let size = 1.0 + options.ldam;
         let lambda = (ufm.layers()[0].decay * ufm.feature_decay() * ufm.samples() as f64).sqrt();
         let largest = options.weights.iter().copied().fold(0.0, f64::max);
-        let rounded = options.loss == Loss::Squared && options.bias.is_some_and(|decay| decay > 0.0);
-        let rounding = if rounded { f64::EPSILON * largest / lambda } else { 0.0 };
+        let relative = f64::EPSILON * largest * size * (1.0 / lambda + size / minimizer.objective());
+        let rounding = if options.loss == Loss::Squared { relative } else { 0.0 };
         prop_assert!(minimizer.gap().abs() <= GAP + rounding, "{}", minimizer.gap());
     }
 

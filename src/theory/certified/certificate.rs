@@ -49,6 +49,8 @@ impl Certificate {
 
 /// What a sample of column s adds to the dual objective at Y + t (P - Y).
 fn dual_of_sample(problem: &Problem, fit: &Fit, s: usize, t: f64) -> f64 {
+    // (P - Y) w = 0 if the bias is free: what it is at the base adds nothing, and would only cancel.
+    let free = |r: usize| problem.scales[r] * problem.base_bias[r];
     let entropy = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
     let (mut sum, mut elsewhere) = (0.0, 0.0);
     for r in (0..problem.row_count()).filter(|&r| problem.others(r, s) > 0.0) {
@@ -59,7 +61,7 @@ fn dual_of_sample(problem: &Problem, fit: &Fit, s: usize, t: f64) -> f64 {
             * if problem.is_cross_entropy {
                 entropy(target + error) + error * problem.shifts[r]
             } else {
-                -0.5 * error * error - error * (target - problem.shifts[r])
+                -0.5 * error * error - error * (target - problem.shifts[r] - free(r))
             };
     }
     if let Some(error) = fit.errors.own.get(s).map(|error| t * error) {
@@ -69,7 +71,7 @@ fn dual_of_sample(problem: &Problem, fit: &Fit, s: usize, t: f64) -> f64 {
             let rest = elsewhere - error;
             -(1.0 - rest) * (-rest).ln_1p() + error * shift
         } else {
-            -0.5 * error * error - error * (problem.own_targets[s] - shift)
+            -0.5 * error * error - error * (problem.own_targets[s] - shift - free(s))
         };
     }
     sum
