@@ -199,6 +199,9 @@ pub enum Error {
     },
     /// Features are given by their class means and scatter, and the loss needs those of all samples.
     NeedsSamples,
+    /// The model has another loss than the one that the gradient was gathered under: another kind, other class weights,
+    /// label smoothing or adjustments of logits.
+    OtherLoss,
     /// No class weights with a mean of 1 over samples keep all groups of classes apart as far as asked for: the decays
     /// are too large.
     NoSeparatingWeights {
@@ -405,6 +408,11 @@ impl fmt::Display for Error {
                 f,
                 "method: {method} given, accepted for nonnegative features are gd, heavy-ball and nesterov, whose steps can \
                  be projected"
+            ),
+            Self::OtherLoss => write!(
+                f,
+                "the model's loss, class weights, targets or adjustments of logits are not those of the pass over the \
+                 samples: gather the gradient under this model"
             ),
             Self::NeedsSamples => write!(
                 f,

@@ -15,9 +15,9 @@ use crate::{
         cores::all_cores,
         memory::try_zeros,
     },
-    parameters::unweighted,
+    parameters::{unweighted, weighted},
     point::PointRef,
-    theory::{Direction, Minimizer},
+    theory::{Direction, Minimizer, Optimum},
 };
 
 /// How far a point is from neural collapse, as the theory describes it for its class counts; zero at every minimizer
@@ -90,10 +90,11 @@ pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
     Ok(Collapse { nc1: variability(point, classes, features)?, ..in_class_space })
 }
 
-/// The metrics of a network's last layers, whose `product` W_{L:1} is K × d_1, compared with the minimizer of a model
-/// with its class counts, depth, decays and bias. Cost: O(K² d_1) operations, and those of [`FeatureStatistics::nc1`].
+/// The metrics of a network's last layers, whose `product` W_{L:1} is K × d_1, compared with the optimum of a model with
+/// its class counts, depth, decays, bias and loss. Cost: O(K² d_1) operations, and those of [`FeatureStatistics::nc1`].
 ///
-/// nc1 is also `None` if the statistics have no scatter.
+/// nc1 is also `None` if the statistics have no scatter. If there is no closed form, the metrics compare W_{L:1} and
+/// H̄ D with those of the optimum by the same formulas, without singular vectors, and alignment is `None`.
 ///
 /// # Errors
 ///
@@ -114,23 +115,49 @@ pub fn collapse<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
 /// let statistics = accumulator.finish();
 ///
 /// let ufm = Ufm::new(statistics.class_counts()?, [Layer::new(2, 5e-3)], 5e-3)?;
-/// let collapse = network_collapse(&ufm.minimizer()?, weights.as_ref(), &statistics)?;
+/// let collapse = network_collapse(&ufm.optimum()?, weights.as_ref(), &statistics)?;
 /// assert!(collapse.nc2_classifier.unwrap() < 1e-15); // the classifiers are where they must be
 /// assert!(collapse.nc3.unwrap() > 1e-2); // the features are not yet
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
 pub fn network_collapse(
-    minimizer: &Minimizer,
+    optimum: &Optimum,
     product: MatRef<'_, f64>,
     statistics: &FeatureStatistics,
 ) -> Result<Collapse, Error> {
-    let ufm = minimizer.ufm();
+    let ufm = optimum.ufm();
     statistics.check_belongs_to(ufm)?;
     check_shape(Block::Product, (ufm.outputs(), ufm.feature_width()), product.shape())?;
     check_finite(Block::Product, product)?;
-    let in_class_space = in_class_space(minimizer, product, statistics.weighted_means().as_ref())?;
+    let means = statistics.weighted_means();
+    let in_class_space = match optimum {
+        Optimum::Closed(minimizer) => in_class_space(minimizer, product, means.as_ref())?,
+        _ => compared(optimum, product, means)?,
+    };
     let nc1 = if statistics.has_scatter() { statistics.nc1(Nc1Convention::Global)? } else { None };
     Ok(Collapse { nc1, ..in_class_space })
+}
+
+/// All but nc1 and alignment, of W_{L:1} and H̄ D.
+fn compared(optimum: &Optimum, product: MatRef<'_, f64>, weighted_means: Mat<f64>) -> Result<Collapse, Error> {
+    let counts = optimum.ufm().class_counts().ok_or(Error::NoClassCounts)?.counts();
+    let ours = [to_unit_size(product.to_owned())?, to_unit_size(weighted_means)?];
+    let theirs = [to_unit_size(optimum.classifiers()?)?, to_unit_size(weighted(counts, optimum.class_means()?))?];
+    let distance = |of: &dyn Fn(&[Mat<f64>; 2]) -> Mat<f64>| {
+        let [ours, theirs] = [&ours, &theirs].map(|both| {
+            let matrix = of(both);
+            let size = matrix.norm_l2();
+            (size > 0.0).then(|| Scale(1.0 / size) * matrix)
+        });
+        ours.zip(theirs).map(|(ours, theirs)| (ours - theirs).norm_l2())
+    };
+    Ok(Collapse {
+        nc1: None,
+        nc2_classifier: distance(&|[classifiers, _]| classifiers * classifiers.transpose()),
+        nc2_features: distance(&|[_, means]| means.transpose() * means),
+        nc3: distance(&|[classifiers, means]| classifiers * means),
+        alignment: None,
+    })
 }
 
 /// All but nc1, of W_{L:1} and H̄ D.

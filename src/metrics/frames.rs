@@ -5,7 +5,7 @@
 //! the minimizer follow from [`Minimizer::classifiers`](crate::theory::Minimizer::classifiers) and
 //! [`Minimizer::class_means`](crate::theory::Minimizer::class_means).
 
-use faer::{Mat, MatRef, Scale};
+use faer::{Col, Mat, MatRef, Scale};
 
 use crate::{
     error::{Block, Error},
@@ -133,6 +133,37 @@ pub fn self_duality(classifiers: MatRef<'_, f64>, means: MatRef<'_, f64>) -> Res
     }
     let (classifiers, means) = (unit(classifiers), unit(means.transpose()));
     Ok(classifiers.zip(means).map(|(classifiers, means)| (classifiers - means).squared_norm_l2()))
+}
+
+/// The row sum of the classifiers W, K × d, beside their size: ‖Wᵀ 1‖/‖W‖, from 0 to √K (NC0). It is 0 at every
+/// stationary point of cross-entropy with a decay of W, and at every optimum of squared loss with a bias. `None` if W is
+/// zero.
+///
+/// # Errors
+///
+/// [`Error::MatrixNotFinite`].
+pub fn row_sum(classifiers: MatRef<'_, f64>) -> Result<Option<f64>, Error> {
+    check_matrix(classifiers)?;
+    let unit = unit(classifiers);
+    Ok(unit.map(|unit| (unit.transpose() * Col::<f64>::ones(unit.nrows())).norm_l2()))
+}
+
+/// The effective rank of singular values: exp(-Σ p_i log p_i) with p_i = s_i/Σ s, from 1 to their number. `None` if all
+/// are zero, or if one is negative or not finite.
+///
+/// # References
+///
+/// Roy, Vetterli 2007, *The effective rank: a measure of effective dimensionality*, EUSIPCO.
+#[must_use]
+pub fn effective_rank(singular_values: &[f64]) -> Option<f64> {
+    let largest = singular_values.iter().copied().fold(0.0, f64::max);
+    let is_accepted = |value: &f64| *value >= 0.0 && value.is_finite();
+    if !(largest > 0.0 && singular_values.iter().all(is_accepted)) {
+        return None;
+    }
+    let total: f64 = singular_values.iter().map(|value| value / largest).sum();
+    let parts = singular_values.iter().map(|value| value / largest / total).filter(|part| *part > 0.0);
+    Some((-parts.map(|part| part * part.ln()).sum::<f64>()).exp())
 }
 
 /// The matrix over its norm, whose square may be beyond the range of `f64`.

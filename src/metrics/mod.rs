@@ -1,17 +1,21 @@
 //! How far a point, or a trained network, is from neural collapse as the theory describes it.
 
+mod assessment;
 mod collapse;
 mod distance;
 mod features;
 mod frames;
+mod gradient;
 mod nearest_center;
 mod singular_values;
 mod variability;
 
+pub use assessment::{Assessment, Finding};
 pub use collapse::{Collapse, collapse, network_collapse};
-pub use distance::distance;
+pub use distance::{Distance, distance, network_distance};
 pub use features::{FeatureAccumulator, FeatureStatistics, Label, Rows, ScatterAccumulator};
-pub use frames::{FrameDistances, frame_distances, self_duality};
-pub use nearest_center::{NearestCenter, minimizer_disagreement};
+pub use frames::{FrameDistances, effective_rank, frame_distances, row_sum, self_duality};
+pub use gradient::{GradientAccumulator, ImpliedDecay, ImpliedDecays, NetworkGradient};
+pub use nearest_center::{NearestCenter, optimum_disagreement};
 pub use singular_values::{SingularValues, singular_value_error, singular_values};
 pub use variability::Nc1Convention;

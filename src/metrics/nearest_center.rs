@@ -10,7 +10,7 @@ use crate::{
         checks::{check_finite, check_shape},
         cores::map_range,
     },
-    theory::Minimizer,
+    theory::Optimum,
 };
 
 mod rules;
@@ -27,7 +27,7 @@ mod saved;
 /// if they have a class in common: so noise does not separate classes that have collapsed into one.
 ///
 /// The disagreement goes to zero with balanced classes (NC4 of Papyan, Han, Donoho 2020). Under imbalance it need not:
-/// a minority class whose mean is nearest can have a smaller logit than a frequent one, and [`minimizer_disagreement`]
+/// a minority class whose mean is nearest can have a smaller logit than a frequent one, and [`optimum_disagreement`]
 /// gives the share of such samples.
 ///
 /// Cost: 4 N d K operations, 2 d K numbers.
@@ -163,30 +163,30 @@ impl NearestCenter {
     }
 }
 
-/// The disagreement of [`NearestCenter`] at the minimizers: a sum of class frequencies. Cost: O(K² rank) operations.
+/// The disagreement of [`NearestCenter`] at an optimum: a sum of class frequencies. Cost: O(K² rank) operations.
 ///
 /// # Errors
 ///
-/// As [`Minimizer::class_means`].
+/// As [`Optimum::class_means`].
 ///
 /// # Example
 ///
 /// ```
-/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::minimizer_disagreement};
+/// use neural_collapse::{ClassCounts, Layer, Ufm, metrics::optimum_disagreement};
 ///
 /// let disagreement = |counts: &str| {
 ///     let classes = counts.parse::<ClassCounts>()?;
-///     minimizer_disagreement(&Ufm::new(classes, [Layer::new(8, 0.07)], 0.07)?.minimizer()?)
+///     optimum_disagreement(&Ufm::new(classes, [Layer::new(8, 0.07)], 0.07)?.optimum()?)
 /// };
 /// assert_eq!(disagreement("10x3")?, 0.0);
 /// // The network takes the samples of the last class for one of the others: 3 of 23.
 /// assert_eq!(disagreement("10x2,3")?, 3.0 / 23.0);
 /// # Ok::<(), neural_collapse::Error>(())
 /// ```
-pub fn minimizer_disagreement(minimizer: &Minimizer) -> Result<f64, Error> {
-    let counts = minimizer.ufm().class_counts().ok_or(Error::NoClassCounts)?.counts();
-    let (classifiers, means) = (minimizer.classifiers()?, minimizer.class_means()?);
-    let (bias, origin) = (minimizer.bias(), Col::zeros(means.nrows()));
+pub fn optimum_disagreement(optimum: &Optimum) -> Result<f64, Error> {
+    let counts = optimum.ufm().class_counts().ok_or(Error::NoClassCounts)?.counts();
+    let (classifiers, means) = (optimum.classifiers()?, optimum.class_means()?);
+    let (bias, origin) = (optimum.bias(), Col::zeros(means.nrows()));
     let rules = Rules::new(classifiers.as_ref(), bias.as_ref().map(Col::as_ref), origin, means.clone());
     let labels: Vec<usize> = (0..counts.len()).collect();
     let tally = rules.judge(means.as_ref(), &labels, |class| counts[class]);

@@ -29,6 +29,7 @@ mod certified;
 mod contrasts;
 mod minimizer;
 mod nonnegative;
+mod optimum;
 pub mod scalar;
 mod spectrum;
 
@@ -39,6 +40,7 @@ pub use minimizer::{
     critical_imbalance_ratio,
 };
 pub use nonnegative::{NonnegativeGroup, NonnegativeMinimizer};
+pub use optimum::Optimum;
 pub use spectrum::{
     LabelSpectrum, Level, Spectrum, centered_label_matrix, explicit_singular_values, interlacing_bounds,
 };

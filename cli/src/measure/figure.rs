@@ -9,7 +9,10 @@ use kuva::{
 };
 use neural_collapse::faer::Mat;
 
-use super::measurement::{Measurement, SingularValues};
+use super::{
+    measurement::{Measurement, SingularValues},
+    network::Network,
+};
 
 /// Rows of a heat map beyond which neighbors are drawn as their mean.
 const MOST_CELLS: usize = 64;
@@ -17,29 +20,30 @@ const MOST_CELLS: usize = 64;
 const MOST_NAMES: usize = 26;
 
 /// Predicted next to measured, for classifiers and class means, and the singular values below.
-pub(crate) fn render(measurement: &Measurement) -> String {
-    let order = order(measurement);
-    let (measured, predicted) = (&measurement.measured, &measurement.predicted);
+pub(crate) fn render(network: &Network, measurement: &Measurement) -> String {
+    let order: Vec<usize> = network.counts.groups().flat_map(|group| group.classes.to_vec()).collect();
+    let (measured, predicted) = (&measurement.classes, measurement.target.as_ref().map(|target| &target.classes));
     let mut panels = Vec::new();
     for (name, theirs, ours) in [
-        ("classifiers", &predicted.classifier_gram, &measured.classifier_gram),
-        ("class means", &predicted.mean_gram, &measured.mean_gram),
+        ("classifiers", predicted.map(|predicted| &predicted.classifier_gram), &measured.classifier_gram),
+        ("class means", predicted.map(|predicted| &predicted.mean_gram), &measured.mean_gram),
     ] {
-        let (theirs, ours) = (cells(theirs, &order), cells(ours, &order));
-        let range = range(theirs.iter().chain(&ours));
-        panels.push(heat_map(&theirs, range, &order, &format!("{name}, predicted")));
+        let (theirs, ours) = (theirs.map(|theirs| cells(theirs, &order)), cells(ours, &order));
+        let range = range(theirs.iter().flatten().chain(&ours));
+        if let Some(theirs) = theirs {
+            panels.push(heat_map(&theirs, range, &order, &format!("{name}, predicted")));
+        }
         panels.push(heat_map(&ours, range, &order, &format!("{name}, measured")));
     }
-    panels.extend(measurement.singular_values.iter().take(2).map(values));
+    let rows = panels.len() / 2 + 1;
+    let all = measurement.singular_values.iter().take(2).enumerate();
+    panels.extend(all.map(|(place, of)| {
+        let predicted = measurement.target.as_ref().and_then(|target| target.singular_values.get(place));
+        values(of, predicted.map_or(&[], |values| &values[..]))
+    }));
     let (plots, layouts) = panels.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-    let figure = Figure::new(3, 2).with_plots(plots).with_layouts(layouts).with_cell_size(420.0, 360.0);
+    let figure = Figure::new(rows, 2).with_plots(plots).with_layouts(layouts).with_cell_size(420.0, 360.0);
     SvgBackend::default().render_scene(&figure.render())
-}
-
-/// The classes by falling count.
-fn order(measurement: &Measurement) -> Vec<usize> {
-    let counts = measurement.minimizer.ufm().class_counts();
-    counts.map_or_else(Vec::new, |counts| counts.groups().flat_map(|group| group.classes.to_vec()).collect())
 }
 
 /// A Gram matrix over its norm, in this order, as few enough cells.
@@ -86,13 +90,13 @@ fn heat_map(cells: &[Vec<f64>], most: f64, order: &[usize], title: &str) -> (Vec
     (plots, layout)
 }
 
-fn values(values: &SingularValues) -> (Vec<Plot>, Layout) {
+fn values(values: &SingularValues, predicted: &[f64]) -> (Vec<Plot>, Layout) {
     let points = |values: &[f64]| values.iter().enumerate().map(|(k, &x)| (k as f64 + 1.0, x)).collect::<Vec<_>>();
-    let predicted = ScatterPlot::new().with_data(points(&values.predicted)).with_color("#bbbbbb").with_size(6.0);
-    let measured = ScatterPlot::new().with_data(points(&values.measured)).with_color("#2266aa").with_size(3.0);
+    let predicted = ScatterPlot::new().with_data(points(predicted)).with_color("#bbbbbb").with_size(6.0);
+    let measured = ScatterPlot::new().with_data(points(&values.values)).with_color("#2266aa").with_size(3.0);
     let plots =
         vec![Plot::Scatter(predicted.with_legend("predicted")), Plot::Scatter(measured.with_legend("measured"))];
-    let step = (values.predicted.len() as f64 / 10.0).ceil();
+    let step = (values.values.len() as f64 / 10.0).ceil();
     let layout = Layout::auto_from_plots(&plots)
         .with_y_axis_min(0.0)
         .with_x_tick_step(step)

@@ -1,22 +1,24 @@
-//! All measurements of a network, in two passes over its features.
+//! What is measured of a network, in two passes over its features.
 
 use std::{io::IsTerminal, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use neural_collapse::{
-    ClassCounts, Error, TrainingConvention,
-    faer::{Col, Mat, Scale},
+    ClassWeights, Error, Ufm,
+    faer::{Col, Mat},
     linalg::dense_svd,
     metrics::{
-        Collapse, FeatureAccumulator, FeatureStatistics, FrameDistances, Nc1Convention, NearestCenter,
-        ScatterAccumulator, distance, frame_distances, minimizer_disagreement, network_collapse, self_duality,
+        Assessment, FeatureAccumulator, FeatureStatistics, FrameDistances, GradientAccumulator, Nc1Convention,
+        NearestCenter, NetworkGradient, ScatterAccumulator, effective_rank, frame_distances, row_sum, self_duality,
     },
-    theory::Minimizer,
 };
 
 use super::{
+    Flags,
     arrays::{Batch, Features},
     network::Network,
+    question::Question,
+    target::{Target, feature_mean},
 };
 
 /// Numbers of features that are in memory at a time.
@@ -24,25 +26,25 @@ const BATCH: usize = 1 << 22;
 
 /// Everything that is measured, and what the theory has in its place.
 pub(crate) struct Measurement {
-    pub(crate) minimizer: Minimizer,
+    pub(crate) question: Question,
+    pub(crate) statistics: FeatureStatistics,
     pub(crate) nc1: [Option<f64>; 4],
     pub(crate) trace_ratio: Option<f64>,
     pub(crate) class_distance_normalized_variance: Option<f64>,
-    pub(crate) collapse: Collapse,
     pub(crate) disagreement: Option<f64>,
-    pub(crate) predicted_disagreement: f64,
     pub(crate) accuracy: Option<f64>,
     pub(crate) center_accuracy: Option<f64>,
-    /// What training minimizes, penalties included, and the least that it can be.
-    pub(crate) objective: Option<f64>,
-    pub(crate) optimum: f64,
-    pub(crate) gap: Option<f64>,
-    pub(crate) distance: Option<f64>,
-    /// √N ‖h_G‖/‖H̄ D‖, measured and predicted: 0 with a bias, which takes the place of the mean.
-    pub(crate) feature_mean: [Option<f64>; 2],
-    pub(crate) measured: Classes,
-    pub(crate) predicted: Classes,
+    pub(crate) row_sum: Option<f64>,
+    /// √N ‖h_G‖/‖H̄ D‖: 0 at the optimum of a model with a bias, which takes the place of the mean.
+    pub(crate) feature_mean: Option<f64>,
+    pub(crate) classes: Classes,
+    /// Class means that are not centered.
+    pub(crate) plain_means: FrameDistances,
+    /// Of the product, of the class means weighted by √n_k, and of all layers, if there is more than one.
     pub(crate) singular_values: Vec<SingularValues>,
+    pub(crate) target: Option<Target>,
+    /// Why there is none, if there is a model.
+    pub(crate) without_target: Option<String>,
 }
 
 /// Classifiers and class means, with what the theory of balanced classes asks of them.
@@ -58,36 +60,49 @@ pub(crate) struct Classes {
 /// Of one block, by falling value.
 pub(crate) struct SingularValues {
     pub(crate) block: String,
-    pub(crate) measured: Vec<f64>,
-    pub(crate) predicted: Vec<f64>,
+    pub(crate) values: Vec<f64>,
+    pub(crate) effective_rank: Option<f64>,
+}
+
+/// What two passes, or three, have gathered.
+struct Passes {
+    statistics: FeatureStatistics,
+    rules: NearestCenter,
+    gradients: Vec<NetworkGradient>,
 }
 
 impl Measurement {
-    pub(crate) fn new(network: &Network, convention: TrainingConvention) -> Result<Self, String> {
-        let product = network.product();
-        let (statistics, rules) = passes(network, &product)?;
-        Self::of(network, convention, &product, &statistics, &rules).map_err(|error| error.to_string())
+    pub(crate) fn new(network: &Network, flags: &Flags) -> Result<Self, String> {
+        // What is wrong with the flags is said before the passes.
+        let given = network.given_model(flags)?;
+        let Passes { statistics, rules, mut gradients } = passes(network, network.readings(flags, &ClassWeights::None)?)?;
+        let mut weights = ClassWeights::None;
+        let mut assessment = Assessment::new(&gradients, &rules).map_err(|error| error.to_string())?;
+        // Neither loss fits: perhaps its samples were weighted, as `class_weight="balanced"` does.
+        let balanced = ClassWeights::Inverse;
+        if assessment.fits.is_none() && flags.loss.has_no_weights() && network.counts.imbalance_ratio() > 1.0 {
+            let again = third_pass(network, network.readings(flags, &balanced)?)?;
+            let other = Assessment::new(&again, &rules).map_err(|error| error.to_string())?;
+            if other.fits.is_some() {
+                (gradients, assessment, weights) = (again, other, balanced);
+            }
+        }
+        let question = Question::new(network, flags, given, gradients, assessment, weights)?;
+        Self::of(network, flags, statistics, &rules, question).map_err(|error| error.to_string())
     }
 
     fn of(
         network: &Network,
-        convention: TrainingConvention,
-        product: &Mat<f64>,
-        statistics: &FeatureStatistics,
+        flags: &Flags,
+        statistics: FeatureStatistics,
         rules: &NearestCenter,
+        question: Question,
     ) -> Result<Self, Error> {
-        let ufm = &network.ufm;
-        let minimizer = ufm.minimizer()?;
-        let (mut objective, mut to_minimizers) = (None, None);
-        if network.has_all_layers() {
-            let point = statistics.point(ufm, network.weights.clone(), network.bias.clone())?;
-            objective = Some(point.objective(ufm)?);
-            to_minimizers = distance(&minimizer, &point)?;
-        }
-        let optimum = minimizer.objective();
-        let counts = ufm.class_counts().ok_or(Error::NoClassCounts)?;
         let nc1 = |convention| statistics.nc1(convention);
-        let loss = |objective| convention.loss(objective, ufm.outputs());
+        let (target, without_target) = match Target::new(network, flags, &statistics, &question) {
+            Ok(target) => (target, None),
+            Err(why) => (None, Some(why)),
+        };
         Ok(Self {
             nc1: [
                 nc1(Nc1Convention::Global)?,
@@ -97,31 +112,26 @@ impl Measurement {
             ],
             trace_ratio: statistics.trace_ratio()?,
             class_distance_normalized_variance: statistics.class_distance_normalized_variance()?,
-            collapse: network_collapse(&minimizer, product.as_ref(), statistics)?,
             disagreement: rules.disagreement(),
-            predicted_disagreement: minimizer_disagreement(&minimizer)?,
             accuracy: rules.accuracy(),
             center_accuracy: rules.center_accuracy(),
-            objective: objective.map(loss),
-            optimum: loss(optimum),
-            gap: objective.filter(|_| optimum > 0.0).map(|objective| (objective - optimum) / optimum),
-            distance: to_minimizers,
-            feature_mean: [
-                feature_mean(&statistics.weighted_means(), counts),
-                feature_mean(&weighted(minimizer.class_means()?, counts), counts),
-            ],
-            measured: Classes::new(product, &statistics.centered_means()?)?,
-            predicted: predicted_classes(&minimizer)?,
-            singular_values: singular_values(network, &minimizer, product, statistics)?,
-            minimizer,
+            row_sum: row_sum(network.product.as_ref())?,
+            feature_mean: feature_mean(&statistics.weighted_means(), &network.counts),
+            classes: Classes::new(&network.product, &statistics.centered_means()?)?,
+            plain_means: frame_distances(statistics.class_means())?,
+            singular_values: singular_values(network, &statistics)?,
+            target,
+            without_target,
+            statistics,
+            question,
         })
     }
 }
 
 /// Two passes over the features. Where few classes meet wide features the scatter is cheaper in the second, along the
 /// directions that count; elsewhere it is gathered whole in the first.
-fn passes(network: &Network, product: &Mat<f64>) -> Result<(FeatureStatistics, NearestCenter), String> {
-    let (classes, width) = product.shape();
+fn passes(network: &Network, readings: Vec<Ufm>) -> Result<Passes, String> {
+    let (classes, width) = network.product.shape();
     let is_narrow = 4 * classes < width;
     let text = |error: Error| error.to_string();
     let first = if is_narrow {
@@ -134,22 +144,40 @@ fn passes(network: &Network, product: &Mat<f64>) -> Result<(FeatureStatistics, N
         Batch::Single(batch) => first.add(batch, labels),
         Batch::Double(batch) => first.add(batch, labels),
     })?;
-    let statistics = first.finish();
+    let mut statistics = first.finish();
     let bias = network.bias.as_ref().map(Col::as_ref);
-    let mut rules = NearestCenter::new(product.as_ref(), bias, &statistics).map_err(text)?;
-    if is_narrow {
-        let mut second = ScatterAccumulator::with_product(statistics, product.as_ref()).map_err(text)?;
-        stream(&network.features, &network.labels, "scatter and nearest means", |batch, labels| match batch {
-            Batch::Single(batch) => second.add(batch, labels).and_then(|()| rules.add(batch, labels)),
-            Batch::Double(batch) => second.add(batch, labels).and_then(|()| rules.add(batch, labels)),
-        })?;
-        return Ok((second.finish().map_err(text)?, rules));
-    }
-    stream(&network.features, &network.labels, "nearest means", |batch, labels| match batch {
-        Batch::Single(batch) => rules.add(batch, labels),
-        Batch::Double(batch) => rules.add(batch, labels),
+    let mut rules = NearestCenter::new(network.product.as_ref(), bias, &statistics).map_err(text)?;
+    let mut gradients = gradients(network, readings)?;
+    let mut second = is_narrow.then(|| ScatterAccumulator::new(statistics.clone())).transpose().map_err(text)?;
+    stream(&network.features, &network.labels, "gradients and nearest means", |batch, labels| {
+        match (batch, &mut second) {
+            (Batch::Single(batch), Some(second)) => second.add(batch, labels)?,
+            (Batch::Double(batch), Some(second)) => second.add(batch, labels)?,
+            _ => {}
+        }
+        match batch {
+            Batch::Single(batch) => gradients.add(batch, labels).and_then(|()| rules.add(batch, labels)),
+            Batch::Double(batch) => gradients.add(batch, labels).and_then(|()| rules.add(batch, labels)),
+        }
     })?;
-    Ok((statistics, rules))
+    if let Some(second) = second {
+        statistics = second.finish().map_err(text)?;
+    }
+    Ok(Passes { statistics, rules, gradients: gradients.finish().map_err(text)? })
+}
+
+/// Another pass, for other readings.
+fn third_pass(network: &Network, readings: Vec<Ufm>) -> Result<Vec<NetworkGradient>, String> {
+    let mut gradients = gradients(network, readings)?;
+    stream(&network.features, &network.labels, "gradients with class weights", |batch, labels| match batch {
+        Batch::Single(batch) => gradients.add(batch, labels),
+        Batch::Double(batch) => gradients.add(batch, labels),
+    })?;
+    gradients.finish().map_err(|error| error.to_string())
+}
+
+fn gradients(network: &Network, readings: Vec<Ufm>) -> Result<GradientAccumulator, String> {
+    GradientAccumulator::new(readings, network.weights.clone(), network.bias.clone()).map_err(|error| error.to_string())
 }
 
 /// Shows all features in batches, with their labels, and how far it has come.
@@ -187,7 +215,7 @@ fn stream(
 
 impl Classes {
     /// Of classifiers, K x d, and class means about their center, d x K.
-    fn new(classifiers: &Mat<f64>, means: &Mat<f64>) -> Result<Self, Error> {
+    pub(crate) fn new(classifiers: &Mat<f64>, means: &Mat<f64>) -> Result<Self, Error> {
         Ok(Self {
             classifier_gram: classifiers * classifiers.transpose(),
             mean_gram: means.transpose() * means,
@@ -198,58 +226,15 @@ impl Classes {
     }
 }
 
-/// √N ‖h_G‖/‖H̄ D‖ of weighted class means H̄ D: the part of them along (√n_1 ... √n_K)/√N.
-fn feature_mean(weighted_means: &Mat<f64>, counts: &ClassCounts) -> Option<f64> {
-    let root = |k: usize| (counts.counts()[k] as f64 / counts.samples() as f64).sqrt();
-    let size = weighted_means.norm_l2();
-    (size > 0.0).then(|| (weighted_means * Col::from_fn(counts.classes(), root)).norm_l2() / size)
-}
-
-fn weighted(mut means: Mat<f64>, counts: &ClassCounts) -> Mat<f64> {
-    for (mut mean, &count) in means.col_iter_mut().zip(counts.counts()) {
-        mean *= Scale((count as f64).sqrt());
-    }
-    means
-}
-
-/// The same at the minimizer, whose class means are centered if there is a bias.
-fn predicted_classes(minimizer: &Minimizer) -> Result<Classes, Error> {
-    let mut means = minimizer.class_means()?;
-    let counts = minimizer.ufm().class_counts().ok_or(Error::NoClassCounts)?;
-    let frequencies = Col::from_fn(counts.classes(), |k| counts.counts()[k] as f64 / counts.samples() as f64);
-    let center = &means * frequencies;
-    for mut mean in means.col_iter_mut() {
-        mean -= &center;
-    }
-    Classes::new(&minimizer.classifiers()?, &means)
-}
-
-fn singular_values(
-    network: &Network,
-    minimizer: &Minimizer,
-    product: &Mat<f64>,
-    statistics: &FeatureStatistics,
-) -> Result<Vec<SingularValues>, Error> {
-    let measured = |matrix: &Mat<f64>| Ok::<_, Error>(dense_svd(matrix.as_ref())?.values.iter().copied().collect());
-    let mut all = vec![
-        SingularValues {
-            block: "product".into(),
-            measured: measured(product)?,
-            predicted: minimizer.singular_values(|direction| direction.product),
-        },
-        SingularValues {
-            block: "features".into(),
-            measured: measured(&statistics.weighted_means())?,
-            predicted: minimizer.singular_values(|direction| direction.feature),
-        },
-    ];
-    if network.has_all_layers() && network.weights.len() > 1 {
+fn singular_values(network: &Network, statistics: &FeatureStatistics) -> Result<Vec<SingularValues>, Error> {
+    let of = |block: String, matrix: &Mat<f64>| {
+        let values: Vec<f64> = dense_svd(matrix.as_ref())?.values.iter().copied().collect();
+        Ok::<_, Error>(SingularValues { block, effective_rank: effective_rank(&values), values })
+    };
+    let mut all = vec![of("product".into(), &network.product)?, of("features".into(), &statistics.weighted_means())?];
+    if network.weights.len() > 1 {
         for (l, weights) in network.weights.iter().enumerate() {
-            all.push(SingularValues {
-                block: format!("layer {}", l + 1),
-                measured: measured(weights)?,
-                predicted: minimizer.singular_values(|direction| direction.layers[l]),
-            });
+            all.push(of(format!("layer {}", l + 1), weights)?);
         }
     }
     Ok(all)

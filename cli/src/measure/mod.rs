@@ -1,31 +1,36 @@
-//! Has my training got there? Measures the last layers of any network against the theory for its class counts, decays and
-//! loss: as a table for people, as JSON for scripts, as a figure.
+//! Has my training got there? Measures the last layers of any network, says which theory applies to it, with which
+//! decays, and compares it with that: as a table for people, as JSON for scripts, as a figure.
 
 mod arrays;
 mod figure;
+mod json;
 mod labels;
 mod measurement;
 mod network;
-mod report;
+mod question;
+mod table;
+mod target;
 
 use std::path::PathBuf;
 
 use clap::Args;
 use measurement::Measurement;
 use network::Network;
-use neural_collapse::{FeatureConvention, LossConvention, TrainingConvention};
+use neural_collapse::{FeatureConvention, LossConvention};
 
-use crate::shared::{conventions, svg_file};
+use crate::shared::{conventions, loss_flags::LossFlags, svg_file};
 
-/// Measures the last layers of a trained network against the closed-form optimum of its own class counts and decays.
+/// Measures the last layers of a trained network, finds out which loss and which decays it was trained with, and compares
+/// it with the optimum of its own class counts.
 ///
 /// Arrays are FILE.npy, FILE.safetensors:TENSOR or, of a model in several files,
 /// model.safetensors.index.json:TENSOR, as frameworks have them: layers (out, in), features with one sample a row, labels
 /// from 0. Floats of 64 to 8 bits, bfloat16 among them, integers of any width, C or Fortran order; sides of 1 say
 /// nothing. Features are read in batches, twice, and need not fit in memory; a pipe is copied to a temporary file.
 ///
-/// State what training minimizes: the loss and the two penalties as your code scales them. Verdicts say how far a number
-/// is from its target: reached within 0.01, near within 0.1, far beyond.
+/// No decays are needed: the arrays imply them. If you give what your code minimizes, loss and both penalties as it
+/// scales them, the two are compared. Verdicts say how far a number is from its target. There are none if the arrays are
+/// not those of the model: the lines under `question` say why.
 #[derive(Args)]
 #[command(after_help = "In PyTorch, with `h` the features that the last layer reads, after training:
   numpy.save('W.npy', head.weight.detach().cpu())   # (classes, width)
@@ -33,7 +38,10 @@ use crate::shared::{conventions, svg_file};
   numpy.save('H.npy', torch.cat(all_h).cpu())       # (samples, width), every training sample once
   numpy.save('y.npy', torch.cat(all_labels).cpu())
 
-Example: MSELoss, weight_decay=5e-4 on the last layer, 1e-5/2 times the mean of |h|^2 in the loss:
+Example: what do the arrays say?
+  neural-collapse measure --weights W.npy --bias b.npy --features H.npy --labels y.npy
+
+The same with what training minimized: MSELoss, weight_decay=5e-4 on the last layer, 1e-5/2 times the mean of |h|^2 in the loss:
   neural-collapse measure --weights W.npy --bias b.npy --features H.npy --labels y.npy \\
     --layer-decay 5e-4 --loss-convention mean --feature-decay 1e-5 --feature-convention mean
 
@@ -56,17 +64,20 @@ pub(crate) struct Flags {
     #[arg(long, allow_hyphen_values = true, default_value_t = 0)]
     labels_from: i64,
     /// Weight decays mu of the layers, in mu/2 |W|^2 as the weight_decay of an optimizer; one value serves all layers
-    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', required = true)]
+    /// [default: what the arrays imply]
+    #[arg(long, num_args = 1.., allow_hyphen_values = true, value_delimiter = ',')]
     layer_decay: Vec<f64>,
-    /// Decay mu_H of the features
+    /// Decay mu_H of the features [default: what the arrays imply]
     #[arg(long, allow_hyphen_values = true)]
-    feature_decay: f64,
-    /// How the loss scales the squared error
+    feature_decay: Option<f64>,
+    /// How the loss scales the squared error; needed with decays
     #[arg(long, value_parser = conventions::losses())]
-    loss_convention: LossConvention,
-    /// How the loss scales the penalty of the features
+    loss_convention: Option<LossConvention>,
+    /// How the loss scales the penalty of the features; needed with decays
     #[arg(long, value_parser = conventions::features())]
-    feature_convention: FeatureConvention,
+    feature_convention: Option<FeatureConvention>,
+    #[command(flatten)]
+    loss: LossFlags,
     /// Number of linear layers L, where their product is given [default: the number of weights or of decays]
     #[arg(long)]
     layers: Option<usize>,
@@ -81,20 +92,19 @@ pub(crate) struct Flags {
     plot: Option<PathBuf>,
 }
 
-impl Flags {
-    fn convention(&self) -> TrainingConvention {
-        TrainingConvention::new(self.loss_convention, self.feature_convention)
-    }
-}
-
 pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     if let Some(path) = &flags.plot {
         svg_file::check(path)?;
     }
+    flags.check_decays()?;
     let network = Network::open(flags)?;
-    let measurement = Measurement::new(&network, flags.convention())?;
+    let measurement = Measurement::new(&network, flags)?;
     if let Some(path) = &flags.plot {
-        svg_file::write(path, &figure::render(&measurement))?;
+        svg_file::write(path, &figure::render(&network, &measurement))?;
     }
-    Ok(if flags.json { format!("{}\n", report::as_json(&measurement)) } else { report::as_table(&measurement) })
+    Ok(if flags.json {
+        format!("{}\n", json::as_json(&network, &measurement))
+    } else {
+        table::as_table(&network, &measurement)
+    })
 }

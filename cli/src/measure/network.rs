@@ -1,7 +1,7 @@
-//! The arrays of a network, checked against each other, and the model that they are measured against.
+//! The arrays of a network, checked against each other.
 
 use neural_collapse::{
-    ClassCounts, Layer, Ufm,
+    ClassCounts,
     faer::{Col, Mat},
 };
 
@@ -10,7 +10,6 @@ use super::{
     arrays::{Array, Features},
     labels::Labels,
 };
-use crate::shared::conventions::{MOST_LAYERS, explained};
 
 /// The last layers of a network with the features that go into them.
 pub(crate) struct Network {
@@ -19,8 +18,9 @@ pub(crate) struct Network {
     pub(crate) bias: Option<Col<f64>>,
     pub(crate) features: Features,
     pub(crate) labels: Vec<usize>,
-    /// What the arrays should have ended at.
-    pub(crate) ufm: Ufm,
+    pub(crate) counts: ClassCounts,
+    /// W_{L:1}.
+    pub(crate) product: Mat<f64>,
 }
 
 impl Network {
@@ -33,28 +33,8 @@ impl Network {
         let classes = weights.last().map_or(0, Mat::nrows);
         let bias = flags.bias.as_ref().map(|value| bias(value, classes)).transpose()?;
         let Labels { classes: labels, counts } = Labels::open(flags, classes, &features)?;
-        let layers = layers(flags, &weights, &counts)?;
-        let convention = flags.convention();
-        let feature_decay = convention
-            .feature_decay(flags.feature_decay, classes, counts.samples())
-            .map_err(|error| format!("--feature-decay: {error}"))?;
-        let ufm =
-            Ufm::new(counts, layers, feature_decay).map(|ufm| ufm.with_bias(bias.is_some())).map_err(explained)?;
-        Ok(Self { weights, bias, features, labels, ufm })
-    }
-
-    /// W_{L:1}.
-    pub(crate) fn product(&self) -> Mat<f64> {
-        let mut product = self.weights[0].clone();
-        for weights in &self.weights[1..] {
-            product = weights * product;
-        }
-        product
-    }
-
-    /// Whether there are all layers, and not their product alone.
-    pub(crate) fn has_all_layers(&self) -> bool {
-        self.weights.len() == self.ufm.depth()
+        let product = weights[1..].iter().fold(weights[0].clone(), |product, weights| weights * product);
+        Ok(Self { weights, bias, features, labels, counts, product })
     }
 }
 
@@ -120,45 +100,4 @@ fn fit(width: usize, layers: impl Iterator<Item = (usize, usize)>) -> bool {
         width = width.filter(|&width| width == cols).map(|_| rows);
     }
     width.is_some()
-}
-
-/// Widths from the arrays, decays from the flags.
-fn layers(flags: &Flags, weights: &[Mat<f64>], counts: &ClassCounts) -> Result<Vec<Layer>, String> {
-    let (given, decays) = (weights.len(), &flags.layer_decay);
-    let depth = flags.layers.unwrap_or(given.max(decays.len()));
-    if !(1..=MOST_LAYERS).contains(&depth) {
-        return Err(format!("--layers: {depth} given, 1 to {MOST_LAYERS} are accepted"));
-    }
-    if given != 1 && given != depth {
-        return Err(format!(
-            "--weights: {given} files given for {depth} layers; accepted are all of them, or their product"
-        ));
-    }
-    if decays.len() != 1 && decays.len() != depth {
-        return Err(format!(
-            "--layer-decay: {} values given for {depth} layers; accepted are one, or one a layer",
-            decays.len()
-        ));
-    }
-    let width = |l: usize| match &flags.widths {
-        Some(widths) => widths.get(l).copied().unwrap_or(0),
-        // A product does not tell the widths inside: wide enough, if nothing else is said.
-        None => weights.get(l).map_or_else(|| weights[0].ncols().max(counts.classes()), Mat::ncols),
-    };
-    if let Some(widths) = &flags.widths
-        && (widths.len() != depth || widths[0] != weights[0].ncols() || given == depth)
-    {
-        return Err(format!(
-            "--widths: {widths:?} given; accepted, with the product of several layers, are {depth} numbers, the first {}",
-            weights[0].ncols()
-        ));
-    }
-    let convention = flags.convention();
-    (0..depth)
-        .map(|l| {
-            let decay = decays[if decays.len() == 1 { 0 } else { l }];
-            let decay = convention.layer_decay(decay, counts.classes());
-            Ok(Layer::new(width(l), decay.map_err(|error| format!("--layer-decay: {error}"))?))
-        })
-        .collect()
 }

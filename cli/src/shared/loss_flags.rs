@@ -13,9 +13,9 @@ const HEADING: &str = "Loss";
 /// A loss on the command line.
 #[derive(Args)]
 pub(crate) struct LossFlags {
-    /// The loss of one sample
-    #[arg(long, help_heading = HEADING, value_parser = losses(), default_value = "squared")]
-    loss: Loss,
+    /// The loss of one sample [default: squared; for `measure` the one that fits the arrays]
+    #[arg(long, help_heading = HEADING, value_parser = losses())]
+    pub(crate) loss: Option<Loss>,
     /// How the loss of a sample is weighted by its class: none, inverse, inverse-root, effective:BETA, or a list
     ///
     /// inverse is 1/n, inverse-root is 1/root(n), effective:BETA is (1-BETA)/(1-BETA^n), the inverse of the effective
@@ -51,7 +51,7 @@ pub(crate) struct LossFlags {
     /// Decay MU of the bias, MU/2 |b|^2, scaled like the decays of layers; 0 is a free bias, as without the flag
     #[arg(long, help_heading = HEADING, value_name = "MU", allow_hyphen_values = true, conflicts_with = "no_bias")]
     bias_decay: Option<f64>,
-    /// Features that may not be negative, as after a ReLU: for `descend`
+    /// Features that may not be negative, as after a ReLU: for `descend`; `measure` sees it in the arrays
     #[arg(long, help_heading = HEADING)]
     nonnegative_features: bool,
 }
@@ -79,27 +79,47 @@ fn weight_conventions() -> impl TypedValueParser<Value = WeightConvention> {
 
 impl LossFlags {
     /// The labels, smoothed if that is asked for.
-    pub(super) fn targets(&self, classes: ClassCounts) -> Result<Targets, String> {
+    pub(crate) fn targets(&self, classes: ClassCounts) -> Result<Targets, String> {
         Targets::smoothed(classes, self.label_smoothing).map_err(|error| format!("--label-smoothing: {error}"))
+    }
+
+    /// The loss of one sample: squared if nothing is said.
+    fn kind(&self) -> Loss {
+        self.loss.unwrap_or_default()
+    }
+
+    /// Whether there are no class weights.
+    pub(crate) fn has_no_weights(&self) -> bool {
+        self.class_weights == ClassWeights::None
+    }
+
+    /// Whether features may not be negative, whatever the arrays say.
+    pub(crate) fn has_nonnegative_features(&self) -> bool {
+        self.nonnegative_features
     }
 
     /// Refuses a scale of the squared error for another loss.
     pub(super) fn check_convention(&self, convention: LossConvention) -> Result<(), String> {
-        if self.loss == Loss::Squared || convention == LossConvention::HalfSum {
+        if self.kind() == Loss::Squared || convention == LossConvention::HalfSum {
             return Ok(());
         }
         Err(format!(
             "--loss-convention: {convention} given, which scales the squared error; --loss {} is the mean over samples \
              in every framework: leave --loss-convention out",
-            self.loss
+            self.kind()
         ))
     }
 
     /// The model with this loss, or a message that names the flag.
     pub(super) fn apply(&self, ufm: Ufm, training: TrainingConvention) -> Result<Ufm, String> {
+        self.apply_to(ufm.with_bias(!self.no_bias), self.kind(), training)
+    }
+
+    /// The model with these flags and another loss than theirs, and the bias that it has.
+    pub(crate) fn apply_to(&self, ufm: Ufm, loss: Loss, training: TrainingConvention) -> Result<Ufm, String> {
         let named = |flag: &'static str| move |error: Error| format!("{flag}: {error}");
         let (counts, classes) = (ufm.class_counts().cloned(), ufm.outputs());
-        let mut ufm = ufm.with_loss(self.loss).map_err(named("--loss"))?.with_bias(!self.no_bias);
+        let mut ufm = ufm.with_loss(loss).map_err(named("--loss"))?;
         if let Some(counts) = counts.filter(|_| self.class_weights != ClassWeights::None) {
             let weights = self.weight_convention.class_weights(&self.class_weights, &counts);
             let weights = weights.and_then(|weights| ufm.with_class_weights(ClassWeights::Given(weights)));

@@ -14,7 +14,7 @@ pub use accumulators::FeatureAccumulator;
 pub use batch::{Label, Rows};
 pub(super) use batch::{check_batch, indices};
 pub(super) use merge::MAX_SAMPLES;
-pub(super) use part::PANEL;
+pub(super) use part::{PANEL, number_of_parts, share};
 pub use second_pass::ScatterAccumulator;
 
 use faer::{Col, Mat, MatRef, Scale};
@@ -192,8 +192,25 @@ impl FeatureStatistics {
     ///
     /// [`Error::ZeroCount`] for a class without samples; [`Error::TooLarge`].
     pub fn class_distance_normalized_variance(&self) -> Result<Option<f64>, Error> {
+        let each: Vec<usize> = (0..self.counts.len()).collect();
+        self.class_distance_normalized_variance_between(&each)
+    }
+
+    /// The same over the pairs of classes whose marks differ, one mark for each class: `None` if there are no such pairs.
+    /// With [`Optimum::shared_means`](crate::theory::Optimum::shared_means) for marks it leaves out pairs of collapsed
+    /// classes, whose variance and distance are both noise.
+    ///
+    /// # Errors
+    ///
+    /// As [`FeatureStatistics::class_distance_normalized_variance`]; [`Error::PerClass`] unless there is one mark for
+    /// each class.
+    pub fn class_distance_normalized_variance_between(&self, marks: &[usize]) -> Result<Option<f64>, Error> {
+        if marks.len() != self.counts.len() {
+            let (argument, expected) = ("marks", self.counts.len());
+            return Err(Error::PerClass { argument, expected, found: marks.len() });
+        }
         let variances = self.variances()?;
-        Ok(Pairs::new(self.means.as_ref(), self.global_mean().as_ref(), &self.errors)?.mean(&variances))
+        Ok(Pairs::new(self.means.as_ref(), self.global_mean().as_ref(), &self.errors)?.mean(&variances, marks))
     }
 
     /// Merges statistics of two disjoint sets of samples.

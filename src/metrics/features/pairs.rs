@@ -39,38 +39,41 @@ impl<'a> Pairs<'a> {
         Ok(Self { means, centered, squares, errors: errors.iter().map(|error| error * error).collect() })
     }
 
-    /// The mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²) over pairs of classes; `None` if two means are equal up to their
-    /// errors, or there is no pair. On all cores, in a fixed number of blocks that are added up in order.
-    pub(super) fn mean(&self, variances: &[f64]) -> Option<f64> {
+    /// The mean of (var_k + var_l)/(2 ‖h̄_k - h̄_l‖²) over pairs of classes whose marks differ; `None` if two of these
+    /// means are equal up to their errors, or there is no pair. On all cores, in a fixed number of blocks that are added
+    /// up in order.
+    pub(super) fn mean(&self, variances: &[f64], marks: &[usize]) -> Option<f64> {
         let classes = self.squares.len();
         let blocks: Vec<(usize, usize)> =
             (0..classes.div_ceil(BLOCK)).flat_map(|i| (0..=i).map(move |j| (i * BLOCK, j * BLOCK))).collect();
-        let sums = map_range(blocks.len(), 1, |block| self.sum(variances, blocks[block]));
-        let mut sum = 0.0;
+        let sums = map_range(blocks.len(), 1, |block| self.sum(variances, marks, blocks[block]));
+        let (mut sum, mut pairs) = (0.0, 0);
         for block in sums {
-            sum += block?;
+            let (of_block, number) = block?;
+            sum += of_block;
+            pairs += number;
         }
-        let pairs = classes as f64 * (classes as f64 - 1.0) / 2.0;
-        (pairs > 0.0).then(|| sum / pairs)
+        (pairs > 0).then(|| sum / pairs as f64)
     }
 
-    /// The sum over the pairs k > l of a block that begins at these two classes.
-    fn sum(&self, variances: &[f64], (first, second): (usize, usize)) -> Option<f64> {
+    /// The sum over the pairs k > l of a block that begins at these two classes, and their number.
+    fn sum(&self, variances: &[f64], marks: &[usize], (first, second): (usize, usize)) -> Option<(f64, u64)> {
         let size = |start: usize| BLOCK.min(self.squares.len() - start);
         let side = |start| self.centered.subcols(start, size(start));
         let mut gram = Mat::<f64>::zeros(size(first), size(second));
         matmul(gram.as_mut(), Accum::Replace, side(first).transpose(), side(second), 1.0, Par::Seq);
-        let mut sum = 0.0;
+        let (mut sum, mut pairs) = (0.0, 0);
         for (l, column) in (second..).zip(gram.col_iter()) {
-            for (k, &product) in (first..).zip(slice(column)).filter(|(k, _)| *k > l) {
+            for (k, &product) in (first..).zip(slice(column)).filter(|(k, _)| *k > l && marks[*k] != marks[l]) {
                 let distance = self.square_of_distance(k, l, product);
                 if !(distance > self.errors[k] + self.errors[l]) {
                     return None;
                 }
                 sum += (variances[k] + variances[l]) / (2.0 * distance);
+                pairs += 1;
             }
         }
-        Some(sum)
+        Some((sum, pairs))
     }
 
     /// ‖h̄_k - h̄_l‖², of which the inner product of the centered means is known.

@@ -61,14 +61,8 @@ impl Part {
         })
     }
 
-    /// As many as memory for eight million numbers allows, 64 MiB, and eight at most.
     pub(super) fn all(width: usize, classes: usize, side: usize) -> Result<Vec<Self>, Error> {
-        (0..Self::number(width, classes, side)).map(|_| Self::new(width, classes, side)).collect()
-    }
-
-    pub(super) fn number(width: usize, classes: usize, side: usize) -> usize {
-        let numbers = width.saturating_mul(classes).saturating_add(side.saturating_mul(side));
-        ((8 << 20) / numbers.max(1)).clamp(1, 8)
+        (0..number_of_parts(width, classes, side)).map(|_| Self::new(width, classes, side)).collect()
     }
 
     /// The sum of all parts, of which there is at least one, from the first to the last.
@@ -136,8 +130,14 @@ impl Part {
     }
 }
 
+/// As many parts of d K and s² numbers as memory for eight million numbers allows, 64 MiB, and eight at most.
+pub(crate) fn number_of_parts(width: usize, classes: usize, side: usize) -> usize {
+    let numbers = width.saturating_mul(classes).saturating_add(side.saturating_mul(side));
+    ((8 << 20) / numbers.max(1)).clamp(1, 8)
+}
+
 /// Every part works on its share of the samples; if there is but one, its products are for all cores.
-pub(super) fn share(parts: &mut [Part], samples: usize, work: impl Fn(&mut Part, Range<usize>, Par) + Send + Sync) {
+pub(crate) fn share<P: Send>(parts: &mut [P], samples: usize, work: impl Fn(&mut P, Range<usize>, Par) + Send + Sync) {
     if let [part] = parts {
         return work(part, 0..samples, all_cores());
     }

@@ -4,7 +4,10 @@ use faer::Mat;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
-    FeatureStatistics, Scatter, accumulators::FeatureAccumulator, merge::MAX_SAMPLES, part::Part,
+    FeatureStatistics, Scatter,
+    accumulators::FeatureAccumulator,
+    merge::MAX_SAMPLES,
+    part::{Part, number_of_parts},
     second_pass::ScatterAccumulator,
 };
 use crate::linalg::saved::{Version, Writing, check_orthonormal};
@@ -172,7 +175,7 @@ struct ReadPart {
 
 /// The parts of an accumulator for these sizes, in the number that it has: shares of later batches go to the same ones.
 fn check_parts(read: Vec<ReadPart>, width: usize, classes: usize, side: usize) -> Result<Vec<Part>, String> {
-    let (expected, found) = (Part::number(width, classes, side), read.len());
+    let (expected, found) = (number_of_parts(width, classes, side), read.len());
     if expected != found {
         return Err(format!("accumulator: {found} parts given, {expected} are needed"));
     }

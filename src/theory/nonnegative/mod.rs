@@ -17,12 +17,13 @@
 mod bound;
 mod closed;
 mod column;
+mod matrices;
 mod solver;
 
 use faer::{Col, Mat};
 
 use super::{certified, contrasts::grouped::Grouped};
-use crate::{error::Error, linalg::memory::try_zeros, model::Ufm, parameters::Parameters};
+use crate::{error::Error, model::Ufm};
 
 /// A relative gap below this is the rounding of sums over R² entries and of an eigenvalue.
 const ROUNDING: f64 = 1e-12;
@@ -155,11 +156,9 @@ impl NonnegativeMinimizer {
                 mean_norm: (norm * ratio).sqrt() / root,
             });
         }
-        let active = groups.iter().filter(|group| !group.is_vanished).map(|group| group.classes.len()).sum();
-        if active > ufm.feature_width() {
-            return Err(Error::WidthBelowRank { width: ufm.feature_width(), rank: active, lower_bound });
-        }
-        Ok(Self { ufm: ufm.clone(), groups, solution, roots: grouped.roots, objective, lower_bound })
+        let minimizer = Self { ufm: ufm.clone(), groups, solution, roots: grouped.roots, objective, lower_bound };
+        let (width, rank) = (ufm.feature_width(), minimizer.active());
+        if rank > width { Err(Error::WidthBelowRank { width, rank, lower_bound }) } else { Ok(minimizer) }
     }
 
     /// The model.
@@ -229,39 +228,6 @@ impl NonnegativeMinimizer {
     pub fn logits_own(&self) -> Vec<f64> {
         let Orthogonal { own, bias, .. } = &self.solution;
         own.iter().zip(&self.roots).zip(bias).map(|((own, root), bias)| own / root + bias).collect()
-    }
-
-    /// This point, with the classes that have not vanished on the first coordinates, in rising order.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TooLarge`] if the matrices do not fit in memory.
-    pub fn parameters(&self) -> Result<Parameters, Error> {
-        let classes = self.ufm.class_counts().ok_or(Error::NoClassCounts)?;
-        let (outputs, width) = (self.ufm.outputs(), self.ufm.feature_width());
-        let mut group_of = vec![0; outputs];
-        for (r, group) in self.groups.iter().enumerate() {
-            group.classes.iter().for_each(|&class| group_of[class] = r);
-        }
-        let mut weights = try_zeros("weights W_1", outputs, width as u64)?;
-        let mut features = try_zeros("features H", width, classes.samples())?;
-        let mut coordinate = 0;
-        for (class, samples) in classes.ranges().enumerate() {
-            let s = group_of[class];
-            let group = &self.groups[s];
-            if group.is_vanished {
-                continue;
-            }
-            samples.for_each(|sample| features[(coordinate, sample)] = group.mean_norm);
-            // w_k = s_k/(√n_k h_k)
-            let unit = 1.0 / (self.roots[s] * group.mean_norm);
-            for (output, &r) in group_of.iter().enumerate() {
-                let entry = if output == class { self.solution.own[s] } else { self.solution.others[(r, s)] };
-                weights[(output, coordinate)] = entry * unit;
-            }
-            coordinate += 1;
-        }
-        Parameters::new(&self.ufm, vec![weights], features, self.bias())
     }
 }
 

@@ -1,0 +1,136 @@
+//! A measurement as JSON for scripts.
+
+use neural_collapse::{
+    Loss, Ufm,
+    metrics::{FrameDistances, ImpliedDecay, ImpliedDecays},
+};
+use serde_json::{Value, json};
+
+use super::{
+    measurement::{Classes, Measurement},
+    network::Network,
+    question::{LOSSES, Question, Source, index},
+};
+
+pub(crate) fn as_json(network: &Network, measurement: &Measurement) -> Value {
+    let [paper, unweighted, weighted, undivided] = measurement.nc1;
+    let (question, target) = (&measurement.question, measurement.target.as_ref());
+    let collapse = target.map(|target| &target.collapse);
+    let distance = target.and_then(|target| target.distance.as_ref());
+    let (model, source) = question.model.as_ref().map_or((None, None), |(model, source)| (Some(model), Some(*source)));
+    let values = measurement.singular_values.iter().enumerate().map(|(place, of)| {
+        let predicted = target.and_then(|target| target.singular_values.get(place));
+        let value = json!({ "measured": of.values, "predicted": predicted, "effective_rank": of.effective_rank });
+        (of.block.clone(), value)
+    });
+    json!({
+        "counts": network.counts.counts(),
+        "implied": implied(question),
+        "applies": question.applies(),
+        "findings": findings(measurement),
+        "model": model.map(described),
+        "decays_from": source.map(|source| if source == Source::Flags { "flags" } else { "arrays" }),
+        "layer_decays": model.map(|model| model.layers().iter().map(|layer| layer.decay).collect::<Vec<_>>()),
+        "feature_decay": model.map(Ufm::feature_decay),
+        "rank": target.map(|target| target.optimum.rank()),
+        "unique": target.map(|target| target.optimum.is_unique()),
+        "nc1": { "paper": paper, "unweighted": unweighted, "weighted": weighted, "undivided": undivided },
+        "nc2": {
+            "classifier": collapse.and_then(|collapse| collapse.nc2_classifier),
+            "features": collapse.and_then(|collapse| collapse.nc2_features),
+        },
+        "nc3": {
+            "product": collapse.and_then(|collapse| collapse.nc3),
+            "alignment": collapse.and_then(|collapse| collapse.alignment),
+        },
+        "nc4": measurement.disagreement,
+        "nc4_predicted": target.map(|target| target.disagreement),
+        "objective": target.and_then(|target| target.objective),
+        "optimum": target.map(|target| target.least),
+        "optimum_gap": target.map(|target| target.optimum.gap()),
+        "gap": target.and_then(|target| target.gap),
+        "distance": distance.map(neural_collapse::metrics::Distance::largest),
+        "distances": distance.map(|distance| {
+            json!({ "layers": distance.layers, "features": distance.features, "bias": distance.bias })
+        }),
+        "trace_ratio": measurement.trace_ratio,
+        "cdnv": measurement.class_distance_normalized_variance,
+        "cdnv_apart": target.and_then(|target| target.variance_apart),
+        "collapsed": target.map(|target| target.has_collapsed),
+        "row_sum": measurement.row_sum,
+        "accuracy": measurement.accuracy,
+        "nearest_center_accuracy": measurement.center_accuracy,
+        "feature_mean": { "measured": measurement.feature_mean, "predicted": target.and_then(|target| target.feature_mean) },
+        "frames": {
+            "measured": frames(&measurement.classes),
+            "predicted": target.map(|target| frames(&target.classes)),
+            "uncentered_means": frame(&measurement.plain_means),
+        },
+        "singular_values": values.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+/// Everything that the table says about the question, as sentences.
+pub(super) fn findings(measurement: &Measurement) -> Vec<String> {
+    let question = &measurement.question;
+    let mut all = question.notes.clone();
+    if question.has_all_layers {
+        all.extend(question.assessment.findings.iter().map(ToString::to_string));
+    }
+    all.extend(measurement.without_target.iter().map(|why| format!("the optimum is not known: {why}")));
+    all
+}
+
+fn described(model: &Ufm) -> Value {
+    json!({
+        "loss": model.loss().to_string(),
+        "bias": model.has_bias(),
+        "bias_decay": model.bias_decay(),
+        "class_weights": model.class_weights(),
+        "nonnegative_features": model.has_nonnegative_features(),
+    })
+}
+
+fn implied(question: &Question) -> Value {
+    let of = |loss: Loss| decays(&question.assessment.implied[index(loss)], question.has_all_layers);
+    json!({
+        "loss": question.fits().map(|loss| loss.to_string()),
+        "class_weights": question.weights.to_string(),
+        "nonnegative_features": question.gradients.iter().any(|gradient| gradient.has_nonnegative_features()),
+        "squared": of(LOSSES[0]),
+        "cross_entropy": of(LOSSES[1]),
+    })
+}
+
+/// A product of layers implies nothing about each of them.
+fn decays(implied: &ImpliedDecays, has_all_layers: bool) -> Value {
+    let decay = |implied: &Option<ImpliedDecay>| implied.map(|implied| implied.decay);
+    let misfit = |implied: &Option<ImpliedDecay>| implied.map(|implied| implied.misfit);
+    let layers: &[Option<ImpliedDecay>] = if has_all_layers { &implied.layers } else { &[] };
+    json!({
+        "layer_decay": layers.iter().map(decay).collect::<Vec<_>>(),
+        "layer_misfit": layers.iter().map(misfit).collect::<Vec<_>>(),
+        "feature_decay": decay(&implied.features),
+        "feature_misfit": misfit(&implied.features),
+        "bias_decay": decay(&implied.bias),
+        "bias_misfit": misfit(&implied.bias),
+    })
+}
+
+fn frames(classes: &Classes) -> Value {
+    json!({
+        "classifiers": frame(&classes.classifiers),
+        "means": frame(&classes.means),
+        "self_duality": classes.self_duality,
+    })
+}
+
+fn frame(distances: &FrameDistances) -> Value {
+    json!({
+        "equinorm": distances.equinorm,
+        "equiangularity": distances.equiangularity,
+        "maximal_angle": distances.maximal_angle,
+        "simplex": distances.simplex,
+        "orthogonal": distances.orthogonal,
+    })
+}
