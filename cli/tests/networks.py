@@ -7,7 +7,7 @@
 Every oracle takes another way than the crate: d x d scatter matrices and their pseudo-inverses, a dense singular value
 decomposition of the K x K target, the minimum for every singular value by a grid, the nearest minimizer by orthogonal
 Procrustes. Numbers are computed in float64 from the arrays as stored. The objective and its optimum are in units of the
-training loss, the distance in those of the theory. Samples are rows in the files, and columns here.
+training loss, distances and implied decays in those of the theory. Samples are rows in the files, and columns here.
 """
 
 import argparse
@@ -18,6 +18,8 @@ import ml_dtypes
 import numpy as np
 from mpmath import mp, mpf, sqrt
 from safetensors.numpy import save_file
+
+from implied import implied
 
 mp.dps = 40
 HERE = pathlib.Path(__file__).parent / "networks"
@@ -272,21 +274,24 @@ def nearest_center(scores, features, labels, means):
     return float(np.mean(np.argmax(scores, axis=0) != np.argmin(distances, axis=0)))
 
 
-def distance(theory, weight, bias, features, labels, means):
-    """To the nearest minimizer of the model with one layer, relative to that of zero, in balanced variables."""
+def distances(theory, weight, bias, features, labels, means):
+    """To the nearest minimizer of the model with one layer, block by block, in balanced variables.
+
+    Each is relative to what that block is at the minimizer. The nearest one is that of the layer and the features."""
     (decay,), kept = theory.lambdas, theory.kept
     rho = np.sqrt(theory.levels[kept])
     u, v = theory.u[:, kept], theory.v[:, kept]
     w, h = np.sqrt(decay) * weight, np.sqrt(theory.lambda_h) * means * theory.roots
     left, _, right = np.linalg.svd((w.T @ u + h @ v) * rho, full_matrices=False)
     frame = left @ right  # maximizes the inner product with both
-    squares = np.sum((w - u * rho @ frame.T) ** 2) + np.sum((h - frame * rho @ v.T) ** 2)
-    squares += theory.lambda_h * np.sum((features - means[:, labels]) ** 2)
-    zero = 2 * np.sum(theory.levels)
-    if bias is not None:
-        best = theory.counts / theory.samples
-        squares, zero = squares + np.sum((bias - best) ** 2), zero + np.sum(best**2)
-    return float(np.sqrt(squares / zero))
+    layer, center = u * rho @ frame.T, frame * rho @ v.T
+    deviations = theory.lambda_h * np.sum((features - means[:, labels]) ** 2)
+    best = theory.counts / theory.samples
+    return {
+        "layers": [float(np.linalg.norm(w - layer) / np.linalg.norm(layer))],
+        "features": float(np.sqrt(np.sum((h - center) ** 2) + deviations) / np.linalg.norm(center)),
+        "bias": None if bias is None else float(np.linalg.norm(bias - best) / np.linalg.norm(best)),
+    }
 
 
 def expected(case, stored):
@@ -311,9 +316,14 @@ def expected(case, stored):
         objective = theory.alpha / (2 * samples) * np.sum((scores - np.eye(classes)[:, labels]) ** 2)
         objective += sum(decay / 2 * np.sum(matrix**2) for decay, matrix in zip(theory.layer_penalties, weights))
         objective = float(objective + theory.feature_penalty / 2 * np.sum(features**2))
-    one_layer = len(theory.lambdas) == 1
+    blocks = None
+    if len(theory.lambdas) == 1:
+        blocks = distances(theory, product, bias, features, labels, means)
+    decays, rounding = implied(weights, bias, features, labels, has_all_layers=len(weights) == len(theory.lambdas))
     trace_ratio, cdnv = classic(features, labels, means)
     return {
+        "implied": decays,
+        "rounding": rounding,
         "nc1": nc1(features, labels, means),
         "nc2": {
             "classifier": deviation(a @ a.T, np.diag(theory.w**2)),
@@ -327,7 +337,8 @@ def expected(case, stored):
         "objective": objective,
         "optimum": float(optimum),
         "gap": None if objective is None else float((objective - optimum) / optimum),
-        "distance": distance(theory, product, bias, features, labels, means) if one_layer else None,
+        "distance": blocks and max(*blocks["layers"], blocks["features"], blocks["bias"] or 0.0),
+        "distances": blocks,
         "trace_ratio": trace_ratio,
         "cdnv": cdnv,
     }
@@ -351,6 +362,8 @@ def close(left, right):
     """Whether two trees of numbers are equal but for rounding."""
     if isinstance(left, dict):
         return left.keys() == right.keys() and all(close(left[key], right[key]) for key in left)
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(close, left, right))
     if isinstance(left, float):
         return bool(np.isclose(left, right, rtol=1e-10, atol=1e-13))
     return left == right

@@ -47,6 +47,28 @@ pub(crate) fn check(cases: &[(String, &str)]) {
     }
 }
 
+/// Whether a tree of numbers is that of a table, each number up to the rounding that the table has for it.
+pub(crate) fn compare_up_to(rounding: &Value, path: &str, ours: &Value, table: &Value) {
+    match table {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                compare_up_to(&rounding[key], &format!("{path}/{key}"), &ours[key], value);
+            }
+        }
+        Value::Array(entries) => {
+            assert_eq!(ours.as_array().map(Vec::len), Some(entries.len()), "{path}: {ours} {table}");
+            for (place, value) in entries.iter().enumerate() {
+                compare_up_to(&rounding[place], &format!("{path}/{place}"), &ours[place], value);
+            }
+        }
+        Value::Null => assert!(ours.is_null(), "{path}: {ours} null"),
+        table => {
+            let [ours, table, rounding] = [ours, table, rounding].map(|number| number.as_f64().unwrap_or(f64::NAN));
+            assert!((ours - table).abs() <= rounding, "{path}: {ours} {table} {rounding}");
+        }
+    }
+}
+
 /// An .npy file of version 1.
 pub(crate) fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };

@@ -1,0 +1,293 @@
+//! `neural-collapse measure` without decays, on networks that were trained: which loss, which decays, and whether there is
+//! an optimum to compare them with.
+
+#[path = "program/measure.rs"]
+mod measure;
+mod program;
+
+use std::{fs, path::PathBuf};
+
+use measure::{compare_up_to, folder, json, run};
+use serde_json::Value;
+
+const CASES: [&str; 8] =
+    ["penalized", "relu", "entropy", "balanced", "weight-decay", "two-layers", "adamw", "collapsed"];
+const PENALIZED: [&str; 6] = ["penalized", "relu", "entropy", "balanced", "two-layers", "collapsed"];
+
+/// A network that `trained.py` has trained.
+struct Trained {
+    folder: PathBuf,
+    /// The command line without decays, and what training minimized, for the same command line.
+    flags: String,
+    decays: String,
+    expected: Value,
+}
+
+impl Trained {
+    fn new(case: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/trained").join(case);
+        let content: Value = serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
+        let words = |key: &str| -> String {
+            let words = content[key].as_array().map(Vec::as_slice).unwrap_or_default();
+            words.iter().map(|word| word.as_str().unwrap()).collect::<Vec<_>>().join(" ")
+        };
+        let (flags, decays) = (words("flags"), words("decay_flags"));
+        Self { folder, flags, decays, expected: content["expected"].clone() }
+    }
+
+    fn measured(&self) -> Value {
+        json(&self.flags, &self.folder)
+    }
+
+    fn with(&self, decays: &str) -> Value {
+        json(&format!("{} {decays}", self.flags), &self.folder)
+    }
+
+    fn table(&self, decays: &str) -> String {
+        let output = run(&format!("{} {decays}", self.flags), &self.folder);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same arrays in another folder, where each sample has the label that `new` makes of all labels and its place.
+    fn relabeled(&self, name: &str, new: impl Fn(&[u64], usize) -> u64) -> Self {
+        let copy = folder(&format!("implied-{name}"));
+        for entry in fs::read_dir(&self.folder).unwrap() {
+            let file = entry.unwrap();
+            fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        }
+        // The header of a vector has 128 bytes, and class numbers 8 each.
+        let bytes = fs::read(copy.join("y.npy")).unwrap();
+        let labels: Vec<u64> = bytes[128..].chunks(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap())).collect();
+        let relabeled = (0..labels.len()).flat_map(|sample| new(&labels, sample).to_le_bytes());
+        fs::write(copy.join("y.npy"), bytes[..128].iter().copied().chain(relabeled).collect::<Vec<u8>>()).unwrap();
+        Self { folder: copy, flags: self.flags.clone(), decays: self.decays.clone(), expected: self.expected.clone() }
+    }
+
+    fn shuffled(&self, case: &str) -> Self {
+        // Labels are in random order already: half a turn gives each sample that of another one.
+        self.relabeled(&format!("{case}-shuffled"), |labels, sample| labels[(sample + labels.len() / 2) % labels.len()])
+    }
+
+    fn renumbered(&self, case: &str) -> Self {
+        self.relabeled(&format!("{case}-renumbered"), |labels, sample| {
+            (labels[sample] + 1) % (labels.iter().max().unwrap() + 1)
+        })
+    }
+}
+
+fn findings(measured: &Value) -> Vec<String> {
+    measured["findings"].as_array().unwrap().iter().map(|finding| finding.as_str().unwrap().to_owned()).collect()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
+}
+
+/// The verdicts of a table, by the names of their lines: the last word of a line of metrics.
+fn verdicts(table: &str) -> Vec<(String, String)> {
+    let lines = table.lines().skip_while(|line| !line.starts_with("metric")).skip(1);
+    let lines = lines.take_while(|line| !line.is_empty() && !line.starts_with("reached:"));
+    lines.map(|line| (line[..26].trim().to_owned(), line.split_whitespace().last().unwrap().to_owned())).collect()
+}
+
+fn has_verdict((_, verdict): &(String, String)) -> bool {
+    ["reached", "near", "far"].contains(&verdict.as_str())
+}
+
+/// Features of 32 bits are read exactly. What rounding of sums in 64 bits may do is in the table, entry for entry: the
+/// derivation is in `implied.py`.
+#[test]
+fn arrays_imply_what_numpy_says() {
+    for case in CASES {
+        let network = Trained::new(case);
+        let (measured, expected) = (network.measured(), &network.expected);
+        compare_up_to(&expected["rounding"], case, &measured["implied"], &expected["implied"]);
+        assert_eq!(measured["implied"]["loss"], expected["loss"], "{case}");
+        assert_eq!(measured["implied"]["class_weights"], expected["class_weights"], "{case}");
+        assert_eq!(measured["implied"]["nonnegative_features"], case == "relu", "{case}");
+    }
+}
+
+#[test]
+fn implied_decays_are_those_of_training() {
+    for case in CASES.into_iter().filter(|case| *case != "adamw") {
+        let network = Trained::new(case);
+        let (measured, expected) = (network.measured(), &network.expected);
+        let loss = expected["loss"].as_str().unwrap().replace('-', "_");
+        let implied = &measured["implied"][loss];
+        let check = |name: &str, ours: &Value, trained: &Value| {
+            let (ours, trained) = (number(ours), number(trained));
+            assert!((ours / trained - 1.0).abs() <= 0.01, "{case}, {name}: {ours} {trained}");
+        };
+        for (place, trained) in expected["layer_decay"].as_array().unwrap().iter().enumerate() {
+            check("layer", &implied["layer_decay"][place], trained);
+        }
+        for name in ["feature_decay", "bias_decay"] {
+            if !expected[name].is_null() {
+                check(name, &implied[name], &expected[name]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_network_is_compared_only_if_there_is_an_optimum() {
+    for case in PENALIZED {
+        let measured = Trained::new(case).measured();
+        assert_eq!(findings(&measured), [""; 0], "{case}");
+        assert_eq!(measured["applies"], true, "{case}");
+        assert_eq!(measured["decays_from"], "arrays", "{case}");
+        assert!(number(&measured["gap"]) >= -1e-12, "{case}: {}", measured["gap"]);
+    }
+    let no_penalty = "features were not penalized";
+    let cases: [(&str, &[&str]); 2] = [
+        ("weight-decay", &[no_penalty, "the bias was penalized as well, with "]),
+        ("adamw", &["the layers are not at rest under any of these losses with any decay"]),
+    ];
+    for (case, sentences) in cases {
+        let measured = Trained::new(case).measured();
+        let found = findings(&measured);
+        assert_eq!(found.len(), sentences.len(), "{case}: {found:?}");
+        for (found, sentence) in found.iter().zip(sentences) {
+            assert!(found.starts_with(sentence), "{case}: {found}");
+        }
+        assert_eq!(measured["applies"], false, "{case}");
+        for absent in ["model", "decays_from", "gap", "optimum", "distance"] {
+            assert!(measured[absent].is_null(), "{case}: {absent} is {}", measured[absent]);
+        }
+    }
+}
+
+#[test]
+fn labels_of_other_samples_do_not_belong() {
+    for case in CASES {
+        let measured = Trained::new(case).shuffled(case).measured();
+        let found = findings(&measured);
+        assert!(found[0].starts_with("labels do not belong: the network is right about "), "{case}: {found:?}");
+        assert_eq!(measured["applies"], false, "{case}");
+    }
+}
+
+#[test]
+fn renumbered_classes_are_found_out() {
+    for case in CASES {
+        let measured = Trained::new(case).renumbered(case).measured();
+        let found = findings(&measured);
+        assert!(found[0].starts_with("outputs and labels are in different orders: "), "{case}: {found:?}");
+        assert_eq!(measured["applies"], false, "{case}");
+    }
+}
+
+#[test]
+fn decays_that_the_arrays_confirm_need_no_word() {
+    for case in PENALIZED {
+        let network = Trained::new(case);
+        let (from_arrays, from_flags) = (network.measured(), network.with(&network.decays));
+        assert_eq!(findings(&from_flags), [""; 0], "{case}");
+        assert_eq!(from_flags["decays_from"], "flags", "{case}");
+        assert_eq!(from_flags["applies"], true, "{case}");
+        assert_eq!(from_flags["implied"], from_arrays["implied"], "{case}");
+        // The same model: decays differ by 1e-3 of themselves, and distances, whose derivatives by log(decay) are of
+        // order one at these decays, by no more than ten times that.
+        for name in ["features", "bias"] {
+            let [flags, arrays] = [&from_flags, &from_arrays].map(|measured| number(&measured["distances"][name]));
+            assert!((flags - arrays).abs() <= 1e-2, "{case}, {name}: {flags} {arrays}");
+        }
+    }
+}
+
+/// 'the layer: you say 0.010000 under half-mean; the arrays say 0.010000 under mean'
+#[test]
+fn a_wrong_convention_is_named_with_the_right_one() {
+    for (case, layers, given) in [
+        ("penalized", &["the layer"][..], &["0.010000"][..]),
+        ("relu", &["the layer"], &["0.010000"]),
+        ("two-layers", &["layer 1", "layer 2"], &["0.004000", "0.006000"]),
+    ] {
+        let network = Trained::new(case);
+        let wrong = network.decays.replace("--loss-convention mean", "--loss-convention half-mean");
+        assert_ne!(wrong, network.decays);
+        let measured = network.with(&wrong);
+        let found = findings(&measured);
+        for ((layer, given), found) in layers.iter().zip(given).zip(&found) {
+            let said = format!("{layer}: you say {given} under half-mean; the arrays say ");
+            let meant = found.strip_prefix(&said).and_then(|found| found.strip_suffix(" under mean"));
+            let meant: f64 = meant.unwrap_or_else(|| panic!("{case}: {found}")).parse().unwrap();
+            assert!((meant / given.parse::<f64>().unwrap() - 1.0).abs() <= 0.01, "{case}: {found}");
+        }
+        assert_eq!(measured["applies"], false, "{case}");
+        assert_eq!(measured["decays_from"], "flags", "{case}");
+        assert!(!verdicts(&network.table(&wrong)).iter().any(has_verdict), "{case}");
+    }
+}
+
+#[test]
+fn a_wrong_loss_is_named_with_the_right_one() {
+    let squared = "--loss squared --layer-decay 1e-2 --loss-convention mean --feature-decay 1e-2 \
+                   --feature-convention mean";
+    let entropy = "--loss cross-entropy --layer-decay 1e-2 --feature-decay 1e-2 --feature-convention mean";
+    for (case, decays, sentence) in [
+        ("penalized", entropy, "you say the loss is cross-entropy; the arrays say squared"),
+        ("entropy", squared, "you say the loss is squared; the arrays say cross-entropy"),
+    ] {
+        let network = Trained::new(case);
+        let measured = network.with(decays);
+        assert_eq!(findings(&measured), [sentence], "{case}");
+        assert_eq!(measured["applies"], false, "{case}");
+    }
+}
+
+#[test]
+fn the_table_has_verdicts_only_where_the_model_applies() {
+    for case in CASES {
+        let network = Trained::new(case);
+        let applies = PENALIZED.contains(&case);
+        let all = verdicts(&network.table(""));
+        assert!(all.len() > 20, "{case}: {all:?}");
+        assert_eq!(all.iter().any(has_verdict), applies, "{case}: {all:?}");
+        for other in [network.shuffled(&format!("{case}-table")), network.renumbered(&format!("{case}-table"))] {
+            let table = other.table("");
+            assert!(!verdicts(&table).iter().any(has_verdict), "{case}: {table}");
+            assert!(table.contains("no verdicts: "), "{case}: {table}");
+        }
+    }
+}
+
+#[test]
+fn features_after_a_relu_are_judged_by_their_own_optimum() {
+    let network = Trained::new("relu");
+    let measured = network.measured();
+    assert_eq!(measured["model"]["nonnegative_features"], true);
+    // Of the decays that the arrays imply.
+    let gap = number(&measured["gap"]);
+    assert!((0.0..=1e-3).contains(&gap), "{gap}");
+    // Of those of training, against NumPy: 1e4 steps of sums of 30 numbers, and what the crate has not proved of the
+    // optimum.
+    let (measured, expected) = (network.with(&network.decays), &network.expected);
+    let rounding = 1e3 * f64::EPSILON;
+    let allowed = rounding + number(&measured["optimum_gap"]).abs();
+    let [ours, table] = [&measured, expected].map(|of| number(&of["optimum"]));
+    assert!((ours / table - 1.0).abs() <= allowed, "{ours} {table} {allowed}");
+    let [ours, table] = [&measured, expected].map(|of| number(&of["gap"]));
+    assert!((ours - table).abs() <= 2.0 * allowed, "{ours} {table} {allowed}");
+    let verdicts = verdicts(&network.table(""));
+    let gap = verdicts.iter().find(|(name, _)| name == "relative gap").unwrap();
+    assert_eq!(gap.1, "reached");
+    assert!(!verdicts.iter().any(|(_, verdict)| verdict == "far"), "{verdicts:?}");
+}
+
+#[test]
+fn classes_that_share_a_mean_have_no_verdict_on_their_variability() {
+    let network = Trained::new("collapsed");
+    let measured = network.measured();
+    assert_eq!(measured["collapsed"], true);
+    assert!(number(&measured["cdnv_apart"]) < number(&measured["cdnv"]) / 10.0, "{measured}");
+    let verdicts = verdicts(&network.table(""));
+    for (name, verdict) in &verdicts {
+        if name.starts_with("NC1") || name == "CDNV" {
+            assert_eq!(verdict, "-", "{name}");
+        }
+    }
+    assert!(verdicts.iter().any(|line| line.0 == "CDNV, classes apart" && has_verdict(line)), "{verdicts:?}");
+}
