@@ -38,7 +38,7 @@ def train(x, labels, steps=3000):
     for _ in range(steps):
         outputs, features = model(x)
         loss = torch.nn.functional.mse_loss(outputs, targets)
-        # An optimizer's weight_decay=LAYER_DECAY on the head's weights is the first of these; Adam would rescale it.
+        # An optimizer's weight_decay=LAYER_DECAY on the head's weights is the first of these, Adam's too; AdamW's is not.
         loss = loss + LAYER_DECAY / 2 * model.head.weight.square().sum()
         loss = loss + FEATURE_DECAY / 2 * features.square().sum(dim=1).mean()
         optimizer.zero_grad()

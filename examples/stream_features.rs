@@ -64,7 +64,7 @@ fn main() -> Result<(), Error> {
     // Compared with the optimum of a model of these counts: a head that reads one axis a class.
     let weights = Mat::from_fn(CLASSES, WIDTH, |k, j| f64::from(u8::from(k == j)));
     let ufm = Ufm::new(classes, [Layer::new(WIDTH, 5e-3)], 1e-5)?.without_bias();
-    let collapse = network_collapse(&ufm.minimizer()?, weights.as_ref(), &statistics)?;
+    let collapse = network_collapse(&ufm.optimum()?, weights.as_ref(), &statistics)?;
     println!("\ncompared with the optimum for these counts, zero is there:");
     for (name, value) in [
         ("NC1", collapse.nc1),

@@ -199,6 +199,8 @@ pub enum Error {
     },
     /// Features are given by their class means and scatter, and the loss needs those of all samples.
     NeedsSamples,
+    /// No model is given.
+    NoModels,
     /// The model has another loss than the one that the gradient was gathered under: another kind, other class weights,
     /// label smoothing or adjustments of logits.
     OtherLoss,
@@ -409,6 +411,7 @@ impl fmt::Display for Error {
                 "method: {method} given, accepted for nonnegative features are gd, heavy-ball and nesterov, whose steps can \
                  be projected"
             ),
+            Self::NoModels => write!(f, "models: none given, at least one is needed"),
             Self::OtherLoss => write!(
                 f,
                 "the model's loss, class weights, targets or adjustments of logits are not those of the pass over the \

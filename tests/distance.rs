@@ -3,10 +3,11 @@
 use std::f64::consts::TAU;
 
 use neural_collapse::{
-    ClassCounts, Layer, Parameters, Point, Targets, Ufm,
+    ClassCounts, Layer, Loss, Parameters, Point, Targets, Ufm,
     descent::{Descent, Method},
-    faer::{Mat, Scale},
-    metrics::distance,
+    faer::{Col, Mat, Scale},
+    metrics::{Distance, FeatureAccumulator, distance, network_distance},
+    theory::Optimum,
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -51,6 +52,19 @@ fn turned(ufm: &Ufm, minimizer: &Parameters, gauges: &[Mat<f64>]) -> Parameters 
     Parameters::new(ufm, weights, &gauges[0] * features, bias).unwrap()
 }
 
+/// The distance in balanced variables that a distance by block adds up to.
+fn whole(ufm: &Ufm, optimum: &Parameters, by_block: &Distance) -> f64 {
+    let layers = ufm.layers().iter().zip(optimum.weights()).zip(&by_block.layers);
+    let layers = layers.map(|((layer, weights), part)| part * layer.decay.sqrt() * weights.norm_l2());
+    let features = by_block.features * ufm.feature_decay().sqrt() * optimum.features().norm_l2();
+    let bias = optimum.bias().zip(by_block.bias).map(|(bias, part)| part * bias.norm_l2());
+    layers.chain([features]).chain(bias).fold(0.0, f64::hypot)
+}
+
+fn numbers(distance: &Distance) -> Vec<f64> {
+    distance.layers.iter().copied().chain([distance.features]).chain(distance.bias).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
 
@@ -72,7 +86,7 @@ proptest! {
         let optimum = minimizer.parameters().unwrap();
         let point = Point::from(optimum.clone()).perturbed(&ufm, scale, &mut rng(seed)).unwrap();
         let point = point.into_parameters().unwrap();
-        let ours = distance(&minimizer, &point).unwrap().unwrap() * norm(&ufm, &optimum);
+        let ours = whole(&ufm, &optimum, &distance(&minimizer, &point).unwrap().unwrap());
         let steps = if deep { 120 } else { 1000 };
         let spacing = TAU / f64::from(steps);
         let gauges: Vec<Mat<f64>> = (0..steps)
@@ -106,16 +120,20 @@ proptest! {
         let size = norm(&ufm, &optimum).max(f64::MIN_POSITIVE);
         // Products of matrices of side 120 at most.
         let rounding = 120.0 * f64::EPSILON;
-        let here = distance(&minimizer, &optimum).unwrap().unwrap();
+        let here = distance(&minimizer, &optimum).unwrap().unwrap().largest();
         prop_assert!(here <= rounding, "{here}");
         let point = Point::from(optimum.clone()).perturbed(&ufm, 10_f64.powi(scale), &mut rng(seed + 1)).unwrap();
         let reduced = Descent::default().with_step_limit(0).minimize(&ufm, point.clone()).unwrap().point;
         let (moved, reduced) = (distance(&minimizer, &point).unwrap().unwrap(), distance(&minimizer, &reduced).unwrap().unwrap());
         let full = point.into_parameters().unwrap();
         if minimizer.rank() > 0 {
-            prop_assert!(moved <= between(&ufm, &optimum, &full) / size * (1.0 + rounding) + rounding);
+            let ours = whole(&ufm, &optimum, &moved);
+            prop_assert!(ours <= between(&ufm, &optimum, &full) * (1.0 + rounding) + rounding * size);
         }
-        prop_assert!((moved - reduced).abs() <= rounding + 1e-6 * moved, "{moved} {reduced}");
+        let pairs = numbers(&moved).into_iter().zip(numbers(&reduced));
+        for (full, reduced) in pairs {
+            prop_assert!((full - reduced).abs() <= rounding + 1e-6 * moved.largest(), "{moved:?} {reduced}");
+        }
     }
 }
 
@@ -129,7 +147,7 @@ fn descents_converge_in_parameters() {
         let start = Point::from(minimizer.parameters().unwrap()).perturbed(&ufm, 0.3, &mut rng(3)).unwrap();
         let run = Descent::new(Method::LBFGS).with_gradient_tolerance(1e-12).minimize(&ufm, start).unwrap();
         let (distance, gap) =
-            (distance(&minimizer, &run.point).unwrap().unwrap(), run.objective / minimizer.objective() - 1.0);
+            (distance(&minimizer, &run.point).unwrap().unwrap().largest(), run.objective / minimizer.objective() - 1.0);
         assert!(gap.abs() < 1e-12, "{gap:e}");
         assert!(distance < 1e-8, "L = {depth}, {bias}: {distance:e}");
     }
@@ -142,9 +160,9 @@ fn collapsed_and_tied_minimizers_are_no_failure() {
         let ufm = model(vec![3, 2], &[4], 10.0, bias);
         let minimizer = ufm.minimizer().unwrap();
         assert_eq!(minimizer.rank(), 0);
-        assert_eq!(distance(&minimizer, &minimizer.parameters().unwrap()).unwrap(), Some(0.0));
+        assert_eq!(distance(&minimizer, &minimizer.parameters().unwrap()).unwrap().unwrap().largest(), 0.0);
         let away = Point::gaussian(&ufm, 1.0, &mut rng(0)).unwrap();
-        assert!(distance(&minimizer, &away).unwrap().unwrap() > 0.1);
+        assert!(distance(&minimizer, &away).unwrap().unwrap().largest() > 0.1);
     }
     // A width that cuts equal singular values.
     let ufm = model(vec![3; 4], &[2], 1e-3, true);
@@ -156,11 +174,73 @@ fn collapsed_and_tied_minimizers_are_no_failure() {
         let ufm = Ufm::new(Targets::matrix(targets).unwrap(), [Layer::new(6, 1e-3); 2], 1e-3).unwrap();
         let minimizer = ufm.minimizer().unwrap();
         let any = minimizer.random_parameters(&mut rng(1)).unwrap();
-        assert!(distance(&minimizer, &any).unwrap().unwrap() < 1e-13);
+        assert!(distance(&minimizer, &any).unwrap().unwrap().largest() < 1e-13);
         let (weights, features, bias) = any.into_parts();
-        let bias = bias.map(|bias| bias + Scale(0.1) * neural_collapse::faer::Col::<f64>::ones(outputs));
+        let bias = bias.map(|bias| bias + Scale(0.1) * Col::<f64>::ones(outputs));
         let moved = Parameters::new(&ufm, weights, features, bias).unwrap();
-        let expected = 0.1 * (outputs as f64).sqrt() / norm(&ufm, &minimizer.parameters().unwrap());
-        assert!((distance(&minimizer, &moved).unwrap().unwrap() - expected).abs() < 1e-12);
+        let found = distance(&minimizer, &moved).unwrap().unwrap();
+        let expected = 0.1 * (outputs as f64).sqrt() / minimizer.bias().unwrap().norm_l2();
+        assert!((found.bias.unwrap() - expected).abs() < 1e-12);
+        // The bias is not seen in the other blocks.
+        assert!(found.features < 1e-13 && found.layers.iter().all(|layer| *layer < 1e-13));
+    }
+}
+
+/// Exact weights and bias, and features that are 30 % too large: every decay shows it, and no block hides another.
+#[test]
+fn no_block_hides_another() {
+    for decay in [1e-2, 1e-3, 1e-4, 1e-5] {
+        let ufm = model(vec![30, 20, 10], &[8], decay, true);
+        let minimizer = ufm.minimizer().unwrap();
+        let (weights, features, bias) = minimizer.random_parameters(&mut rng(5)).unwrap().into_parts();
+        let point = Parameters::new(&ufm, weights, Scale(1.3) * features, bias).unwrap();
+        let found = distance(&minimizer, &point).unwrap().unwrap();
+        // Of products of side 60; a common factor does not turn the gauge.
+        assert!((found.features - 0.3).abs() < 60.0 * f64::EPSILON, "{found:?}");
+        assert!(found.layers[0] < 60.0 * f64::EPSILON && found.bias.unwrap() < 60.0 * f64::EPSILON, "{found:?}");
+        assert_eq!(found.largest(), found.features);
+    }
+}
+
+/// A network is as far from its optimum as its parameters are, whether there is a closed form or not.
+#[test]
+fn networks_have_the_distance_of_their_parameters() {
+    for (loss, bias, nonnegative) in [
+        (Loss::Squared, true, false),
+        (Loss::CrossEntropy, true, false),
+        (Loss::CrossEntropy, false, false),
+        (Loss::Squared, false, true),
+    ] {
+        let ufm = model(vec![12, 8, 5], &[6], 5e-3, bias).with_loss(loss).unwrap();
+        let ufm = if nonnegative { ufm.with_nonnegative_features() } else { ufm };
+        let optimum = ufm.optimum().unwrap();
+        let at = match &optimum {
+            Optimum::Closed(minimizer) => minimizer.random_parameters(&mut rng(1)).unwrap(),
+            Optimum::Certified(minimizer) => minimizer.random_parameters(&mut rng(1)).unwrap(),
+            Optimum::Nonnegative(minimizer) => minimizer.parameters().unwrap(),
+            _ => unreachable!(),
+        };
+        let to = |point: &Parameters| {
+            let labels: Vec<usize> = (0..3).flat_map(|class| vec![class; [12, 8, 5][class]]).collect();
+            let mut accumulator = FeatureAccumulator::new(6, 3).unwrap();
+            accumulator.add(point.features(), &labels).unwrap();
+            network_distance(&optimum, point.weights(), point.bias(), &accumulator.finish()).unwrap().unwrap()
+        };
+        // Products of side 25; a certified minimizer is one to the root of its gap, 1e-13.
+        let rounding = if loss == Loss::Squared { 1e-13 } else { 1e-6 };
+        assert!(to(&at).largest() < rounding, "{loss} {:?}", to(&at));
+        // A common factor of a block moves it by that, and no other block.
+        let (weights, features, bias) = at.clone().into_parts();
+        let longer = Parameters::new(&ufm, weights, Scale(1.5) * features, bias).unwrap();
+        assert!((to(&longer).features - 0.5).abs() < rounding && to(&longer).layers[0] < rounding);
+        // All logits of cross-entropy shifted alike are the same network.
+        let (weights, features, bias) = at.into_parts();
+        let shift = |bias: Col<f64>| bias + Col::<f64>::full(3, 2.0);
+        let shifted = to(&Parameters::new(&ufm, weights, features, bias.map(shift)).unwrap());
+        match (loss, ufm.has_bias()) {
+            (Loss::CrossEntropy, true) => assert!(shifted.bias.unwrap() < rounding),
+            (_, true) => assert!(shifted.bias.unwrap() > 1.0),
+            (_, false) => assert_eq!(shifted.bias, None),
+        }
     }
 }

@@ -61,7 +61,7 @@ fuzz_target!(|input: Input| {
     let Ok(counts) = statistics.class_counts() else { return };
     let Ok(ufm) = Ufm::new(counts, [Layer::new(width, input.decays[0])], input.decays[1]) else { return };
     let Ok(minimizer) = ufm.minimizer() else { return };
-    if let Ok(collapse) = network_collapse(&minimizer, product.as_ref(), &statistics) {
+    if let Ok(collapse) = network_collapse(&minimizer.into(), product.as_ref(), &statistics) {
         let all = [collapse.nc1, collapse.nc2_classifier, collapse.nc2_features, collapse.nc3, collapse.alignment];
         all.into_iter().for_each(is_number);
     }

@@ -135,7 +135,7 @@
 //! let statistics = accumulator.finish();
 //!
 //! // Compared with the minimizer of *this* model. NC1 is that of Liu, Dang and Zhu.
-//! let collapse = network_collapse(&minimizer, weights[0].as_ref(), &statistics)?;
+//! let collapse = network_collapse(&ufm.optimum()?, weights[0].as_ref(), &statistics)?;
 //! assert_eq!(collapse.nc1, statistics.nc1(Nc1Convention::Global)?);
 //! assert!(collapse.nc1.unwrap() < 1e-6); // the features of each class are almost equal
 //! assert!(collapse.nc2_classifier.unwrap() < 0.02 && collapse.nc3.unwrap() < 1e-3);
@@ -149,7 +149,7 @@
 //! let point = statistics.point(&ufm, weights, bias)?;
 //! let gap = point.objective(&ufm)? / minimizer.objective() - 1.0;
 //! assert!(gap > 0.0 && gap <= 1e-3);
-//! assert!(distance(&minimizer, &point)?.unwrap() < 0.01); // the closest global minimizer is less than 1 % away
+//! assert!(distance(&minimizer, &point)?.unwrap().largest() < 0.01); // the closest global minimizer is less than 1 % away
 //! # Ok::<(), neural_collapse::Error>(())
 //! ```
 //!

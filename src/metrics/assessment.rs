@@ -86,7 +86,8 @@ impl Assessment {
         match (best, fits) {
             (_, Some(model)) => {
                 let ImpliedDecays { features, bias, .. } = &implied[model];
-                if let Some(implied) = features.filter(|implied| !(implied.misfit <= PENALIZED && implied.decay > 0.0)) {
+                if let Some(implied) = features.filter(|implied| !(implied.misfit <= PENALIZED && implied.decay > 0.0))
+                {
                     findings.push(Finding::FeaturesNotPenalized { implied });
                 }
                 if let Some(implied) = bias.filter(|implied| implied.misfit <= STATIONARY && implied.decay > 0.0) {
@@ -108,7 +109,8 @@ impl Assessment {
 
 /// The largest misfit of the layers: 1 if one is zero, or if a decay is not positive.
 fn layer_misfit(implied: &ImpliedDecays) -> f64 {
-    let misfit = |layer: &Option<ImpliedDecay>| layer.filter(|layer| layer.decay > 0.0).map_or(1.0, |layer| layer.misfit);
+    let misfit =
+        |layer: &Option<ImpliedDecay>| layer.filter(|layer| layer.decay > 0.0).map_or(1.0, |layer| layer.misfit);
     implied.layers.iter().map(misfit).fold(0.0, f64::max)
 }
 

@@ -1,14 +1,15 @@
 //! NC4: whether the network decides as the nearest class mean does.
 
-use faer::{Col, ColRef, Mat, MatRef};
+use faer::{Col, ColRef, Mat, MatRef, Par};
 
-use self::rules::{Rules, Tally, shared};
+use self::rules::shared;
+pub(super) use self::rules::{Rules, Tally};
 use super::features::{FeatureStatistics, Label, MAX_SAMPLES, PANEL, Rows, check_batch, indices};
 use crate::{
     error::{Block, Error},
     linalg::{
         checks::{check_finite, check_shape},
-        cores::map_range,
+        cores::{all_cores, map_range},
     },
     theory::Optimum,
 };
@@ -30,7 +31,8 @@ mod saved;
 /// a minority class whose mean is nearest can have a smaller logit than a frequent one, and [`optimum_disagreement`]
 /// gives the share of such samples.
 ///
-/// Cost: 4 N d K operations, 2 d K numbers.
+/// Cost: 2 N d K operations for the network, and 2 d K more for every sample that is not so near to the mean of its class
+/// that no other one can be nearer; K² d once for the distances of class means; 2 d K numbers.
 ///
 /// # Example
 ///
@@ -57,11 +59,21 @@ pub struct NearestCenter {
 }
 
 impl NearestCenter {
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Takes in what its rules made of other samples.
+    pub(super) fn absorb(&mut self, tally: &Tally) {
+        self.tally.absorb(tally);
+    }
+
     /// For a network of this product W_{L:1}, K × d, with this bias, and class means of a first pass over the samples.
     ///
     /// # Errors
     ///
-    /// [`Error::ZeroCount`] for a class without samples; [`Error::Shape`], [`Error::NotFinite`] for product and bias.
+    /// [`Error::ZeroCount`] for a class without samples; [`Error::Shape`], [`Error::NotFinite`] for product and bias;
+    /// [`Error::TooLarge`].
     pub fn new(
         product: MatRef<'_, f64>,
         bias: Option<ColRef<'_, f64>>,
@@ -75,7 +87,8 @@ impl NearestCenter {
             check_finite(Block::Bias, bias.as_mat())?;
         }
         let (center, means) = (statistics.global_mean(), statistics.centered_means()?);
-        Ok(Self { rules: Rules::new(product, bias, center, means), tally: Tally::default() })
+        let apart = statistics.distances_to_nearest()?;
+        Ok(Self { rules: Rules::new(product, bias, center, means, apart), tally: Tally::default() })
     }
 
     /// Adds a batch, as [`FeatureAccumulator::add`](super::features::FeatureAccumulator::add).
@@ -96,7 +109,9 @@ impl NearestCenter {
             let labels = &labels[start..labels.len().min(start + PANEL)];
             let panel = features.subcols(start, labels.len());
             let panel = Mat::from_fn(panel.nrows(), panel.ncols(), |i, j| panel[(i, j)].into() - rules.center[i]);
-            rules.judge(panel.as_ref(), labels, |_| 1)
+            let mut logits = Mat::zeros(rules.classifiers.nrows(), panel.ncols());
+            rules.logits(panel.as_ref(), logits.as_mut(), Par::Seq);
+            rules.judge(panel.as_ref(), logits.as_ref(), labels, |_| 1)
         });
         for tally in &tallies {
             self.tally.absorb(tally);
@@ -187,8 +202,12 @@ pub fn optimum_disagreement(optimum: &Optimum) -> Result<f64, Error> {
     let counts = optimum.ufm().class_counts().ok_or(Error::NoClassCounts)?.counts();
     let (classifiers, means) = (optimum.classifiers()?, optimum.class_means()?);
     let (bias, origin) = (optimum.bias(), Col::zeros(means.nrows()));
-    let rules = Rules::new(classifiers.as_ref(), bias.as_ref().map(Col::as_ref), origin, means.clone());
+    // Means are not samples near one: nothing is spared.
+    let apart = vec![0.0; counts.len()];
+    let rules = Rules::new(classifiers.as_ref(), bias.as_ref().map(Col::as_ref), origin, means.clone(), apart);
     let labels: Vec<usize> = (0..counts.len()).collect();
-    let tally = rules.judge(means.as_ref(), &labels, |class| counts[class]);
+    let mut logits = Mat::zeros(counts.len(), counts.len());
+    rules.logits(means.as_ref(), logits.as_mut(), all_cores());
+    let tally = rules.judge(means.as_ref(), logits.as_ref(), &labels, |class| counts[class]);
     Ok(tally.disagreements as f64 / tally.samples as f64)
 }

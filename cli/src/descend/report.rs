@@ -36,7 +36,10 @@ impl Measured {
     pub(crate) fn new<'a>(optimum: &Optimum, point: impl Into<PointRef<'a>>) -> Result<Self, neural_collapse::Error> {
         let point = point.into();
         let Some(minimizer) = optimum.closed() else { return Ok(Self::default()) };
-        Ok(Self { distance: distance(minimizer, point)?, collapse: Some(collapse(minimizer, point)?) })
+        Ok(Self {
+            distance: distance(minimizer, point)?.map(|distance| distance.largest()),
+            collapse: Some(collapse(minimizer, point)?),
+        })
     }
 
     /// Their names, as in the table and in the figure, and their colors.

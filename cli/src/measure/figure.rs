@@ -1,4 +1,4 @@
-//! Gram matrices and singular values, as the theory has them and as they are.
+//! Gram matrices and singular values, as the theory has them and as they are, with the difference.
 
 use std::sync::Arc;
 
@@ -13,13 +13,19 @@ use super::{
     measurement::{Measurement, SingularValues},
     network::Network,
 };
+use crate::shared::numbers::short;
 
 /// Rows of a heat map beyond which neighbors are drawn as their mean.
 const MOST_CELLS: usize = 64;
-/// Rows of a heat map beyond which their names would run into each other.
-const MOST_NAMES: usize = 26;
+/// Names along a side beyond which they would run into each other.
+const MOST_NAMES: usize = 13;
+/// Panels of a row.
+const COLUMNS: usize = 3;
 
-/// Predicted next to measured, for classifiers and class means, and the singular values below.
+type Panel = (Vec<Plot>, Layout);
+
+/// A row for classifiers and one for class means: predicted, measured, and their difference; below them the singular
+/// values of every block. Without a prediction, what was measured alone.
 pub(crate) fn render(network: &Network, measurement: &Measurement) -> String {
     let order: Vec<usize> = network.counts.groups().flat_map(|group| group.classes.to_vec()).collect();
     let (measured, predicted) = (&measurement.classes, measurement.target.as_ref().map(|target| &target.classes));
@@ -28,29 +34,54 @@ pub(crate) fn render(network: &Network, measurement: &Measurement) -> String {
         ("classifiers", predicted.map(|predicted| &predicted.classifier_gram), &measured.classifier_gram),
         ("class means", predicted.map(|predicted| &predicted.mean_gram), &measured.mean_gram),
     ] {
-        let (theirs, ours) = (theirs.map(|theirs| cells(theirs, &order)), cells(ours, &order));
-        let range = range(theirs.iter().flatten().chain(&ours));
-        if let Some(theirs) = theirs {
-            panels.push(heat_map(&theirs, range, &order, &format!("{name}, predicted")));
-        }
+        let ours = cells(ours, &order);
+        let Some(theirs) = theirs.map(|theirs| cells(theirs, &order)) else {
+            panels.push(heat_map(&ours, most(&ours), &order, &format!("{name}, measured")));
+            continue;
+        };
+        let range = most(&theirs).max(most(&ours));
+        panels.push(heat_map(&theirs, range, &order, &format!("{name}, predicted")));
         panels.push(heat_map(&ours, range, &order, &format!("{name}, measured")));
+        let rows = ours.iter().zip(&theirs);
+        let difference: Vec<Vec<f64>> =
+            rows.map(|(ours, theirs)| ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs).collect()).collect();
+        let largest = most(&difference);
+        let title = format!("{name}, difference: at most {:.1e} of {}", largest, short(range));
+        // On a scale of its own: on that of the others a good network has nothing to see.
+        panels.push(heat_map(&difference, largest, &order, &title));
     }
-    let rows = panels.len() / 2 + 1;
-    let all = measurement.singular_values.iter().take(2).enumerate();
+    let all = measurement.singular_values.iter().enumerate();
     panels.extend(all.map(|(place, of)| {
         let predicted = measurement.target.as_ref().and_then(|target| target.singular_values.get(place));
         values(of, predicted.map_or(&[], |values| &values[..]))
     }));
+    let rows = panels.len().div_ceil(COLUMNS);
     let (plots, layouts) = panels.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-    let figure = Figure::new(rows, 2).with_plots(plots).with_layouts(layouts).with_cell_size(420.0, 360.0);
-    SvgBackend::default().render_scene(&figure.render())
+    let figure = Figure::new(rows, COLUMNS).with_plots(plots).with_layouts(layouts).with_cell_size(420.0, 380.0);
+    SvgBackend::default().render_scene(&figure.with_title(title(network, measurement)).with_title_size(15).render())
+}
+
+/// What was compared with what, and how far apart they are.
+fn title(network: &Network, measurement: &Measurement) -> String {
+    let counts = network.counts.to_string();
+    let classes = network.counts.classes();
+    let mut parts =
+        vec![if counts.len() > 40 { format!("{classes} classes") } else { format!("{classes} classes: {counts}") }];
+    if let Some((model, _)) = &measurement.question.model {
+        let decays: Vec<String> = model.layers().iter().map(|layer| short(layer.decay)).collect();
+        parts.push(format!("{}, decays {} and {}", model.loss(), decays.join(", "), short(model.feature_decay())));
+    }
+    let gap = measurement.target.as_ref().and_then(|target| target.gap);
+    parts.extend(gap.map(|gap| format!("gap {gap:.1e}")));
+    parts.push(if measurement.question.applies() { "the theory applies".into() } else { "no verdict".into() });
+    parts.join("; ")
 }
 
 /// A Gram matrix over its norm, in this order, as few enough cells.
 fn cells(gram: &Mat<f64>, order: &[usize]) -> Vec<Vec<f64>> {
     let norm = gram.norm_l2();
     let scale = if norm > 0.0 { norm } else { 1.0 };
-    let bins: Vec<&[usize]> = order.chunks(order.len().div_ceil(MOST_CELLS).max(1)).collect();
+    let bins = bins(order);
     let mean = |rows: &[usize], cols: &[usize]| {
         let entries = rows.iter().flat_map(|&i| cols.iter().map(move |&j| gram[(i, j)] / scale));
         entries.sum::<f64>() / (rows.len() * cols.len()) as f64
@@ -59,12 +90,17 @@ fn cells(gram: &Mat<f64>, order: &[usize]) -> Vec<Vec<f64>> {
     bins.iter().rev().map(|rows| bins.iter().map(|cols| mean(rows, cols)).collect()).collect()
 }
 
-fn range<'a>(rows: impl Iterator<Item = &'a Vec<f64>>) -> f64 {
-    rows.flatten().fold(f64::MIN_POSITIVE, |most, entry| most.max(entry.abs()))
+/// The classes of every row.
+fn bins(order: &[usize]) -> Vec<&[usize]> {
+    order.chunks(order.len().div_ceil(MOST_CELLS).max(1)).collect()
+}
+
+fn most(cells: &[Vec<f64>]) -> f64 {
+    cells.iter().flatten().fold(f64::MIN_POSITIVE, |most, entry| most.max(entry.abs()))
 }
 
 /// White is zero and the deepest color `most`, whatever this matrix has of them: both of a pair are to be compared.
-fn heat_map(cells: &[Vec<f64>], most: f64, order: &[usize], title: &str) -> (Vec<Plot>, Layout) {
+fn heat_map(cells: &[Vec<f64>], most: f64, order: &[usize], title: &str) -> Panel {
     let (least, largest) =
         cells.iter().flatten().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
     let color = move |part: f64| {
@@ -80,27 +116,37 @@ fn heat_map(cells: &[Vec<f64>], most: f64, order: &[usize], title: &str) -> (Vec
     };
     let map = Heatmap::new().with_data(cells.to_vec()).with_color_map(ColorMap::Custom(Arc::new(color)));
     let plots = vec![Plot::Heatmap(map)];
-    let name = |class: &usize| if order.len() <= MOST_NAMES { class.to_string() } else { String::new() };
-    let names: Vec<String> = order.iter().take(cells.len()).map(name).collect();
+    // Every class has a cell, every few of them a name: that of the first class of the cell.
+    let bins = bins(order);
+    let step = bins.len().div_ceil(MOST_NAMES);
+    let name = |(place, bin): (usize, &&[usize])| {
+        if place.is_multiple_of(step) { bin[0].to_string() } else { String::new() }
+    };
+    let names: Vec<String> = bins.iter().enumerate().map(name).collect();
     let layout = Layout::auto_from_plots(&plots)
         .with_title(title)
+        .with_title_size(13)
         .with_x_label("classes by falling count")
         .with_y_categories(names.iter().rev().cloned().collect())
         .with_x_categories(names);
     (plots, layout)
 }
 
-fn values(values: &SingularValues, predicted: &[f64]) -> (Vec<Plot>, Layout) {
+fn values(values: &SingularValues, predicted: &[f64]) -> Panel {
     let points = |values: &[f64]| values.iter().enumerate().map(|(k, &x)| (k as f64 + 1.0, x)).collect::<Vec<_>>();
-    let predicted = ScatterPlot::new().with_data(points(predicted)).with_color("#bbbbbb").with_size(6.0);
     let measured = ScatterPlot::new().with_data(points(&values.values)).with_color("#2266aa").with_size(3.0);
-    let plots =
-        vec![Plot::Scatter(predicted.with_legend("predicted")), Plot::Scatter(measured.with_legend("measured"))];
+    let mut plots = Vec::new();
+    if !predicted.is_empty() {
+        let predicted = ScatterPlot::new().with_data(points(predicted)).with_color("#bbbbbb").with_size(6.0);
+        plots.push(Plot::Scatter(predicted.with_legend("predicted")));
+    }
+    plots.push(Plot::Scatter(measured.with_legend("measured")));
     let step = (values.values.len() as f64 / 10.0).ceil();
     let layout = Layout::auto_from_plots(&plots)
         .with_y_axis_min(0.0)
         .with_x_tick_step(step)
         .with_title(format!("singular values: {}", values.block))
+        .with_title_size(13)
         .with_x_label("by falling value")
         .with_legend_position(LegendPosition::InsideTopRight);
     (plots, layout)

@@ -27,7 +27,6 @@ const BATCH: usize = 1 << 22;
 /// Everything that is measured, and what the theory has in its place.
 pub(crate) struct Measurement {
     pub(crate) question: Question,
-    pub(crate) statistics: FeatureStatistics,
     pub(crate) nc1: [Option<f64>; 4],
     pub(crate) trace_ratio: Option<f64>,
     pub(crate) class_distance_normalized_variance: Option<f64>,
@@ -75,7 +74,8 @@ impl Measurement {
     pub(crate) fn new(network: &Network, flags: &Flags) -> Result<Self, String> {
         // What is wrong with the flags is said before the passes.
         let given = network.given_model(flags)?;
-        let Passes { statistics, rules, mut gradients } = passes(network, network.readings(flags, &ClassWeights::None)?)?;
+        let Passes { statistics, rules, mut gradients } =
+            passes(network, network.readings(flags, &ClassWeights::None)?)?;
         let mut weights = ClassWeights::None;
         let mut assessment = Assessment::new(&gradients, &rules).map_err(|error| error.to_string())?;
         // Neither loss fits: perhaps its samples were weighted, as `class_weight="balanced"` does.
@@ -88,18 +88,18 @@ impl Measurement {
             }
         }
         let question = Question::new(network, flags, given, gradients, assessment, weights)?;
-        Self::of(network, flags, statistics, &rules, question).map_err(|error| error.to_string())
+        Self::of(network, flags, &statistics, &rules, question).map_err(|error| error.to_string())
     }
 
     fn of(
         network: &Network,
         flags: &Flags,
-        statistics: FeatureStatistics,
+        statistics: &FeatureStatistics,
         rules: &NearestCenter,
         question: Question,
     ) -> Result<Self, Error> {
         let nc1 = |convention| statistics.nc1(convention);
-        let (target, without_target) = match Target::new(network, flags, &statistics, &question) {
+        let (target, without_target) = match Target::new(network, flags, statistics, &question) {
             Ok(target) => (target, None),
             Err(why) => (None, Some(why)),
         };
@@ -119,10 +119,9 @@ impl Measurement {
             feature_mean: feature_mean(&statistics.weighted_means(), &network.counts),
             classes: Classes::new(&network.product, &statistics.centered_means()?)?,
             plain_means: frame_distances(statistics.class_means())?,
-            singular_values: singular_values(network, &statistics)?,
+            singular_values: singular_values(network, statistics)?,
             target,
             without_target,
-            statistics,
             question,
         })
     }
@@ -146,23 +145,25 @@ fn passes(network: &Network, readings: Vec<Ufm>) -> Result<Passes, String> {
     })?;
     let mut statistics = first.finish();
     let bias = network.bias.as_ref().map(Col::as_ref);
-    let mut rules = NearestCenter::new(network.product.as_ref(), bias, &statistics).map_err(text)?;
-    let mut gradients = gradients(network, readings)?;
+    let rules = NearestCenter::new(network.product.as_ref(), bias, &statistics).map_err(text)?;
+    let mut gradients = gradients(network, readings)?.with_decisions(rules).map_err(text)?;
     let mut second = is_narrow.then(|| ScatterAccumulator::new(statistics.clone())).transpose().map_err(text)?;
     stream(&network.features, &network.labels, "gradients and nearest means", |batch, labels| {
         match (batch, &mut second) {
-            (Batch::Single(batch), Some(second)) => second.add(batch, labels)?,
-            (Batch::Double(batch), Some(second)) => second.add(batch, labels)?,
-            _ => {}
-        }
-        match batch {
-            Batch::Single(batch) => gradients.add(batch, labels).and_then(|()| rules.add(batch, labels)),
-            Batch::Double(batch) => gradients.add(batch, labels).and_then(|()| rules.add(batch, labels)),
+            (Batch::Single(batch), Some(second)) => {
+                second.add(batch, labels).and_then(|()| gradients.add(batch, labels))
+            }
+            (Batch::Double(batch), Some(second)) => {
+                second.add(batch, labels).and_then(|()| gradients.add(batch, labels))
+            }
+            (Batch::Single(batch), None) => gradients.add(batch, labels),
+            (Batch::Double(batch), None) => gradients.add(batch, labels),
         }
     })?;
     if let Some(second) = second {
         statistics = second.finish().map_err(text)?;
     }
+    let Some(rules) = gradients.decisions().cloned() else { unreachable!("it has decisions") };
     Ok(Passes { statistics, rules, gradients: gradients.finish().map_err(text)? })
 }
 

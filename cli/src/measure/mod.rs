@@ -45,7 +45,7 @@ The same with what training minimized: MSELoss, weight_decay=5e-4 on the last la
   neural-collapse measure --weights W.npy --bias b.npy --features H.npy --labels y.npy \\
     --layer-decay 5e-4 --loss-convention mean --feature-decay 1e-5 --feature-convention mean
 
-What every line of the table means, with an example from training to figure: docs/measure.md")]
+What every line of the table means, with an example from training to figure: measure --explain and docs/measure.md")]
 pub(crate) struct Flags {
     /// Weights W_1 ... W_L of the linear layers after the features, each (out, in), or their product alone
     #[arg(long, num_args = 1.., required = true, value_name = "ARRAY")]
@@ -87,12 +87,21 @@ pub(crate) struct Flags {
     /// One JSON object instead of the table
     #[arg(long)]
     json: bool,
+    /// Print the formula of every line of the table, and nothing else
+    #[arg(long, exclusive = true)]
+    explain: bool,
     /// Write a figure of the Gram matrices and the singular values, predicted and measured
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
 
+/// The formulas, for people.
+const EXPLAIN: &str = include_str!("explain.md");
+
 pub(crate) fn run(flags: &Flags) -> Result<String, String> {
+    if flags.explain {
+        return Ok(EXPLAIN.into());
+    }
     if let Some(path) = &flags.plot {
         svg_file::check(path)?;
     }

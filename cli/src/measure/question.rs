@@ -63,14 +63,18 @@ impl Flags {
         }
         let is_squared = self.loss.loss.is_none_or(|loss| loss == Loss::Squared);
         if is_squared && self.loss_convention.is_none() {
-            return Err("--layer-decay: --loss-convention is needed with it: mean, half-mean, sum or half-sum says how \
+            return Err(
+                "--layer-decay: --loss-convention is needed with it: mean, half-mean, sum or half-sum says how \
                         the loss scales the squared error"
-                .into());
+                    .into(),
+            );
         }
         if self.feature_convention.is_none() {
-            return Err("--feature-decay: --feature-convention is needed with it: total or mean says how the loss scales \
+            return Err(
+                "--feature-decay: --feature-convention is needed with it: total or mean says how the loss scales \
                         the penalty of the features"
-                .into());
+                    .into(),
+            );
         }
         self.loss.check_convention(self.loss_convention.unwrap_or(LossConvention::HalfSum))
     }

@@ -51,9 +51,8 @@ fn network_line(network: &Network, measurement: &Measurement) -> String {
 fn implied(measurement: &Measurement) -> String {
     let question = &measurement.question;
     let cells = |implied: Option<ImpliedDecay>| {
-        let (decay, misfit) = implied.map_or(("-".into(), "-".into()), |implied| {
-            (short(implied.decay), format!("{:.1e}", implied.misfit))
-        });
+        let (decay, misfit) = implied
+            .map_or(("-".into(), "-".into()), |implied| (short(implied.decay), format!("{:.1e}", implied.misfit)));
         format!("{decay:>13}{misfit:>9}")
     };
     let name = "implied decays";
@@ -165,13 +164,11 @@ fn metrics(network: &Network, measurement: &Measurement) -> String {
         // What the theory has as zero, but for rounding.
         let shown = target.map(|target| if target.abs() < 1e-15 { 0.0 } else { target });
         let verdict = match (measured, target, reached) {
-            (Some(measured), Some(target), Some(reached)) if has_verdicts => {
-                match (measured - target).abs() {
-                    rest if rest <= reached => "reached",
-                    rest if rest <= 10.0 * reached => "near",
-                    _ => "far",
-                }
-            }
+            (Some(measured), Some(target), Some(reached)) if has_verdicts => match (measured - target).abs() {
+                rest if rest <= reached => "reached",
+                rest if rest <= 10.0 * reached => "near",
+                _ => "far",
+            },
             _ => "-",
         };
         lines.push(format!("{name:<26}{:>13}{:>13}  {verdict}", number(measured), number(shown)));
@@ -196,7 +193,8 @@ fn compared(network: &Network, measurement: &Measurement) -> Vec<Line> {
     let variability = if target.is_some_and(|target| target.has_collapsed) { None } else { usual };
     let undivided = variability.map(|reached| reached * network.counts.classes() as f64);
     let [paper, unweighted, weighted, whole] = measurement.nc1;
-    let collapse = |of: fn(&neural_collapse::metrics::Collapse) -> Option<f64>| target.and_then(|target| of(&target.collapse));
+    let collapse =
+        |of: fn(&neural_collapse::metrics::Collapse) -> Option<f64>| target.and_then(|target| of(&target.collapse));
     let ours = &measurement.classes;
     let theirs = target.map(|target| &target.classes);
     let distance = target.and_then(|target| target.distance.as_ref());
@@ -231,16 +229,29 @@ fn compared(network: &Network, measurement: &Measurement) -> Vec<Line> {
             lines.push(line("distance, bias", distance.and_then(|distance| distance.bias), zero, usual));
         }
     }
-    lines.push(line("mean of all features", measurement.feature_mean, target.and_then(|target| target.feature_mean), usual));
+    lines.push(line(
+        "mean of all features",
+        measurement.feature_mean,
+        target.and_then(|target| target.feature_mean),
+        usual,
+    ));
     for (name, measured, predicted) in [
         ("classifier equinorm", ours.classifiers.equinorm, theirs.and_then(|theirs| theirs.classifiers.equinorm)),
-        ("classifier angles, std", ours.classifiers.equiangularity, theirs.and_then(|theirs| theirs.classifiers.equiangularity)),
+        (
+            "classifier angles, std",
+            ours.classifiers.equiangularity,
+            theirs.and_then(|theirs| theirs.classifiers.equiangularity),
+        ),
         ("mean equinorm", ours.means.equinorm, theirs.and_then(|theirs| theirs.means.equinorm)),
         ("mean angles, std", ours.means.equiangularity, theirs.and_then(|theirs| theirs.means.equiangularity)),
         ("self-duality", ours.self_duality, theirs.and_then(|theirs| theirs.self_duality)),
         ("classifier to simplex", ours.classifiers.simplex, theirs.and_then(|theirs| theirs.classifiers.simplex)),
         ("mean to simplex", ours.means.simplex, theirs.and_then(|theirs| theirs.means.simplex)),
-        ("classifier to orthogonal", ours.classifiers.orthogonal, theirs.and_then(|theirs| theirs.classifiers.orthogonal)),
+        (
+            "classifier to orthogonal",
+            ours.classifiers.orthogonal,
+            theirs.and_then(|theirs| theirs.classifiers.orthogonal),
+        ),
         ("mean to orthogonal", ours.means.orthogonal, theirs.and_then(|theirs| theirs.means.orthogonal)),
     ] {
         lines.push(line(name, measured, predicted, usual));

@@ -55,7 +55,8 @@ impl Target {
         let (mut objective, mut distance) = (None, None);
         if question.has_all_layers {
             objective = question.gradient().map(|gradient| gradient.objective(ufm)).transpose()?;
-            distance = network_distance(&optimum, &network.weights, network.bias.as_ref().map(Col::as_ref), statistics)?;
+            distance =
+                network_distance(&optimum, &network.weights, network.bias.as_ref().map(Col::as_ref), statistics)?;
         }
         let least = optimum.objective();
         let shared = optimum.shared_means()?;

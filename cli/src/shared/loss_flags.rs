@@ -99,7 +99,7 @@ impl LossFlags {
     }
 
     /// Refuses a scale of the squared error for another loss.
-    pub(super) fn check_convention(&self, convention: LossConvention) -> Result<(), String> {
+    pub(crate) fn check_convention(&self, convention: LossConvention) -> Result<(), String> {
         if self.kind() == Loss::Squared || convention == LossConvention::HalfSum {
             return Ok(());
         }

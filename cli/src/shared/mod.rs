@@ -4,7 +4,7 @@ pub(crate) mod certificate;
 pub(crate) mod contrasts;
 pub(crate) mod conventions;
 pub(crate) mod counts;
-mod loss_flags;
+pub(crate) mod loss_flags;
 pub(crate) mod model_flags;
 pub(crate) mod numbers;
 pub(crate) mod svg_file;

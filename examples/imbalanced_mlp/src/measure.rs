@@ -70,7 +70,7 @@ pub fn measure(minimizer: &Minimizer, state: &State, labels: &[usize]) -> Result
     let objective = fit + penalty + ufm.feature_decay() / 2.0 * statistics.squared_norm();
     let optimum = minimizer.objective();
     let Collapse { nc1, nc2_classifier, nc2_features, nc3, alignment, .. } =
-        network_collapse(minimizer, product.as_ref(), &statistics)?;
+        network_collapse(&minimizer.clone().into(), product.as_ref(), &statistics)?;
     let gap = (objective - optimum) / if optimum > 0.0 { optimum } else { 1.0 };
     let measurement = Measurement { objective, gap, nc1, nc2_classifier, nc2_features, nc3, alignment, accuracy };
     Ok(Snapshot { measurement, product, means: statistics.class_means().to_owned() })

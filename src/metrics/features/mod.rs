@@ -256,6 +256,11 @@ impl FeatureStatistics {
         weighted(&self.counts, self.means.clone())
     }
 
+    /// The distance of every class mean to the nearest other one, from below: 0 if it may be zero, or if there is none.
+    pub(super) fn distances_to_nearest(&self) -> Result<Vec<f64>, Error> {
+        Ok(Pairs::new(self.means.as_ref(), self.global_mean().as_ref(), &self.errors)?.nearest())
+    }
+
     /// h_G, the mean of all features.
     pub(super) fn global_mean(&self) -> Col<f64> {
         let samples: f64 = self.counts.iter().map(|&count| count as f64).sum();

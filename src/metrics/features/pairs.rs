@@ -1,6 +1,10 @@
 //! Sums over all pairs of classes, a block of one Gram matrix at a time.
 
-use faer::{Accum, Mat, MatRef, Par, linalg::matmul::matmul};
+use faer::{
+    Accum, Mat, MatRef, Par,
+    linalg::matmul::matmul,
+    prelude::{Reborrow, ReborrowMut},
+};
 
 use crate::{
     error::Error,
@@ -74,6 +78,33 @@ impl<'a> Pairs<'a> {
             }
         }
         Some((sum, pairs))
+    }
+
+    /// The distance of every class mean to the nearest other one, less what is not known of the two: 0 if that is all.
+    pub(super) fn nearest(&self) -> Vec<f64> {
+        let classes = self.squares.len();
+        let starts: Vec<usize> = (0..classes).step_by(BLOCK).collect();
+        let of_block = |block: usize| {
+            let first = starts[block];
+            let size = |start: usize| BLOCK.min(classes - start);
+            let side = |start| self.centered.subcols(start, size(start));
+            let mut nearest = vec![f64::INFINITY; size(first)];
+            let mut gram = Mat::<f64>::zeros(size(first), BLOCK);
+            for &second in &starts {
+                let mut gram = gram.as_mut().subcols_mut(0, size(second));
+                matmul(gram.rb_mut(), Accum::Replace, side(first).transpose(), side(second), 1.0, Par::Seq);
+                for (l, column) in (second..).zip(gram.rb().col_iter()) {
+                    for (k, nearest) in nearest.iter_mut().enumerate().filter(|(k, _)| first + k != l) {
+                        let (k, product) = (first + k, column[k]);
+                        let error = self.errors[k].sqrt() + self.errors[l].sqrt();
+                        *nearest = nearest.min(self.square_of_distance(k, l, product).max(0.0).sqrt() - error);
+                    }
+                }
+            }
+            nearest.into_iter().map(|nearest| if nearest.is_finite() { nearest.max(0.0) } else { 0.0 }).collect()
+        };
+        let blocks: Vec<Vec<f64>> = map_range(starts.len(), 1, of_block);
+        blocks.concat()
     }
 
     /// ‖h̄_k - h̄_l‖², of which the inner product of the centered means is known.

@@ -1,9 +1,9 @@
 //! The decays that a network's arrays imply.
 
-use faer::{Col, Mat, Scale};
+use faer::{Mat, MatRef, Scale};
 
-use super::{Network, NetworkGradient};
-use crate::error::Error;
+use super::{Network, NetworkGradient, part::Pulls};
+use crate::{error::Error, linalg::checks::first_not_finite};
 
 /// The decays that a network was trained with, as its arrays tell them under one loss.
 ///
@@ -39,8 +39,8 @@ pub struct ImpliedDecay {
     /// λ = ⟨A, W⟩/‖W‖² for the negative gradient A of the mean loss by a block W, in the units of
     /// [`Ufm`](crate::Ufm).
     pub decay: f64,
-    /// ‖A - λ W‖/‖A‖, from 0 where the block is stationary to 1. For features no more exact than 1e-8, since only the
-    /// norms of both sides are known.
+    /// ‖A - λ W‖/‖A‖, from 0 where the block is stationary to 1. That of features is no more exact than 1e-8, since only
+    /// the norms of both sides are known. Of more than 2^18 samples it is that of about 2^17, spread evenly.
     pub misfit: f64,
 }
 
@@ -62,21 +62,41 @@ impl NetworkGradient {
                 Some(below.map_or_else(|| weights.clone(), |below| weights * below))
             });
             let gradient = below.map_or_else(|| above.clone(), |below| &above * below.transpose());
-            layers[l] = implied(&gradient, &weights[l])?;
+            layers[l] = implied(gradient.as_ref(), weights[l].as_ref())?;
             above = weights[l].transpose() * above;
         }
         let inner = outer.as_ref().col_iter().zip(product.as_ref().col_iter());
         let inner: f64 = inner.map(|(a, b)| a.transpose() * b).sum();
-        let square = if self.is_nonnegative { self.sums.active_square } else { self.sums.square };
-        let size = square.sqrt() / self.samples();
+        // Misfits are those of the samples looked at.
+        let Pulls { square, active, inner: looked, features } = self.sums.pulls;
+        let size = if self.is_nonnegative { active } else { square }.sqrt() * features.sqrt();
         let bias = bias.as_ref().map(|bias| implied((pull * &self.sums.total).as_mat(), bias.as_mat()));
         Ok(ImpliedDecays {
             layers,
             features: (self.square > 0.0 && size > 0.0).then(|| {
-                let cosine = inner / size / self.square.sqrt();
+                let cosine = looked / size;
                 ImpliedDecay { decay: inner / self.square, misfit: (1.0 - cosine * cosine).max(0.0).sqrt() }
             }),
             bias: bias.transpose()?.flatten(),
         })
     }
+}
+
+/// λ and misfit of a block from the negative gradient A by it; `None` if one of the two is zero. In units of the largest
+/// entries, so that no square leaves the range of `f64`.
+fn implied(gradient: MatRef<'_, f64>, block: MatRef<'_, f64>) -> Result<Option<ImpliedDecay>, Error> {
+    if let Some((row, col, value)) = first_not_finite(gradient) {
+        return Err(Error::MatrixNotFinite { row, col, value });
+    }
+    let (pull, size) = (gradient.norm_max(), block.norm_max());
+    if !(pull > 0.0 && size > 0.0) {
+        return Ok(None);
+    }
+    let scaled =
+        |matrix: MatRef<'_, f64>, by: f64| Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] / by);
+    let (gradient, block) = (scaled(gradient, pull), scaled(block, size));
+    let inner: f64 = gradient.col_iter().zip(block.col_iter()).map(|(a, w)| a.transpose() * w).sum();
+    let decay = inner / block.squared_norm_l2();
+    let misfit = (&gradient - Scale(decay) * block).norm_l2() / gradient.norm_l2();
+    Ok(Some(ImpliedDecay { decay: decay * (pull / size), misfit }))
 }

@@ -1,12 +1,15 @@
 //! The work of one core: losses and gradients of its share of every batch, a panel of samples at a time.
 
 use faer::{
-    Accum, Col, ColMut, ColRef, Mat, MatRef, Par,
+    Accum, Col, ColMut, ColRef, Mat, MatMut, MatRef, Par,
     linalg::matmul::matmul,
     prelude::{Reborrow, ReborrowMut},
 };
 
-use super::super::features::{PANEL, number_of_parts};
+use super::super::{
+    features::{PANEL, number_of_parts},
+    nearest_center::{Rules, Tally},
+};
 use crate::{
     error::Error,
     linalg::memory::{slice, slice_mut, try_zeros},
@@ -22,8 +25,31 @@ pub(super) struct Part {
     /// Σ ‖h‖².
     pub(super) square: f64,
     pub(super) is_nonnegative: bool,
+    /// Decisions on samples since they were last taken out.
+    pub(super) tally: Tally,
+    /// Panels so far.
+    number: u64,
     panels: Panels,
 }
+
+/// What all parts need to know of the network.
+pub(super) struct Work<'a> {
+    pub(super) product: MatRef<'a, f64>,
+    pub(super) bias: Option<&'a Col<f64>>,
+    pub(super) models: &'a [Ufm],
+    pub(super) rules: Option<&'a Rules>,
+}
+
+impl Work<'_> {
+    /// One panel of so many is looked at.
+    fn stride(&self) -> u64 {
+        self.models.first().map_or(1, |model| (model.samples() / LOOKED_AT).max(1))
+    }
+}
+
+/// Samples at most, or up to twice as many, whose features' misfit is looked at: it takes another product, and more of
+/// them would not change its first two digits.
+const LOOKED_AT: u64 = 1 << 17;
 
 /// Sums over samples under one model, with D = Δ (P - Y) diag(α), the gradient of the losses by the logits.
 #[derive(Clone, Debug)]
@@ -34,9 +60,21 @@ pub(super) struct Sums {
     pub(super) outer: Mat<f64>,
     /// D 1.
     pub(super) total: Col<f64>,
-    /// ‖W_{L:1}ᵀ D‖², of all entries and of those whose feature is not zero.
+    /// Of the samples looked at.
+    pub(super) pulls: Pulls,
+}
+
+/// Sums over some samples of the gradients A = W_{L:1}ᵀ D of the losses by the features.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pulls {
+    /// ‖A‖².
     pub(super) square: f64,
-    pub(super) active_square: f64,
+    /// The same over the entries whose feature is not zero.
+    pub(super) active: f64,
+    /// ⟨A, H⟩.
+    pub(super) inner: f64,
+    /// ‖H‖².
+    pub(super) features: f64,
 }
 
 /// What a panel of samples is worked on in.
@@ -51,7 +89,7 @@ struct Panels {
 impl Sums {
     fn new(width: usize, outputs: usize) -> Result<Self, Error> {
         let outer = try_zeros("gradient of the network", outputs, width as u64)?;
-        Ok(Self { loss: 0.0, outer, total: Col::zeros(outputs), square: 0.0, active_square: 0.0 })
+        Ok(Self { loss: 0.0, outer, total: Col::zeros(outputs), pulls: Pulls::default() })
     }
 }
 
@@ -63,6 +101,8 @@ impl Part {
             sums: (0..models).map(|_| Sums::new(width, outputs)).collect::<Result<_, _>>()?,
             square: 0.0,
             is_nonnegative: true,
+            tally: Tally::default(),
+            number: 0,
             panels: Panels {
                 features: panel(width)?,
                 logits: panel(outputs)?,
@@ -96,41 +136,43 @@ impl Part {
             own.loss += others.loss;
             own.outer += &others.outer;
             own.total += &others.total;
-            own.square += others.square;
-            own.active_square += others.active_square;
+            own.pulls.absorb(others.pulls);
         }
     }
 
+    /// Adds a share of a batch, a panel at a time, so that a panel's numbers stay in the cache from one product to the
+    /// next: logits, then for every model residuals in their place, the outer product, and the pull on the features.
     pub(super) fn add<T: Copy + Into<f64>>(
         &mut self,
         features: MatRef<'_, T>,
         labels: &[usize],
-        product: MatRef<'_, f64>,
-        bias: Option<&Col<f64>>,
-        models: &[Ufm],
+        work: &Work<'_>,
         par: Par,
     ) {
-        let samples = labels.len();
-        for start in (0..samples).step_by(PANEL) {
-            let labels = &labels[start..samples.min(start + PANEL)];
-            let Panels { features: panel, logits, residuals, pulls } = &mut self.panels;
-            let [mut panel, mut logits, mut residuals, mut pulls] = [
-                panel.as_mut().subcols_mut(0, labels.len()),
-                logits.as_mut().subcols_mut(0, labels.len()),
-                residuals.as_mut().subcols_mut(0, labels.len()),
-                pulls.as_mut().subcols_mut(0, labels.len()),
-            ];
+        for start in (0..labels.len()).step_by(PANEL) {
+            let labels = &labels[start..labels.len().min(start + PANEL)];
+            let features = features.subcols(start, labels.len());
+            // Spread over all of them: files are often sorted by class.
+            let is_looked_at = self.number.is_multiple_of(work.stride());
+            self.number += 1;
+            let [mut panel, mut logits, mut residuals, mut pulls] = self.panels.of(labels.len());
             for (j, &class) in labels.iter().enumerate() {
-                let (square, least) = read(features.col(start + j), panel.rb_mut().col_mut(j));
+                let (square, least) = read(features.col(j), panel.rb_mut().col_mut(j));
                 self.square += square;
                 self.is_nonnegative &= least >= 0.0;
                 self.counts[class] += 1;
             }
-            matmul(logits.rb_mut(), Accum::Replace, product, panel.rb(), 1.0, par);
-            if let Some(bias) = bias {
-                logits.rb_mut().col_iter_mut().for_each(|mut column| column += bias);
+            if let Some(rules) = work.rules {
+                panel.rb_mut().col_iter_mut().for_each(|mut column| column -= &rules.center);
+                rules.logits(panel.rb(), logits.rb_mut(), par);
+                self.tally.absorb(&rules.judge(panel.rb(), logits.rb(), labels, |_| 1));
+            } else {
+                matmul(logits.rb_mut(), Accum::Replace, work.product, panel.rb(), 1.0, par);
+                if let Some(bias) = work.bias {
+                    logits.rb_mut().col_iter_mut().for_each(|mut column| column += bias);
+                }
             }
-            for (model, sums) in models.iter().zip(&mut self.sums) {
+            for (model, sums) in work.models.iter().zip(&mut self.sums) {
                 residuals.copy_from(logits.rb());
                 let (loss, smoothing) = (model.output_loss(), model.targets().smoothing());
                 for (column, &class) in residuals.rb_mut().col_iter_mut().zip(labels) {
@@ -138,14 +180,41 @@ impl Part {
                 }
                 residuals.rb().col_iter().for_each(|column| sums.total += column);
                 matmul(sums.outer.as_mut(), Accum::Add, residuals.rb(), panel.rb().transpose(), 1.0, par);
-                matmul(pulls.rb_mut(), Accum::Replace, product.transpose(), residuals.rb(), 1.0, par);
-                for (pull, feature) in pulls.rb().col_iter().zip(panel.rb().col_iter()) {
-                    let [square, active] = squares(slice(pull), slice(feature));
-                    sums.square += square;
-                    sums.active_square += active;
+                if is_looked_at {
+                    matmul(pulls.rb_mut(), Accum::Replace, work.product.transpose(), residuals.rb(), 1.0, par);
+                    for (pull, feature) in pulls.rb().col_iter().zip(features.col_iter()) {
+                        sums.pulls.look(slice(pull), feature);
+                    }
                 }
             }
         }
+    }
+}
+
+impl Panels {
+    /// The first columns of all.
+    fn of(&mut self, columns: usize) -> [MatMut<'_, f64>; 4] {
+        let all = [&mut self.features, &mut self.logits, &mut self.residuals, &mut self.pulls];
+        all.map(|panel| panel.as_mut().subcols_mut(0, columns))
+    }
+}
+
+impl Pulls {
+    fn look<T: Copy + Into<f64>>(&mut self, pull: &[f64], feature: ColRef<'_, T>) {
+        for (pull, feature) in pull.iter().zip(feature.iter()) {
+            let feature: f64 = (*feature).into();
+            self.square += pull * pull;
+            self.active += if feature == 0.0 { 0.0 } else { pull * pull };
+            self.inner += pull * feature;
+            self.features += feature * feature;
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.square += other.square;
+        self.active += other.active;
+        self.inner += other.inner;
+        self.features += other.features;
     }
 }
 
@@ -158,14 +227,4 @@ fn read<T: Copy + Into<f64>>(from: ColRef<'_, T>, to: ColMut<'_, f64>) -> (f64, 
         least = least.min(*to);
     }
     (square, least)
-}
-
-/// The squared norm of a pull, and that of its entries at features that are not zero.
-fn squares(pull: &[f64], feature: &[f64]) -> [f64; 2] {
-    let mut sums = [0.0; 2];
-    for (pull, feature) in pull.iter().zip(feature) {
-        sums[0] += pull * pull;
-        sums[1] += if *feature == 0.0 { 0.0 } else { pull * pull };
-    }
-    sums
 }

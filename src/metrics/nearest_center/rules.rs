@@ -1,13 +1,17 @@
 //! The two rules, what they make of samples, and how their judgments are counted.
 
-use faer::{Accum, Col, ColRef, Mat, MatRef, Par, linalg::matmul::matmul, prelude::Reborrow};
+use faer::{
+    Accum, Col, ColRef, Mat, MatMut, MatRef, Par,
+    linalg::matmul::matmul,
+    prelude::{Reborrow, ReborrowMut},
+};
 
 use crate::linalg::{checks::are_equal, memory::slice};
 
 /// Numbers of samples: exact, so that their sums do not depend on any order.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct Tally {
+pub(in crate::metrics) struct Tally {
     pub(super) samples: u64,
     pub(super) disagreements: u64,
     /// Samples whose class shares the first place with m others, for m = 0, 1, ..
@@ -17,18 +21,20 @@ pub(super) struct Tally {
 
 /// Both rules about a center c of the features, so that features far from the origin lose no digits.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
-    pub(super) center: Col<f64>,
+pub(in crate::metrics) struct Rules {
+    pub(in crate::metrics) center: Col<f64>,
     /// W, K × d.
-    pub(super) classifiers: Mat<f64>,
+    pub(in crate::metrics) classifiers: Mat<f64>,
     /// W c + b.
-    pub(super) shift: Col<f64>,
+    pub(in crate::metrics) shift: Col<f64>,
     /// h̄_k - c, d × K.
     pub(super) means: Mat<f64>,
     /// ‖h̄_k - c‖².
     pub(super) squares: Col<f64>,
     /// What every class adds to the rounding of its numbers.
     pub(super) sizes: Vec<Sizes>,
+    /// The distance of every class mean to the nearest other one, from below.
+    pub(super) apart: Vec<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +55,7 @@ impl PartialEq for Rules {
             && are_equal(self.classifiers.as_ref(), other.classifiers.as_ref())
             && (&self.center, &self.shift, &self.squares) == (&other.center, &other.shift, &other.squares)
             && self.sizes == other.sizes
+            && self.apart == other.apart
     }
 }
 
@@ -58,6 +65,7 @@ impl Rules {
         bias: Option<ColRef<'_, f64>>,
         center: Col<f64>,
         means: Mat<f64>,
+        apart: Vec<f64>,
     ) -> Self {
         let mut shift = classifiers * &center;
         if let Some(bias) = bias {
@@ -76,39 +84,73 @@ impl Rules {
             center,
             shift,
             means,
+            apart,
         }
     }
 
-    /// Judges samples minus the center, one column for each.
-    pub(super) fn judge(&self, samples: MatRef<'_, f64>, labels: &[usize], weight: impl Fn(usize) -> u64) -> Tally {
-        let mut logits = Mat::<f64>::zeros(self.classifiers.nrows(), samples.ncols());
-        let mut nearness = logits.clone();
-        matmul(logits.as_mut(), Accum::Replace, self.classifiers.as_ref(), samples, 1.0, Par::Seq);
-        matmul(nearness.as_mut(), Accum::Replace, self.means.transpose(), samples, 2.0, Par::Seq);
+    /// W (h - c) + W c + b of samples minus the center, one column for each.
+    pub(in crate::metrics) fn logits(&self, samples: MatRef<'_, f64>, mut logits: MatMut<'_, f64>, par: Par) {
+        matmul(logits.rb_mut(), Accum::Replace, self.classifiers.as_ref(), samples, 1.0, par);
+        logits.col_iter_mut().for_each(|mut column| column += &self.shift);
+    }
+
+    /// Judges samples minus the center, one column for each, of which the logits are known.
+    pub(in crate::metrics) fn judge(
+        &self,
+        samples: MatRef<'_, f64>,
+        logits: MatRef<'_, f64>,
+        labels: &[usize],
+        weight: impl Fn(usize) -> u64,
+    ) -> Tally {
         // Of a product of d terms, of what goes into it, and of the sum.
         let rounding = 2.0 * (samples.nrows() + 16) as f64 * f64::EPSILON;
+        let (near, far): (Vec<usize>, Vec<usize>) =
+            (0..labels.len()).partition(|&j| self.is_nearest(samples.col(j), labels[j], rounding));
         let mut tally = Tally::default();
-        for (j, &class) in labels.iter().enumerate() {
+        let by_logit = |j: usize, size: f64| {
+            first(slice(logits.col(j)), |k| rounding * (self.sizes[k].classifier * size + self.sizes[k].shift))
+        };
+        for j in near {
+            let by_logit = by_logit(j, samples.col(j).norm_l2());
+            tally.count(labels[j], &by_logit, &[labels[j]], weight(labels[j]));
+        }
+        if far.is_empty() {
+            return tally;
+        }
+        let mut gathered = Mat::<f64>::zeros(samples.nrows(), far.len());
+        for (mut to, &j) in gathered.col_iter_mut().zip(&far) {
+            to.copy_from(samples.col(j));
+        }
+        let mut nearness = Mat::<f64>::zeros(self.means.ncols(), far.len());
+        matmul(nearness.as_mut(), Accum::Replace, self.means.transpose(), gathered.as_ref(), 2.0, Par::Seq);
+        for (mut nearness, &j) in nearness.col_iter_mut().zip(&far) {
             let size = samples.col(j).norm_l2();
-            let (mut logits, mut nearness) = (logits.col_mut(j), nearness.col_mut(j));
-            logits += &self.shift;
             // ‖h - h̄_k‖² less ‖h‖², negated.
             nearness -= &self.squares;
-            let (logits, nearness) = (slice(logits.rb()), slice(nearness.rb()));
-            let by_logit = first(logits, |k| rounding * (self.sizes[k].classifier * size + self.sizes[k].shift));
-            let by_center = first(nearness, |k| rounding * self.sizes[k].mean * (self.sizes[k].mean + 2.0 * size));
-            let agree = by_logit.iter().any(|k| by_center.contains(k));
-            let weight = weight(class);
-            tally.samples += weight;
-            tally.disagreements += if agree { 0 } else { weight };
-            for (first, correct) in [(by_logit, &mut tally.correct), (by_center, &mut tally.correct_by_center)] {
-                if first.contains(&class) {
-                    correct.resize(correct.len().max(first.len()), 0);
-                    correct[first.len() - 1] += weight;
-                }
-            }
+            let by_center =
+                first(slice(nearness.rb()), |k| rounding * self.sizes[k].mean * (self.sizes[k].mean + 2.0 * size));
+            tally.count(labels[j], &by_logit(j, size), &by_center, weight(labels[j]));
         }
         tally
+    }
+
+    /// Whether a sample is nearest to the mean of its own class beyond rounding, by the triangle inequality: with r its
+    /// distance and a that of the nearest other mean, ‖h - h̄_l‖² - r² >= a (a - 2r). It spares collapsed features the
+    /// product with all class means.
+    fn is_nearest(&self, sample: ColRef<'_, f64>, class: usize, rounding: f64) -> bool {
+        let apart = self.apart[class];
+        if !(apart > 0.0) {
+            return false;
+        }
+        let (sample, mean) = (slice(sample), slice(self.means.col(class)));
+        let (distance, size) = sample
+            .iter()
+            .zip(mean)
+            .fold((0.0, 0.0), |(distance, size), (h, m)| (distance + (h - m) * (h - m), size + h * h));
+        let largest = self.sizes[class].mean + apart + 2.0 * f64::sqrt(size);
+        // What the product would round, of both classes; another mean as near as the sample allows is no larger.
+        let spare = 4.0 * rounding * largest * largest;
+        apart * (apart - 2.0 * f64::sqrt(distance)) > spare
     }
 }
 
@@ -119,7 +161,19 @@ fn first(values: &[f64], rounding: impl Fn(usize) -> f64) -> Vec<usize> {
 }
 
 impl Tally {
-    pub(super) fn absorb(&mut self, other: &Self) {
+    fn count(&mut self, class: usize, by_logit: &[usize], by_center: &[usize], weight: u64) {
+        let agree = by_logit.iter().any(|k| by_center.contains(k));
+        self.samples += weight;
+        self.disagreements += if agree { 0 } else { weight };
+        for (first, correct) in [(by_logit, &mut self.correct), (by_center, &mut self.correct_by_center)] {
+            if first.contains(&class) {
+                correct.resize(correct.len().max(first.len()), 0);
+                correct[first.len() - 1] += weight;
+            }
+        }
+    }
+
+    pub(in crate::metrics) fn absorb(&mut self, other: &Self) {
         self.samples += other.samples;
         self.disagreements += other.disagreements;
         let lists = [(&mut self.correct, &other.correct), (&mut self.correct_by_center, &other.correct_by_center)];

@@ -14,15 +14,16 @@ use crate::{
 
 impl Serialize for NearestCenter {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Rules { center, classifiers, shift, means, squares, sizes } = &self.rules;
-        let mut saved = serializer.serialize_struct("NearestCenter", 8)?;
-        saved.serialize_field("version", &Version::<1>)?;
+        let Rules { center, classifiers, shift, means, squares, sizes, apart } = &self.rules;
+        let mut saved = serializer.serialize_struct("NearestCenter", 9)?;
+        saved.serialize_field("version", &Version::<2>)?;
         saved.serialize_field("center", &Writing(center))?;
         saved.serialize_field("classifiers", &Writing(classifiers))?;
         saved.serialize_field("shift", &Writing(shift))?;
         saved.serialize_field("means", &Writing(means))?;
         saved.serialize_field("squares", &Writing(squares))?;
         saved.serialize_field("sizes", sizes)?;
+        saved.serialize_field("apart", apart)?;
         saved.serialize_field("tally", &self.tally)?;
         saved.end()
     }
@@ -30,13 +31,13 @@ impl Serialize for NearestCenter {
 
 /// What is read, before its checks.
 ///
-/// What could be computed again, shift, squares and sizes, is read too: on another processor it would be rounded otherwise,
+/// What could be computed again, shift, squares, sizes and distances, is read too: on another processor it would be rounded otherwise,
 /// and a sample that is as near to two classes as rounding tells would be judged otherwise.
 #[derive(Deserialize)]
 #[serde(rename = "NearestCenter", deny_unknown_fields)]
 pub(super) struct Read {
     #[serde(rename = "version")]
-    _version: Version<1>,
+    _version: Version<2>,
     #[serde(with = "crate::linalg::saved")]
     center: Col<f64>,
     #[serde(with = "crate::linalg::saved")]
@@ -48,6 +49,7 @@ pub(super) struct Read {
     #[serde(with = "crate::linalg::saved")]
     squares: Col<f64>,
     sizes: Vec<Sizes>,
+    apart: Vec<f64>,
     tally: Tally,
 }
 
@@ -55,21 +57,26 @@ impl TryFrom<Read> for NearestCenter {
     type Error = String;
 
     fn try_from(read: Read) -> Result<Self, String> {
-        let Read { center, classifiers, shift, means, squares, sizes, tally, .. } = read;
+        let Read { center, classifiers, shift, means, squares, sizes, apart, tally, .. } = read;
         let (width, classes) = means.shape();
-        let lengths =
-            [(center.nrows(), width), (shift.nrows(), classes), (squares.nrows(), classes), (sizes.len(), classes)];
+        let lengths = [
+            (center.nrows(), width),
+            (shift.nrows(), classes),
+            (squares.nrows(), classes),
+            (sizes.len(), classes),
+            (apart.len(), classes),
+        ];
         if width == 0 || classes == 0 || classifiers.shape() != (classes, width) || lengths.iter().any(|(a, b)| a != b)
         {
             return Err(format!("nearest center: its parts do not fit class means of {width} x {classes}"));
         }
         let sizes_of = |sizes: &Sizes| [sizes.classifier, sizes.shift, sizes.mean];
         let wrong = |number: &f64| !(number.is_finite() && *number >= 0.0);
-        if let Some(number) = sizes.iter().flat_map(sizes_of).chain(squares.iter().copied()).find(wrong) {
+        if let Some(number) = sizes.iter().flat_map(sizes_of).chain(squares.iter().chain(&apart).copied()).find(wrong) {
             return Err(format!("nearest center: a size of {number:?} given, accepted: finite numbers >= 0"));
         }
         tally.check(classes)?;
-        Ok(Self { rules: Rules { center, classifiers, shift, means, squares, sizes }, tally })
+        Ok(Self { rules: Rules { center, classifiers, shift, means, squares, sizes, apart }, tally })
     }
 }
 
