@@ -70,7 +70,7 @@ class Case:
 
 CASES = {
     "penalized": Case("squared", [24, 18, 14, 10, 6], 1, [1e-2], 4e-3),
-    "relu": Case("squared", [24, 20, 16, 12], 2, [1e-2], 1e-2, hidden=48, relu=True),
+    "relu": Case("squared", [24, 20, 16, 12], 11, [1e-2], 1e-2, hidden=48, relu=True),
     "entropy": Case("cross-entropy", [26, 18, 12, 8], 3, [2e-2], 1e-2),
     "balanced": Case("cross-entropy", [36, 20, 10, 6], 4, [2e-2], 1e-2, balanced=True),
     "weight-decay": Case("squared", [24, 18, 14, 10, 6], 5, weight_decay=2e-3),
@@ -181,7 +181,7 @@ def train(case):
         vector = adam(network, network.start, 2000, 1e-3, case.weight_decay, cosine=True)
     else:
         vector = adam(network, network.start, 2000, 3e-3)
-        options = {"maxiter": 30000, "maxfun": 60000, "maxcor": 40, "ftol": 0.0, "gtol": 1e-9}
+        options = {"maxiter": 8000, "maxfun": 16000, "maxcor": 40, "ftol": 0.0, "gtol": 1e-9}
         vector = minimize(network.objective, vector, jac=True, method="L-BFGS-B", options=options).x
     parts = network.parts(vector)
     layers, bias = parts[4::2], parts[-1][:, 0]
