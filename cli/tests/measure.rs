@@ -41,7 +41,8 @@ fn networks_measure_what_numpy_says() {
     for case in ["plain", "deep", "product", "single", "tensors", "halves", "shards"] {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/networks").join(case);
         let mut table: Value = serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
-        let [implied, rounding] = ["implied", "rounding"].map(|key| table["expected"].as_object_mut().unwrap().remove(key).unwrap());
+        let [implied, rounding] =
+            ["implied", "rounding"].map(|key| table["expected"].as_object_mut().unwrap().remove(key).unwrap());
         let words: Vec<&str> = table["flags"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
         let measured = json(&words.join(" "), &folder);
         compare(case, &measured, &table["expected"]);
@@ -257,8 +258,9 @@ fn the_table_and_the_figure_show_what_was_measured() {
     let strong = run(&FLAGS.replace("1e-2", "1"), &folder);
     let strong = String::from_utf8(strong.stdout).unwrap();
     assert!(strong.contains("3x1, 2x1 have no classifier at the optimum"), "{strong}");
+    // These arrays are not at rest with any decay, so nothing is judged.
     let verdicts = ["reached", "near", "far"];
-    assert!(table.lines().skip(5).take(23).all(|row| verdicts.iter().any(|verdict| row.ends_with(verdict))), "{table}");
+    assert!(!table.lines().any(|row| verdicts.iter().any(|verdict| row.ends_with(verdict))), "{table}");
     let figure = fs::read_to_string(folder.join("figure.svg")).unwrap();
     for title in ["classifiers, predicted", "class means, measured", "singular values: features"] {
         assert!(figure.contains(title));
