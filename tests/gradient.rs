@@ -262,7 +262,7 @@ fn what_does_not_belong_is_refused() {
     assert_eq!(new(vec![ufm.clone()], weights.clone(), None).unwrap_err(), Error::BiasPresence { expected: true });
     let other = Ufm::new(ClassCounts::new([3, 4]).unwrap(), [Layer::new(3, 1e-2)], 1e-2).unwrap();
     let error = new(vec![ufm.clone(), other], weights.clone(), bias.clone()).unwrap_err();
-    assert_eq!(error, Error::ClassCounts { class: 0, expected: 4, found: 3 });
+    assert_eq!(error, Error::ClassCounts { class: 0, expected: 3, found: 4 });
     let mut broken = weights.clone();
     broken[0][(1, 2)] = f64::NAN;
     assert!(matches!(new(vec![ufm.clone()], broken, bias.clone()), Err(Error::NotFinite { row: 1, col: 2, .. })));

@@ -1,6 +1,7 @@
 //! A measurement as a table for people.
 
 use neural_collapse::{
+    Loss,
     metrics::{ImpliedDecay, NetworkGradient},
     theory::{GroupFate, Optimum},
 };
@@ -90,7 +91,7 @@ fn question(measurement: &Measurement) -> String {
         };
         lines.push(format!(
             "compared with the optimum of {}, decays {from}: layers {}, features {features}",
-            model.loss(),
+            loss_name(model.loss()),
             decays.join(", ")
         ));
     }
@@ -102,6 +103,10 @@ fn question(measurement: &Measurement) -> String {
         lines.push("no verdicts: the arrays are not those of a model whose optimum is known".into());
     }
     lines.join("\n") + "\n\n"
+}
+
+fn loss_name(loss: Loss) -> String {
+    if loss == Loss::Squared { "squared loss".into() } else { loss.to_string() }
 }
 
 fn optimum(target: &Target) -> String {
