@@ -143,7 +143,7 @@ fn minima_imply_their_own_decays_and_loss() {
         (Loss::CrossEntropy, 1, false, true),
         (Loss::Squared, 1, true, false),
     ] {
-        let layers: Vec<Layer> = (0..depth).map(|l| Layer::new(7, 2e-3 * (1.0 + l as f64))).collect();
+        let layers: Vec<Layer> = (0..depth).map(|l| Layer::new(7, 2e-3 * (1.0 + f64::from(l)))).collect();
         let model = |loss| {
             let ufm = Ufm::new(counts(), layers.clone(), 1e-3).unwrap().with_loss(loss).unwrap();
             if weighted { ufm.with_class_weights(weights.clone()).unwrap() } else { ufm }
