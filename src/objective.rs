@@ -1,5 +1,7 @@
 //! The objective and its gradient, written to be read: the reference that every faster path is tested against.
 
+use std::collections::BTreeMap;
+
 use faer::{Col, Mat, MatRef};
 
 use crate::{
@@ -152,7 +154,12 @@ impl Ufm {
         let sum: f64 = match self.class_counts() {
             Some(classes) => {
                 let smoothing = self.targets().smoothing();
-                let of_class = |(class, &count): (usize, &u64)| count as f64 * of(Label::Class(class, smoothing));
+                // Classes of one weight, shift and margin have one loss here, and each takes K exponentials.
+                let mut known = BTreeMap::new();
+                let of_class = |(class, &count): (usize, &u64)| {
+                    let key = [loss.weight(class), loss.shift(class), loss.margin(class)].map(f64::to_bits);
+                    count as f64 * *known.entry(key).or_insert_with(|| of(Label::Class(class, smoothing)))
+                };
                 classes.counts().iter().enumerate().map(of_class).sum()
             }
             None => self.labels().map(of).sum(),

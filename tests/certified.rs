@@ -160,3 +160,18 @@ fn soft_labels_are_certified() {
         }
     }
 }
+
+/// A million classes in three groups, adjusted or not, are as many numbers as three: a sum over pairs of classes would
+/// take hours.
+#[test]
+fn a_million_classes_have_a_certified_minimizer() {
+    let counts: Vec<u64> = [1280, 128, 13].into_iter().flat_map(|count| vec![count; 333_333]).collect();
+    let classes = ClassCounts::new(counts).unwrap();
+    let decay = 0.05 * 1280_f64.sqrt() / classes.samples() as f64;
+    let ufm = Ufm::new(classes, [Layer::new(999_999, decay)], decay).unwrap().with_loss(Loss::CrossEntropy).unwrap();
+    for ufm in [ufm.clone(), ufm.with_ldam(0.5).unwrap().with_logit_adjustment(0.1).unwrap()] {
+        let minimizer = ufm.certified_minimizer().unwrap();
+        assert!(minimizer.gap().abs() <= GAP, "{}", minimizer.gap());
+        assert_eq!(minimizer.group_fates(), [GroupFate::Distinct; 3]);
+    }
+}

@@ -143,7 +143,7 @@ fn minima_imply_their_own_decays_and_loss() {
         (Loss::CrossEntropy, 1, false, true),
         (Loss::Squared, 1, true, false),
     ] {
-        let layers: Vec<Layer> = (0..depth).map(|l| Layer::new(7, 2e-3 * (1.0 + l as f64))).collect();
+        let layers: Vec<Layer> = (0..depth).map(|l| Layer::new(7, 2e-3 * (1.0 + f64::from(l)))).collect();
         let model = |loss| {
             let ufm = Ufm::new(counts(), layers.clone(), 1e-3).unwrap().with_loss(loss).unwrap();
             if weighted { ufm.with_class_weights(weights.clone()).unwrap() } else { ufm }
@@ -262,7 +262,7 @@ fn what_does_not_belong_is_refused() {
     assert_eq!(new(vec![ufm.clone()], weights.clone(), None).unwrap_err(), Error::BiasPresence { expected: true });
     let other = Ufm::new(ClassCounts::new([3, 4]).unwrap(), [Layer::new(3, 1e-2)], 1e-2).unwrap();
     let error = new(vec![ufm.clone(), other], weights.clone(), bias.clone()).unwrap_err();
-    assert_eq!(error, Error::ClassCounts { class: 0, expected: 4, found: 3 });
+    assert_eq!(error, Error::ClassCounts { class: 0, expected: 3, found: 4 });
     let mut broken = weights.clone();
     broken[0][(1, 2)] = f64::NAN;
     assert!(matches!(new(vec![ufm.clone()], broken, bias.clone()), Err(Error::NotFinite { row: 1, col: 2, .. })));

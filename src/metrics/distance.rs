@@ -92,7 +92,7 @@ pub fn distance<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
         point.visit_deviations(classes, |of_class| deviations += of_class.squared_norm_l2())?;
     }
     let squares = Balanced::new(minimizer, point.framed_weights(), &features)?.squares_to_closest()?;
-    Ok(Some(by_block(ufm, squares, deviations, bias_distance(ufm, point.bias(), minimizer.bias()))))
+    Ok(Some(by_block(ufm, &squares, deviations, bias_distance(ufm, point.bias(), minimizer.bias()))))
 }
 
 /// The distance of a network's last layers, with W_1 .. W_L and a bias, from an optimum; `None` if that is not unique up
@@ -122,7 +122,7 @@ pub fn network_distance(
         _ => squares_of_rotations(optimum, &weights[0], &features)?,
     };
     let deviations = statistics.squared_norm() - features.squared_norm_l2();
-    Ok(Some(by_block(ufm, squares, deviations.max(0.0), bias_distance(ufm, bias, optimum.bias()))))
+    Ok(Some(by_block(ufm, &squares, deviations.max(0.0), bias_distance(ufm, bias, optimum.bias()))))
 }
 
 /// Whether layers and bias are those of a model.
@@ -150,7 +150,7 @@ struct Squares {
     size: f64,
 }
 
-fn by_block(ufm: &Ufm, squares: Squares, deviations: f64, bias: Option<f64>) -> Distance {
+fn by_block(ufm: &Ufm, squares: &Squares, deviations: f64, bias: Option<f64>) -> Distance {
     let size = if squares.size > 0.0 { squares.size.sqrt() } else { ufm.balanced_level_root() };
     let relative = |square: f64| square.sqrt() / size;
     Distance {

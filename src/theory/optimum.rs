@@ -174,7 +174,9 @@ impl Optimum {
             }
         }
         if let Some(&least) = vanished.iter().min() {
-            vanished.iter().for_each(|&class| first[class] = least);
+            for &class in &vanished {
+                first[class] = least;
+            }
         }
         Ok(first)
     }

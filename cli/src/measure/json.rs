@@ -2,7 +2,7 @@
 
 use neural_collapse::{
     Loss, Ufm,
-    metrics::{FrameDistances, ImpliedDecay, ImpliedDecays},
+    metrics::{Distance, FrameDistances, ImpliedDecay, ImpliedDecays, NetworkGradient},
 };
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ pub(crate) fn as_json(network: &Network, measurement: &Measurement) -> Value {
         "optimum": target.map(|target| target.least),
         "optimum_gap": target.map(|target| target.optimum.gap()),
         "gap": target.and_then(|target| target.gap),
-        "distance": distance.map(neural_collapse::metrics::Distance::largest),
+        "distance": distance.map(Distance::largest),
         "distances": distance.map(|distance| {
             json!({ "layers": distance.layers, "features": distance.features, "bias": distance.bias })
         }),
@@ -96,7 +96,7 @@ fn implied(question: &Question) -> Value {
     json!({
         "loss": question.fits().map(|loss| loss.to_string()),
         "class_weights": question.weights.to_string(),
-        "nonnegative_features": question.gradients.iter().any(|gradient| gradient.has_nonnegative_features()),
+        "nonnegative_features": question.gradients.iter().any(NetworkGradient::has_nonnegative_features),
         "squared": of(LOSSES[0]),
         "cross_entropy": of(LOSSES[1]),
     })

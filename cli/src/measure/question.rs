@@ -2,6 +2,7 @@
 
 use neural_collapse::{
     ClassWeights, FeatureConvention, Layer, Loss, LossConvention, Targets, TrainingConvention, Ufm,
+    faer::Mat,
     metrics::{Assessment, ImpliedDecays, NetworkGradient},
 };
 
@@ -150,7 +151,7 @@ impl Network {
         let width = |l: usize| match &flags.widths {
             Some(widths) => widths[l],
             // A product does not tell the widths inside: wide enough, if nothing else is said.
-            None => self.weights.get(l).map_or_else(|| self.product.ncols().max(classes), |weights| weights.ncols()),
+            None => self.weights.get(l).map_or_else(|| self.product.ncols().max(classes), Mat::ncols),
         };
         let layer = |l: usize| {
             let decay = convention.layer_decay(decays[if decays.len() == 1 { 0 } else { l }], classes);

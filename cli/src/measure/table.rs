@@ -1,7 +1,8 @@
 //! A measurement as a table for people.
 
 use neural_collapse::{
-    metrics::{ImpliedDecay, NetworkGradient},
+    Loss,
+    metrics::{Collapse, Distance, ImpliedDecay, NetworkGradient},
     theory::{GroupFate, Optimum},
 };
 
@@ -59,7 +60,7 @@ fn implied(measurement: &Measurement) -> String {
     let mut lines = Vec::new();
     let depth = if question.has_all_layers { question.assessment.implied[0].layers.len() } else { 0 };
     let head = |l: usize| if depth == 1 { "layer".to_owned() } else { format!("layer {}", l + 1) };
-    let layers: String = (0..depth).map(|l| format!("{:>13}{:>9}", head(l), "misfit")).collect();
+    let layers = (0..depth).map(|l| format!("{:>13}{:>9}", head(l), "misfit")).collect::<Vec<_>>().concat();
     lines.push(format!("{name:<26}{layers}{:>13}{:>9}", "features", "misfit"));
     for (loss, decays) in LOSSES.iter().zip(&question.assessment.implied) {
         let layers: String = decays.layers[..depth].iter().copied().map(cells).collect();
@@ -90,7 +91,7 @@ fn question(measurement: &Measurement) -> String {
         };
         lines.push(format!(
             "compared with the optimum of {}, decays {from}: layers {}, features {features}",
-            model.loss(),
+            loss_name(model.loss()),
             decays.join(", ")
         ));
     }
@@ -102,6 +103,10 @@ fn question(measurement: &Measurement) -> String {
         lines.push("no verdicts: the arrays are not those of a model whose optimum is known".into());
     }
     lines.join("\n") + "\n\n"
+}
+
+fn loss_name(loss: Loss) -> String {
+    if loss == Loss::Squared { "squared loss".into() } else { loss.to_string() }
 }
 
 fn optimum(target: &Target) -> String {
@@ -193,8 +198,7 @@ fn compared(network: &Network, measurement: &Measurement) -> Vec<Line> {
     let variability = if target.is_some_and(|target| target.has_collapsed) { None } else { usual };
     let undivided = variability.map(|reached| reached * network.counts.classes() as f64);
     let [paper, unweighted, weighted, whole] = measurement.nc1;
-    let collapse =
-        |of: fn(&neural_collapse::metrics::Collapse) -> Option<f64>| target.and_then(|target| of(&target.collapse));
+    let collapse = |of: fn(&Collapse) -> Option<f64>| target.and_then(|target| of(&target.collapse));
     let ours = &measurement.classes;
     let theirs = target.map(|target| &target.classes);
     let distance = target.and_then(|target| target.distance.as_ref());
@@ -222,7 +226,7 @@ fn compared(network: &Network, measurement: &Measurement) -> Vec<Line> {
     if let Some(target) = target {
         lines.push(line("relative gap", target.gap, zero, usual));
         let blocks = distance.map(|distance| &distance.layers[..]).unwrap_or_default();
-        lines.push(line("distance, all blocks", distance.map(|distance| distance.largest()), zero, usual));
+        lines.push(line("distance, all blocks", distance.map(Distance::largest), zero, usual));
         lines.push(line("distance, layers", blocks.iter().copied().reduce(f64::max), zero, usual));
         lines.push(line("distance, features", distance.map(|distance| distance.features), zero, usual));
         if network.bias.is_some() {

@@ -122,7 +122,7 @@ impl GradientAccumulator {
         let rules = decisions.rules();
         check_shape(Block::Product, product.shape(), rules.classifiers.shape())?;
         if !are_equal(product.as_ref(), rules.classifiers.as_ref())
-            || rules.shift != shift(product, bias, &rules.center)
+            || rules.shift != shift(product, bias.as_ref(), &rules.center)
         {
             return Err(Error::Unmergeable { what: "the network" });
         }
@@ -221,7 +221,9 @@ impl GradientAccumulator {
         let Part { counts, mut sums, square, is_nonnegative, .. } = Part::total(self.parts);
         if let Some(decisions) = &self.decisions {
             // D Hᵀ = D (H - c 1ᵀ)ᵀ + D 1 cᵀ
-            sums.iter_mut().for_each(|sums| sums.outer += &sums.total * decisions.rules().center.transpose());
+            for sums in &mut sums {
+                sums.outer += &sums.total * decisions.rules().center.transpose();
+            }
         }
         self.models.first().and_then(Ufm::class_counts).map_or(Ok(()), |classes| classes.check_same(&counts))?;
         let models = self.models.into_iter().zip(sums);
@@ -232,7 +234,7 @@ impl GradientAccumulator {
 }
 
 /// W_{L:1} c + b.
-fn shift(product: &Mat<f64>, bias: &Option<Col<f64>>, center: &Col<f64>) -> Col<f64> {
+fn shift(product: &Mat<f64>, bias: Option<&Col<f64>>, center: &Col<f64>) -> Col<f64> {
     let shift = product * center;
     match bias {
         Some(bias) => shift + bias,
