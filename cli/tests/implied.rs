@@ -296,3 +296,18 @@ fn classes_that_share_a_mean_have_no_verdict_on_their_variability() {
     }
     assert!(verdicts.iter().any(|line| line.0 == "CDNV, classes apart" && has_verdict(line)), "{verdicts:?}");
 }
+
+/// With as many samples in every class, with two classes, and with one direction left, layers are at rest under both losses.
+#[test]
+fn layers_at_rest_under_both_losses_are_read_under_the_one_of_training() {
+    for case in ["even", "two", "two-entropy", "majority"] {
+        let network = Trained::new(case);
+        let (from_arrays, from_flags) = (network.measured(), network.with(&network.decays));
+        for measured in [from_flags, from_arrays] {
+            assert_eq!(findings(&measured), [""; 0], "{case}");
+            assert_eq!(measured["implied"]["loss"], network.expected["loss"], "{case}");
+            assert_eq!(measured["applies"], true, "{case}");
+            assert!(number(&measured["gap"]) <= 1e-3, "{case}: {}", measured["gap"]);
+        }
+    }
+}
