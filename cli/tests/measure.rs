@@ -251,7 +251,7 @@ fn the_table_and_the_figure_show_what_was_measured() {
         [("NC2 classifier", &measured["nc2"]["classifier"]), ("NC3 alignment", &measured["nc3"]["alignment"])]
     {
         let row = table.lines().find(|row| row.starts_with(line)).unwrap();
-        let shown: f64 = row[26..38].trim().parse().unwrap();
+        let shown: f64 = row[26..39].trim().parse().unwrap();
         assert!((shown - number.as_f64().unwrap()).abs() <= 1e-6, "{row}");
     }
     // Decays that two classes of two and three cannot bear.
