@@ -186,7 +186,7 @@ fn layers_that_do_not_fit_are_named() {
         (format!("{FLAGS} --layers 0"), "--layers: 0 given, 1 to 10000 are accepted"),
         (format!("{FLAGS} --layers 1000000000000"), "--layers: 1000000000000 given, 1 to 10000 are accepted"),
         (format!("{FLAGS} --layers 2 --widths 3,2"), "--widths: [3, 2] given"),
-        (FLAGS.replace("--layer-decay 1e-2", "--layer-decay -1e-2"), "--layer-decay: weight decay: -0.01 given"),
+        (FLAGS.replace("--layer-decay 1e-2", "--layer-decay=-1e-2"), "--layer-decay: weight decay: -0.01 given"),
         (
             FLAGS.replace("--layer-decay 1e-2", "--layer-decay 0"),
             "--layer-decay: decay of W_1: 0.0 given, a positive finite number is needed: without a penalty there is no",

@@ -19,6 +19,12 @@ const BEYOND_CHANCE: f64 = 4.0;
 /// The part of samples that is nearest to the own class mean, from which on labels belong to the features.
 const SEPARATED: f64 = 0.5;
 
+/// A decay of the bias below this part of the layers' is that of a free bias: its gradient is rounding, of any direction.
+const FREE: f64 = 1e-3;
+/// Outputs that differ by less from sample to sample are the same: targets are of size 1, and logits of 0.01 are odds of
+/// 1 %.
+const CONSTANT: f64 = 0.01;
+
 /// What the arrays of a network say about the question: which loss fits, and what speaks against comparing the network
 /// with an optimum.
 #[derive(Clone, Debug)]
@@ -26,8 +32,9 @@ const SEPARATED: f64 = 0.5;
 pub struct Assessment {
     /// The decays that the arrays imply under each model, in the order of the gradients.
     pub implied: Vec<ImpliedDecays>,
-    /// Which of the models fits: its layers are stationary, with positive decays.
-    pub fits: Option<usize>,
+    /// The models that fit, in the order of the gradients: layers at rest with positive decays, and a bias that is at rest
+    /// as well, free or penalized. Equal counts and two classes can be at rest under both losses.
+    pub fitting: Vec<usize>,
     /// What was found.
     pub findings: Vec<Finding>,
 }
@@ -50,6 +57,11 @@ pub enum Finding {
         accuracy: f64,
         /// The part that is nearest to the mean of its class.
         center_accuracy: f64,
+    },
+    /// Outputs are the same for all samples: everything has collapsed, and what is left is noise.
+    OutputsConstant {
+        /// By how much they differ, in the quadratic mean.
+        spread: f64,
     },
     /// Under none of the models are the layers at rest with a penalty: training is still moving, or their decay is not a
     /// penalty (AdamW), or something between layers and features has a say (batch norm after the features).
@@ -77,33 +89,43 @@ impl Assessment {
     /// As [`NetworkGradient::implied_decays`].
     pub fn new(gradients: &[NetworkGradient], decisions: &NearestCenter) -> Result<Self, Error> {
         let implied = gradients.iter().map(NetworkGradient::implied_decays).collect::<Result<Vec<_>, _>>()?;
-        let misfits: Vec<f64> = implied.iter().map(layer_misfit).collect();
-        let best = (0..misfits.len()).min_by(|&a, &b| misfits[a].total_cmp(&misfits[b]));
-        let fits = best.filter(|&model| misfits[model] <= STATIONARY);
+        let at_rest: Vec<usize> =
+            (0..implied.len()).filter(|&model| layer_misfit(&implied[model]) <= STATIONARY).collect();
+        let with_bias: Vec<usize> = (at_rest.iter().copied())
+            .filter(|&model| gradients[model].bias_pull() <= STATIONARY || penalized_bias(&implied[model]).is_some())
+            .collect();
+        let fitting = if with_bias.is_empty() { at_rest } else { with_bias };
         let mut findings = Vec::new();
-        let counts = gradients.first().and_then(|gradient| gradient.model().class_counts());
-        findings.extend(counts.and_then(|counts| labels(counts.counts(), decisions)));
-        match (best, fits) {
-            (_, Some(model)) => {
-                let ImpliedDecays { features, bias, .. } = &implied[model];
-                if let Some(implied) = features.filter(|implied| !(implied.misfit <= PENALIZED && implied.decay > 0.0))
-                {
-                    findings.push(Finding::FeaturesNotPenalized { implied });
-                }
-                if let Some(implied) = bias.filter(|implied| implied.misfit <= STATIONARY && implied.decay > 0.0) {
-                    findings.push(Finding::BiasPenalized { implied });
-                }
+        if let Some(&model) = fitting.first() {
+            let ImpliedDecays { features, .. } = &implied[model];
+            if let Some(implied) = features.filter(|implied| !(implied.misfit <= PENALIZED && implied.decay > 0.0)) {
+                findings.push(Finding::FeaturesNotPenalized { implied });
             }
-            (Some(model), None) => findings.push(Finding::NotStationary { misfit: misfits[model] }),
-            (None, None) => {}
+            findings.extend(penalized_bias(&implied[model]).map(|implied| Finding::BiasPenalized { implied }));
+        } else if let Some(gradient) = gradients.first() {
+            let spread = gradient.output_spread();
+            let counts = gradient.model().class_counts();
+            let misfit = implied.iter().map(layer_misfit).fold(f64::INFINITY, f64::min);
+            findings.push(if spread <= CONSTANT {
+                Finding::OutputsConstant { spread }
+            } else {
+                let labels = counts.and_then(|counts| labels(counts.counts(), decisions));
+                labels.unwrap_or(Finding::NotStationary { misfit })
+            });
         }
-        Ok(Self { implied, fits, findings })
+        Ok(Self { implied, fitting, findings })
+    }
+
+    /// The first of the models that fit.
+    #[must_use]
+    pub fn fits(&self) -> Option<usize> {
+        self.fitting.first().copied()
     }
 
     /// Whether the network can be compared with the optimum of the model that fits.
     #[must_use]
     pub fn applies(&self) -> bool {
-        self.fits.is_some() && self.findings.iter().all(|finding| matches!(finding, Finding::BiasPenalized { .. }))
+        self.fits().is_some() && self.findings.iter().all(|finding| matches!(finding, Finding::BiasPenalized { .. }))
     }
 }
 
@@ -112,6 +134,12 @@ fn layer_misfit(implied: &ImpliedDecays) -> f64 {
     let misfit =
         |layer: &Option<ImpliedDecay>| layer.filter(|layer| layer.decay > 0.0).map_or(1.0, |layer| layer.misfit);
     implied.layers.iter().map(misfit).fold(0.0, f64::max)
+}
+
+/// The decay of a bias that is at rest with one.
+fn penalized_bias(implied: &ImpliedDecays) -> Option<ImpliedDecay> {
+    let least = implied.layers.iter().flatten().map(|layer| layer.decay).fold(f64::INFINITY, f64::min);
+    implied.bias.filter(|bias| bias.misfit <= STATIONARY && bias.decay >= FREE * least)
 }
 
 /// Whether labels belong to features and outputs.
@@ -145,6 +173,11 @@ impl fmt::Display for Finding {
                  class, and the outputs are right about {:.1} %",
                 100.0 * center_accuracy,
                 100.0 * accuracy
+            ),
+            Self::OutputsConstant { spread } => write!(
+                f,
+                "outputs are the same for all samples, up to {spread:.1e}: everything has collapsed, and the arrays imply \
+                 nothing"
             ),
             Self::NotStationary { misfit } => write!(
                 f,

@@ -94,8 +94,8 @@ fn described(model: &Ufm) -> Value {
 fn implied(question: &Question) -> Value {
     let of = |loss: Loss| decays(&question.assessment.implied[index(loss)], question.has_all_layers);
     json!({
-        "loss": question.fits().map(|loss| loss.to_string()),
-        "class_weights": question.weights.to_string(),
+        "loss": question.fits.map(|loss| loss.to_string()),
+        "class_weights": question.weights,
         "nonnegative_features": question.gradients.iter().any(NetworkGradient::has_nonnegative_features),
         "squared": of(LOSSES[0]),
         "cross_entropy": of(LOSSES[1]),

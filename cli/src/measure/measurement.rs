@@ -80,14 +80,17 @@ impl Measurement {
         let mut assessment = Assessment::new(&gradients, &rules).map_err(|error| error.to_string())?;
         // Neither loss fits: perhaps its samples were weighted, as `class_weight="balanced"` does.
         let balanced = ClassWeights::Inverse;
-        if assessment.fits.is_none() && flags.loss.has_no_weights() && network.counts.imbalance_ratio() > 1.0 {
+        if assessment.fits().is_none()
+            && *flags.loss.class_weights() == ClassWeights::None
+            && network.counts.imbalance_ratio() > 1.0
+        {
             let again = third_pass(network, network.readings(flags, &balanced)?)?;
             let other = Assessment::new(&again, &rules).map_err(|error| error.to_string())?;
-            if other.fits.is_some() {
+            if other.fits().is_some() {
                 (gradients, assessment, weights) = (again, other, balanced);
             }
         }
-        let question = Question::new(network, flags, given, gradients, assessment, weights)?;
+        let question = Question::new(network, flags, given, gradients, assessment, &weights)?;
         Self::of(network, flags, &statistics, &rules, question).map_err(|error| error.to_string())
     }
 

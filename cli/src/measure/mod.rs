@@ -65,7 +65,7 @@ pub(crate) struct Flags {
     labels_from: i64,
     /// Weight decays mu of the layers, in mu/2 |W|^2 as the weight_decay of an optimizer; one value serves all layers
     /// [default: what the arrays imply]
-    #[arg(long, num_args = 1.., allow_hyphen_values = true, value_delimiter = ',')]
+    #[arg(long, num_args = 1.., allow_negative_numbers = true, value_delimiter = ',')]
     layer_decay: Vec<f64>,
     /// Decay mu_H of the features [default: what the arrays imply]
     #[arg(long, allow_hyphen_values = true)]

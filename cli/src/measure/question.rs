@@ -32,8 +32,10 @@ pub(crate) struct Question {
     /// Under each of [`LOSSES`].
     pub(crate) gradients: Vec<NetworkGradient>,
     pub(crate) assessment: Assessment,
-    /// The class weights that the arrays were read with, if not those of the flags.
-    pub(crate) weights: ClassWeights,
+    /// The loss that fits: of several the one of the flags, or the first.
+    pub(crate) fits: Option<Loss>,
+    /// The class weights that the arrays were read with.
+    pub(crate) weights: String,
     /// Whether all layers are there, and not their product alone.
     pub(crate) has_all_layers: bool,
     /// Sentences about decays that are given and others that the arrays imply.
@@ -187,22 +189,25 @@ impl Question {
         given: Option<Ufm>,
         gradients: Vec<NetworkGradient>,
         assessment: Assessment,
-        weights: ClassWeights,
+        weights: &ClassWeights,
     ) -> Result<Self, String> {
         let has_all_layers = network.has_all_layers(flags)?;
         let is_nonnegative = flags.loss.has_nonnegative_features()
             || gradients.first().is_some_and(NetworkGradient::has_nonnegative_features);
         let finish = |ufm: Ufm| if is_nonnegative { ufm.with_nonnegative_features() } else { ufm };
-        let fits = assessment.fits.filter(|_| has_all_layers);
+        let fits = fitting(&assessment, flags.loss.loss).filter(|_| has_all_layers);
         let model = match (given, flags.loss.loss.or(fits.map(|fit| LOSSES[fit]))) {
             (Some(given), _) => Some((finish(given), Source::Flags)),
             (None, Some(loss)) if assessment.applies() && fits == Some(index(loss)) => {
-                let model = network.implied_model(flags, loss, &assessment.implied[index(loss)], &weights)?;
+                let model = network.implied_model(flags, loss, &assessment.implied[index(loss)], weights)?;
                 model.map(|model| (finish(model), Source::Arrays))
             }
             _ => None,
         };
-        let mut question = Self { model, gradients, assessment, weights, has_all_layers, notes: Vec::new() };
+        let fits = fits.map(|fit| LOSSES[fit]);
+        let weights =
+            if *weights == ClassWeights::None { flags.loss.class_weights().to_string() } else { weights.to_string() };
+        let mut question = Self { model, gradients, assessment, fits, weights, has_all_layers, notes: Vec::new() };
         question.notes = question.compare(flags);
         Ok(question)
     }
@@ -212,11 +217,6 @@ impl Question {
         self.model.as_ref().map(|(model, _)| &self.gradients[index(model.loss())])
     }
 
-    /// The loss that fits.
-    pub(crate) fn fits(&self) -> Option<Loss> {
-        self.assessment.fits.filter(|_| self.has_all_layers).map(|fit| LOSSES[fit])
-    }
-
     /// Whether verdicts make sense: the model and its decays are those that fit. Of a product of layers only the features can say
     /// that they were penalized.
     pub(crate) fn applies(&self) -> bool {
@@ -224,7 +224,7 @@ impl Question {
         if !self.has_all_layers {
             return true;
         }
-        self.assessment.applies() && self.fits() == Some(model.loss()) && self.notes.is_empty()
+        self.assessment.applies() && self.fits == Some(model.loss()) && self.notes.is_empty()
     }
 
     /// Sentences about decays that are given and others that the arrays imply.
@@ -234,7 +234,7 @@ impl Question {
         if !self.has_all_layers {
             return notes;
         }
-        match self.fits() {
+        match self.fits {
             Some(fits) if fits != model.loss() => {
                 notes.push(format!("you say the loss is {}; the arrays say {fits}", model.loss()));
                 return notes;
@@ -267,15 +267,18 @@ impl Question {
         if let Some(implied) = implied.features.filter(|implied| !is_same(model.feature_decay(), implied.decay))
             && self.assessment.applies()
         {
-            let (said, meant) = (model.feature_decay(), implied.decay);
-            notes.push(format!(
-                "features: you say {} as the theory has it; the arrays say {}",
-                short(said),
-                short(meant)
-            ));
+            // The decay of the flags is proportional to that of the theory.
+            let given = flags.feature_decay.unwrap_or_default();
+            let meant = given * (implied.decay / model.feature_decay());
+            notes.push(format!("features: you say {}; the arrays say {}", short(given), short(meant)));
         }
         notes
     }
+}
+
+/// Of the losses that fit the given one, or the first.
+fn fitting(assessment: &Assessment, given: Option<Loss>) -> Option<usize> {
+    given.map(index).filter(|given| assessment.fitting.contains(given)).or(assessment.fits())
 }
 
 pub(crate) fn index(loss: Loss) -> usize {

@@ -64,10 +64,10 @@ fn implied(measurement: &Measurement) -> String {
     lines.push(format!("{name:<26}{layers}{:>13}{:>9}", "features", "misfit"));
     for (loss, decays) in LOSSES.iter().zip(&question.assessment.implied) {
         let layers: String = decays.layers[..depth].iter().copied().map(cells).collect();
-        let fits = if question.fits() == Some(*loss) { "  fits" } else { "" };
+        let fits = if question.fits == Some(*loss) { "  fits" } else { "" };
         lines.push(format!("{:<26}{layers}{}{fits}", loss.to_string(), cells(decays.features)));
     }
-    if question.weights.to_string() != "none" {
+    if question.weights != "none" {
         lines.push(format!("read with class weights: {}", question.weights));
     }
     lines.join("\n") + "\n\n"
@@ -146,7 +146,7 @@ fn collapsed(optimum: &Optimum) -> Vec<String> {
         let names = if names.len() > 5 { format!("{} groups of classes", names.len()) } else { names.join(", ") };
         (!names.is_empty()).then(|| format!("{names} {end}"))
     };
-    let shared = line(GroupFate::Coincident, "share one classifier at the optimum (minority collapse)");
+    let shared = line(GroupFate::Coincident, "have one classifier for each count at the optimum (minority collapse)");
     let zero = line(GroupFate::Vanished, "have no classifier at the optimum");
     shared.into_iter().chain(zero).collect()
 }
@@ -178,11 +178,12 @@ fn metrics(network: &Network, measurement: &Measurement) -> String {
         };
         lines.push(format!("{name:<26}{:>13}{:>13}  {verdict}", number(measured), number(shown)));
     }
-    let mut footnote = String::from(
-        "reached: within 0.01 of its target (NC1 undivided: 0.01 K), near: within ten times that. Objectives as training \
-         scales them.\n`--explain` has the formula of every line.",
-    );
-    if target.is_some_and(|target| target.has_collapsed) {
+    let mut footnote = String::new();
+    if has_verdicts {
+        footnote += "reached: within 0.01 of its target (NC1 undivided: 0.01 K), near: within ten times that.\n";
+    }
+    footnote += "`--explain` has the formula of every line. Objectives are as training scales them.";
+    if has_verdicts && target.is_some_and(|target| target.has_collapsed) {
         footnote += "\nNC1 and CDNV have no verdict: classes share a mean at this optimum, and between them both divide \
                      noise by noise.";
     }
@@ -202,6 +203,7 @@ fn compared(network: &Network, measurement: &Measurement) -> Vec<Line> {
     let ours = &measurement.classes;
     let theirs = target.map(|target| &target.classes);
     let distance = target.and_then(|target| target.distance.as_ref());
+    let alignment = collapse(|collapse| collapse.alignment);
     let line = |name, measured, target, reached| Line { name, measured, target, reached };
     let mut lines = vec![
         line("NC1 (Liu, Dang, Zhu)", paper, zero, variability),
@@ -219,7 +221,7 @@ fn compared(network: &Network, measurement: &Measurement) -> Vec<Line> {
             line("NC2 classifier", collapse(|collapse| collapse.nc2_classifier), zero, usual),
             line("NC2 features", collapse(|collapse| collapse.nc2_features), zero, usual),
             line("NC3 product", collapse(|collapse| collapse.nc3), zero, usual),
-            line("NC3 alignment", collapse(|collapse| collapse.alignment), zero, usual),
+            line("NC3 alignment", alignment, zero.filter(|_| alignment.is_some()), usual),
         ]);
     }
     lines.push(line("NC4 disagreement", measurement.disagreement, target.map(|target| target.disagreement), usual));

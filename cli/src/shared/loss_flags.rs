@@ -88,9 +88,8 @@ impl LossFlags {
         self.loss.unwrap_or_default()
     }
 
-    /// Whether there are no class weights.
-    pub(crate) fn has_no_weights(&self) -> bool {
-        self.class_weights == ClassWeights::None
+    pub(crate) fn class_weights(&self) -> &ClassWeights {
+        &self.class_weights
     }
 
     /// Whether features may not be negative, whatever the arrays say.

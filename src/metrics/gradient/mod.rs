@@ -84,6 +84,8 @@ pub struct NetworkGradient {
     /// ‖H‖².
     square: f64,
     is_nonnegative: bool,
+    /// How much outputs differ from sample to sample, in the quadratic mean.
+    spread: f64,
 }
 
 impl GradientAccumulator {
@@ -218,7 +220,9 @@ impl GradientAccumulator {
     ///
     /// [`Error::ClassCounts`] unless the samples added are those of the models' class counts.
     pub fn finish(self) -> Result<Vec<NetworkGradient>, Error> {
-        let Part { counts, mut sums, square, is_nonnegative, .. } = Part::total(self.parts);
+        let Part { counts, mut sums, square, is_nonnegative, logits: (total, logits), .. } = Part::total(self.parts);
+        let samples: f64 = counts.iter().map(|&count| count as f64).sum();
+        let spread = ((logits - total.squared_norm_l2() / samples).max(0.0) / samples).sqrt();
         if let Some(decisions) = &self.decisions {
             // D Hᵀ = D (H - c 1ᵀ)ᵀ + D 1 cᵀ
             for sums in &mut sums {
@@ -227,8 +231,14 @@ impl GradientAccumulator {
         }
         self.models.first().and_then(Ufm::class_counts).map_or(Ok(()), |classes| classes.check_same(&counts))?;
         let models = self.models.into_iter().zip(sums);
-        let gradient =
-            |(model, sums)| NetworkGradient { model, network: Arc::clone(&self.network), sums, square, is_nonnegative };
+        let gradient = |(model, sums)| NetworkGradient {
+            model,
+            network: Arc::clone(&self.network),
+            sums,
+            square,
+            is_nonnegative,
+            spread,
+        };
         Ok(models.map(gradient).collect())
     }
 }
@@ -278,6 +288,19 @@ impl NetworkGradient {
     #[must_use]
     pub fn has_nonnegative_features(&self) -> bool {
         self.is_nonnegative
+    }
+
+    /// How much the outputs W_{L:1} h + b differ from sample to sample: the root of their mean square about their mean.
+    #[must_use]
+    pub fn output_spread(&self) -> f64 {
+        self.spread
+    }
+
+    /// ‖R 1‖/(√N ‖R‖), from 0 to 1: 0 where a free bias is at rest.
+    #[must_use]
+    pub fn bias_pull(&self) -> f64 {
+        let size = (self.samples() * self.sums.residual).sqrt();
+        if size > 0.0 { self.sums.total.norm_l2() / size } else { 0.0 }
     }
 
     fn samples(&self) -> f64 {

@@ -25,6 +25,8 @@ pub(super) struct Part {
     /// Σ ‖h‖².
     pub(super) square: f64,
     pub(super) is_nonnegative: bool,
+    /// Σ z and Σ ‖z‖² of the logits.
+    pub(super) logits: (Col<f64>, f64),
     /// Decisions on samples since they were last taken out.
     pub(super) tally: Tally,
     /// Panels so far.
@@ -60,6 +62,8 @@ pub(super) struct Sums {
     pub(super) outer: Mat<f64>,
     /// D 1.
     pub(super) total: Col<f64>,
+    /// ‖D‖².
+    pub(super) residual: f64,
     /// Of the samples looked at.
     pub(super) pulls: Pulls,
 }
@@ -89,7 +93,7 @@ struct Panels {
 impl Sums {
     fn new(width: usize, outputs: usize) -> Result<Self, Error> {
         let outer = try_zeros("gradient of the network", outputs, width as u64)?;
-        Ok(Self { loss: 0.0, outer, total: Col::zeros(outputs), pulls: Pulls::default() })
+        Ok(Self { loss: 0.0, outer, total: Col::zeros(outputs), residual: 0.0, pulls: Pulls::default() })
     }
 }
 
@@ -101,6 +105,7 @@ impl Part {
             sums: (0..models).map(|_| Sums::new(width, outputs)).collect::<Result<_, _>>()?,
             square: 0.0,
             is_nonnegative: true,
+            logits: (Col::zeros(outputs), 0.0),
             tally: Tally::default(),
             number: 0,
             panels: Panels {
@@ -132,10 +137,13 @@ impl Part {
         self.counts.iter_mut().zip(&other.counts).for_each(|(count, others)| *count += others);
         self.square += other.square;
         self.is_nonnegative &= other.is_nonnegative;
+        self.logits.0 += &other.logits.0;
+        self.logits.1 += other.logits.1;
         for (own, others) in self.sums.iter_mut().zip(&other.sums) {
             own.loss += others.loss;
             own.outer += &others.outer;
             own.total += &others.total;
+            own.residual += others.residual;
             own.pulls.absorb(others.pulls);
         }
     }
@@ -172,13 +180,20 @@ impl Part {
                     logits.rb_mut().col_iter_mut().for_each(|mut column| column += bias);
                 }
             }
+            for column in logits.rb().col_iter() {
+                self.logits.0 += column;
+                self.logits.1 += column.squared_norm_l2();
+            }
             for (model, sums) in work.models.iter().zip(&mut self.sums) {
                 residuals.copy_from(logits.rb());
                 let (loss, smoothing) = (model.output_loss(), model.targets().smoothing());
                 for (column, &class) in residuals.rb_mut().col_iter_mut().zip(labels) {
                     sums.loss += loss.of_label(class, smoothing, slice_mut(column));
                 }
-                residuals.rb().col_iter().for_each(|column| sums.total += column);
+                for column in residuals.rb().col_iter() {
+                    sums.total += column;
+                    sums.residual += column.squared_norm_l2();
+                }
                 matmul(sums.outer.as_mut(), Accum::Add, residuals.rb(), panel.rb().transpose(), 1.0, par);
                 if is_looked_at {
                     matmul(pulls.rb_mut(), Accum::Replace, work.product.transpose(), residuals.rb(), 1.0, par);

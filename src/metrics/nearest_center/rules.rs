@@ -190,5 +190,6 @@ impl Tally {
 
 /// Where several classes share the first place, one of them is chosen at random: a sample of m + 1 counts 1/(m + 1).
 pub(super) fn shared(correct: &[u64]) -> f64 {
-    (1_u64..).zip(correct).map(|(sharing, &samples)| samples as f64 / sharing as f64).sum()
+    // The sum of nothing is -0.
+    (1_u64..).zip(correct).map(|(sharing, &samples)| samples as f64 / sharing as f64).sum::<f64>() + 0.0
 }
