@@ -6,16 +6,21 @@ use serde_json::Value;
 
 /// What `cargo metadata` says of the two packages, as they are built on this platform.
 ///
-/// In a copy of their manifests: the workspace has a third package, whose library needs a newer Rust, and whose sources
-/// need not be on this machine. The lock file is the same, so that versions are.
+/// In a copy of their manifests: the workspace has other packages, one of whose libraries needs a newer Rust, and whose
+/// sources need not be on this machine. The lock file is the same, so that versions are.
 fn metadata() -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("minimum_rust");
     fs::create_dir_all(copy.join("cli")).unwrap();
-    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
-    let members = r#"members = ["cli", "examples/imbalanced_mlp"]"#;
-    assert!(manifest.contains(members), "the workspace has other members");
-    fs::write(copy.join("Cargo.toml"), manifest.replace(members, r#"members = ["cli"]"#)).unwrap();
+    let mut manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    for (members, kept) in [
+        (r#"members = ["cli", "examples/imbalanced_mlp", "examples/theory_meets_descent"]"#, r#"members = ["cli"]"#),
+        (r#"default-members = [".", "cli", "examples/theory_meets_descent"]"#, r#"default-members = [".", "cli"]"#),
+    ] {
+        assert!(manifest.contains(members), "the workspace has other members");
+        manifest = manifest.replace(members, kept);
+    }
+    fs::write(copy.join("Cargo.toml"), manifest).unwrap();
     for file in ["Cargo.lock", "cli/Cargo.toml"] {
         fs::copy(root.join(file), copy.join(file)).unwrap();
     }

@@ -1,0 +1,111 @@
+"""`neural-collapse measure` compared with PyTorch accumulators on the same arrays, in one run.
+
+    pip install -r benches/peers/requirements.txt
+    python3 benches/peers/measure.py
+
+The peer streams the same .npy of float32 features in batches of 4096 and computes what the public accumulators for PyTorch do
+(means, variances, covariance, decisions: Wu and Papyan 2024, `neural_collapse`), by their formulas: NC1 by a pseudo-inverse,
+CDNV, norms and angles, self-duality, agreement with the nearest class mean. It takes four passes. `measure` takes two, and
+finds the implied decays on the way. Times are those of whole processes, but the peer's without its imports; memory is the
+largest resident set.
+"""
+
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CLASSES, SAMPLES, WIDTH, BATCH = 100, 100_000, 512, 4096
+
+
+def arrays(folder):
+    """Class means with noise of a tenth, and the classifiers that belong to the means."""
+    rng = np.random.default_rng(0)
+    means = rng.standard_normal((CLASSES, WIDTH)).astype("<f4")
+    labels = rng.permutation(np.arange(SAMPLES) % CLASSES)
+    features = means[labels] + 0.1 * rng.standard_normal((SAMPLES, WIDTH)).astype("<f4")
+    np.save(folder / "H.npy", features)
+    np.save(folder / "y.npy", labels)
+    np.save(folder / "W.npy", means / np.sum(means**2, axis=1, keepdims=True))
+    np.save(folder / "b.npy", np.zeros(CLASSES, "<f4"))
+
+
+def peer(folder):
+    import torch
+
+    torch.set_num_threads(2)
+    start = time.perf_counter()
+    features, labels = np.load(folder / "H.npy", mmap_mode="r"), torch.from_numpy(np.load(folder / "y.npy"))
+    weights, bias = torch.from_numpy(np.load(folder / "W.npy")), torch.from_numpy(np.load(folder / "b.npy"))
+
+    def batches():
+        for i in range(0, SAMPLES, BATCH):
+            yield torch.from_numpy(np.array(features[i : i + BATCH])), labels[i : i + BATCH]
+
+    counts = torch.bincount(labels, minlength=CLASSES).float()
+    sums = torch.zeros(CLASSES, WIDTH)
+    for h, y in batches():
+        sums.index_add_(0, y, h)
+    means = sums / counts[:, None]
+    variances = torch.zeros(CLASSES)
+    for h, y in batches():
+        variances.index_add_(0, y, (h - means[y]).square().sum(1))
+    variances /= counts
+    within = torch.zeros(WIDTH, WIDTH)
+    for h, y in batches():
+        deviations = h - means[y]
+        within += deviations.T @ deviations
+    within /= SAMPLES
+    agreed, right = 0, 0
+    for h, y in batches():
+        decided, nearest = (h @ weights.T + bias).argmax(1), torch.cdist(h, means).argmin(1)
+        agreed, right = agreed + (decided == nearest).sum(), right + (decided == y).sum()
+    centered = means - (counts @ means) / SAMPLES
+    between = centered.T @ centered / CLASSES
+    nc1 = torch.trace(within @ torch.linalg.pinv(between, hermitian=True)) / CLASSES
+    squares = torch.cdist(means, means).square()
+    pairs = (variances[:, None] + variances[None, :]) / (2 * squares)
+    cdnv = pairs[~torch.eye(CLASSES, dtype=bool)].mean()
+    unit = torch.nn.functional.normalize(centered)
+    angles = (unit @ unit.T)[~torch.eye(CLASSES, dtype=bool)].std()
+    duality = (weights / weights.norm() - centered / centered.norm()).square().sum()
+    seconds = time.perf_counter() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    numbers = [nc1, cdnv, angles, duality, 1 - agreed / SAMPLES, right / SAMPLES]
+    print(seconds, memory, *(float(number) for number in numbers))
+
+
+def ours(folder):
+    names = {"weights": "W", "bias": "b", "features": "H", "labels": "y"}
+    words = [word for name, file in names.items() for word in (f"--{name}", folder / f"{file}.npy")]
+    program = ROOT / "target/release/neural-collapse"
+    start = time.perf_counter()
+    subprocess.run([program, "measure", "--json", *words], check=True, stdout=subprocess.PIPE)
+    seconds = time.perf_counter() - start
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def main():
+    if len(sys.argv) > 1:
+        return peer(pathlib.Path(sys.argv[1]))
+    subprocess.run(["cargo", "build", "--release", "-p", "neural-collapse-cli"], cwd=ROOT, check=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        arrays(folder)
+        runs = [ours(folder) for _ in range(5)]
+        seconds, memory = np.median([run[0] for run in runs]), max(run[1] for run in runs)
+        words = [sys.executable, __file__, name]
+        peers = [subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.split() for _ in range(3)]
+    theirs = np.median([float(run[0]) for run in peers]), max(float(run[1]) for run in peers)
+    print(f"K = {CLASSES}, N = {SAMPLES}, d = {WIDTH}, float32")
+    print("| | seconds | megabytes |\n|---|--:|--:|")
+    print(f"| neural-collapse measure | {seconds:.2f} | {memory:.0f} |")
+    print(f"| PyTorch accumulators | {theirs[0]:.2f} ({theirs[0] / seconds:.1f}x) | {theirs[1]:.0f} ({theirs[1] / memory:.1f}x) |")
+
+
+main()
