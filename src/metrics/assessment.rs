@@ -20,10 +20,14 @@ const BEYOND_CHANCE: f64 = 4.0;
 const SEPARATED: f64 = 0.5;
 
 /// A decay of the bias below this part of the layers' is that of a free bias: its gradient is rounding, of any direction.
-const FREE: f64 = 1e-3;
+const FREE: f64 = 0.05;
 /// Outputs that differ by less from sample to sample are the same: targets are of size 1, and logits of 0.01 are odds of
 /// 1 %.
 const CONSTANT: f64 = 0.01;
+
+/// Samples a class, in the mean, from which on chance is told from labels: with two, a sample is half of its own class
+/// mean.
+const TELLING: f64 = 8.0;
 
 /// What the arrays of a network say about the question: which loss fits, and what speaks against comparing the network
 /// with an optimum.
@@ -58,7 +62,7 @@ pub enum Finding {
         /// The part that is nearest to the mean of its class.
         center_accuracy: f64,
     },
-    /// Outputs are the same for all samples: everything has collapsed, and what is left is noise.
+    /// Outputs are the same for all samples: what is left is noise.
     OutputsConstant {
         /// By how much they differ, in the quadratic mean.
         spread: f64,
@@ -92,7 +96,7 @@ impl Assessment {
         let at_rest: Vec<usize> =
             (0..implied.len()).filter(|&model| layer_misfit(&implied[model]) <= STATIONARY).collect();
         let with_bias: Vec<usize> = (at_rest.iter().copied())
-            .filter(|&model| gradients[model].bias_pull() <= STATIONARY || penalized_bias(&implied[model]).is_some())
+            .filter(|&model| gradients[model].bias_pull() <= STATIONARY || implied[model].penalized_bias().is_some())
             .collect();
         let fitting = if with_bias.is_empty() { at_rest } else { with_bias };
         let mut findings = Vec::new();
@@ -101,7 +105,7 @@ impl Assessment {
             if let Some(implied) = features.filter(|implied| !(implied.misfit <= PENALIZED && implied.decay > 0.0)) {
                 findings.push(Finding::FeaturesNotPenalized { implied });
             }
-            findings.extend(penalized_bias(&implied[model]).map(|implied| Finding::BiasPenalized { implied }));
+            findings.extend(implied[model].penalized_bias().map(|implied| Finding::BiasPenalized { implied }));
         } else if let Some(gradient) = gradients.first() {
             let spread = gradient.output_spread();
             let counts = gradient.model().class_counts();
@@ -136,10 +140,13 @@ fn layer_misfit(implied: &ImpliedDecays) -> f64 {
     implied.layers.iter().map(misfit).fold(0.0, f64::max)
 }
 
-/// The decay of a bias that is at rest with one.
-fn penalized_bias(implied: &ImpliedDecays) -> Option<ImpliedDecay> {
-    let least = implied.layers.iter().flatten().map(|layer| layer.decay).fold(f64::INFINITY, f64::min);
-    implied.bias.filter(|bias| bias.misfit <= STATIONARY && bias.decay >= FREE * least)
+impl ImpliedDecays {
+    /// The decay of a bias that is at rest with one; `None` if it is free, or not at rest.
+    #[must_use]
+    pub fn penalized_bias(&self) -> Option<ImpliedDecay> {
+        let least = self.layers.iter().flatten().map(|layer| layer.decay).fold(f64::INFINITY, f64::min);
+        self.bias.filter(|bias| bias.misfit <= STATIONARY && bias.decay >= FREE * least)
+    }
 }
 
 /// Whether labels belong to features and outputs.
@@ -148,9 +155,12 @@ fn labels(counts: &[u64], decisions: &NearestCenter) -> Option<Finding> {
     let samples: f64 = counts.iter().map(|&count| count as f64).sum();
     let chance: f64 = counts.iter().map(|&count| (count as f64 / samples).powi(2)).sum();
     let deviation = (chance * (1.0 - chance) / samples).sqrt();
-    if counts.len() < 2 || accuracy > chance + BEYOND_CHANCE * deviation {
+    // Of few samples, or of one class that has almost all, chance is too close to perfection to tell.
+    let beyond = (chance + BEYOND_CHANCE * deviation).min(f64::midpoint(1.0, chance));
+    let per_class = samples / counts.len() as f64;
+    if counts.len() < 2 || per_class < TELLING || accuracy > beyond {
         None
-    } else if center_accuracy >= SEPARATED.max(chance + BEYOND_CHANCE * deviation) {
+    } else if center_accuracy >= SEPARATED.max(beyond) {
         Some(Finding::OutputsReordered { accuracy, center_accuracy })
     } else {
         Some(Finding::LabelsAtChance { accuracy, chance })
@@ -162,8 +172,8 @@ impl fmt::Display for Finding {
         match self {
             Self::LabelsAtChance { accuracy, chance } => write!(
                 f,
-                "labels do not belong: the network is right about {:.1} % of the samples, and chance about {:.1} %; are \
-                 labels and features in the same order?",
+                "labels do not belong to the outputs: the network is right about {:.1} % of the samples, and chance about \
+                 {:.1} %; are labels and features in the same order, and is the network trained?",
                 100.0 * accuracy,
                 100.0 * chance
             ),
@@ -174,15 +184,14 @@ impl fmt::Display for Finding {
                 100.0 * center_accuracy,
                 100.0 * accuracy
             ),
-            Self::OutputsConstant { spread } => write!(
-                f,
-                "outputs are the same for all samples, up to {spread:.1e}: everything has collapsed, and the arrays imply \
-                 nothing"
-            ),
+            Self::OutputsConstant { spread } => {
+                write!(f, "outputs are the same for all samples, up to {spread:.1e}: the arrays do not tell the decays")
+            }
             Self::NotStationary { misfit } => write!(
                 f,
                 "the layers are not at rest under any of these losses with any decay (misfit {misfit:.2}): training is \
-                 still moving, its decay is not a penalty (AdamW), or the loss is another one"
+                 still moving, its decay is not a penalty (AdamW), these are not all of its samples, or the loss is another \
+                 one (class weights, label smoothing, logit adjustment)"
             ),
             Self::FeaturesNotPenalized { implied: ImpliedDecay { decay, misfit } } => write!(
                 f,

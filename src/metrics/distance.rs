@@ -46,8 +46,8 @@ pub struct Distance {
     pub layers: Vec<f64>,
     /// H: class means and deviations from them.
     pub features: f64,
-    /// ‖b - b*‖/‖b*‖, or ‖b - b*‖ if b* is zero; `None` without a bias. A free bias of cross-entropy is only known up to a
-    /// shift of all logits, which is left out.
+    /// ‖b - b*‖/‖b*‖, or ‖b - b*‖ if b* is zero; `None` without a bias. For cross-entropy it is divided by 1, the size of a
+    /// logit, if ‖b*‖ is smaller; its free bias is only known up to a shift of all logits, which is left out.
     pub bias: Option<f64>,
 }
 
@@ -121,8 +121,7 @@ pub fn network_distance(
         Optimum::Closed(minimizer) => Balanced::new(minimizer, weights, &features)?.squares_to_closest()?,
         _ => squares_of_rotations(optimum, &weights[0], &features)?,
     };
-    let deviations = statistics.squared_norm() - features.squared_norm_l2();
-    Ok(Some(by_block(ufm, &squares, deviations.max(0.0), bias_distance(ufm, bias, optimum.bias()))))
+    Ok(Some(by_block(ufm, &squares, statistics.within(), bias_distance(ufm, bias, optimum.bias()))))
 }
 
 /// Whether layers and bias are those of a model.
@@ -169,8 +168,9 @@ fn bias_distance(ufm: &Ufm, bias: Option<ColRef<'_, f64>>, optimum: Option<Col<f
         let part = along.transpose() * &difference / along.squared_norm_l2();
         difference -= Scale(part) * along;
     }
-    let size = optimum.norm_l2();
-    Some(difference.norm_l2() / if size > 0.0 { size } else { 1.0 })
+    // Balanced classes have logits without a bias, of size 1 and more.
+    let least = if ufm.loss() == Loss::CrossEntropy || optimum.norm_l2() == 0.0 { 1.0 } else { 0.0 };
+    Some(difference.norm_l2() / optimum.norm_l2().max(least))
 }
 
 /// The squares for the best rotation Q of an optimum of one layer: ‖√λ_H (H̄ D - Q M)‖² and ‖√λ_1 (W - C Qᵀ)‖² with its

@@ -136,8 +136,8 @@ pub fn self_duality(classifiers: MatRef<'_, f64>, means: MatRef<'_, f64>) -> Res
 }
 
 /// The row sum of the classifiers W, K × d, beside their size: ‖Wᵀ 1‖/‖W‖, from 0 to √K (NC0). It is 0 at every
-/// stationary point of cross-entropy with a decay of W, and at every optimum of squared loss with a bias. `None` if W is
-/// zero.
+/// stationary point of cross-entropy with a decay of W and without scales of the logits, and at every optimum of plain
+/// squared loss with a free bias. `None` if W is zero.
 ///
 /// # Errors
 ///

@@ -74,9 +74,7 @@ pub(crate) fn as_json(network: &Network, measurement: &Measurement) -> Value {
 pub(super) fn findings(measurement: &Measurement) -> Vec<String> {
     let question = &measurement.question;
     let mut all = question.notes.clone();
-    if question.has_all_layers {
-        all.extend(question.assessment.findings.iter().map(ToString::to_string));
-    }
+    all.extend(question.findings().map(ToString::to_string));
     all.extend(measurement.without_target.iter().map(|why| format!("the optimum is not known: {why}")));
     all
 }

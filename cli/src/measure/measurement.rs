@@ -16,6 +16,7 @@ use neural_collapse::{
 use super::{
     Flags,
     arrays::{Batch, Features},
+    contradictions,
     network::Network,
     question::Question,
     target::{Target, feature_mean},
@@ -76,21 +77,21 @@ impl Measurement {
         let given = network.given_model(flags)?;
         let Passes { statistics, rules, mut gradients } =
             passes(network, network.readings(flags, &ClassWeights::None)?)?;
-        let mut weights = ClassWeights::None;
+        let (mut weights, mut notes) = (ClassWeights::None, Vec::new());
         let mut assessment = Assessment::new(&gradients, &rules).map_err(|error| error.to_string())?;
         // Neither loss fits: perhaps its samples were weighted, as `class_weight="balanced"` does.
         let balanced = ClassWeights::Inverse;
-        if assessment.fits().is_none()
-            && *flags.loss.class_weights() == ClassWeights::None
-            && network.counts.imbalance_ratio() > 1.0
-        {
+        let is_open = assessment.fits().is_none() && *flags.loss.class_weights() == ClassWeights::None;
+        if is_open && network.counts.imbalance_ratio() > 1.0 && network.has_all_layers(flags)? {
             let again = third_pass(network, network.readings(flags, &balanced)?)?;
             let other = Assessment::new(&again, &rules).map_err(|error| error.to_string())?;
-            if other.fits().is_some() {
-                (gradients, assessment, weights) = (again, other, balanced);
+            match (other.fits(), &given) {
+                (Some(_), None) => (gradients, assessment, weights) = (again, other, balanced),
+                (Some(_), Some(_)) => notes.push(contradictions::of_weights(&balanced)),
+                _ => {}
             }
         }
-        let question = Question::new(network, flags, given, gradients, assessment, &weights)?;
+        let question = Question::new(network, flags, given, gradients, assessment, &weights, notes)?;
         Self::of(network, flags, &statistics, &rules, question).map_err(|error| error.to_string())
     }
 

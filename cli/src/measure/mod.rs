@@ -2,6 +2,7 @@
 //! decays, and compares it with that: as a table for people, as JSON for scripts, as a figure.
 
 mod arrays;
+mod contradictions;
 mod figure;
 mod json;
 mod labels;

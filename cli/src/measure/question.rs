@@ -3,17 +3,11 @@
 use neural_collapse::{
     ClassWeights, FeatureConvention, Layer, Loss, LossConvention, Targets, TrainingConvention, Ufm,
     faer::Mat,
-    metrics::{Assessment, ImpliedDecays, NetworkGradient},
+    metrics::{Assessment, Finding, ImpliedDecays, NetworkGradient},
 };
 
-use super::{Flags, network::Network};
-use crate::shared::{
-    conventions::{MOST_LAYERS, explained},
-    numbers::short,
-};
-
-/// Two decays are the same to a reader if they are this close: penalized networks give theirs to 1e-4, SGD to 1e-2.
-const SAME: f64 = 0.05;
+use super::{Flags, contradictions, network::Network};
+use crate::shared::conventions::{MOST_LAYERS, explained};
 
 /// The losses that arrays are read under, in this order.
 pub(crate) const LOSSES: [Loss; 2] = [Loss::Squared, Loss::CrossEntropy];
@@ -47,16 +41,19 @@ impl Flags {
         !self.layer_decay.is_empty()
     }
 
-    /// How training scales its loss and the penalty of features; as the theory does if nothing is said.
+    /// How training scales its loss and the penalty of features; as the theory does if nothing is said, or if there are no
+    /// decays to scale.
     pub(crate) fn convention(&self) -> TrainingConvention {
+        let scaled = self.loss_convention.filter(|_| self.has_decays());
         TrainingConvention::new(
-            self.loss_convention.unwrap_or(LossConvention::HalfSum),
+            scaled.unwrap_or(LossConvention::HalfSum),
             self.feature_convention.unwrap_or(FeatureConvention::Total),
         )
     }
 
-    /// Whether decays and conventions are given together.
+    /// Whether decays and conventions are given together, and what is said of the bias is true.
     pub(crate) fn check_decays(&self) -> Result<(), String> {
+        self.loss.check_bias(self.bias.is_some())?;
         let together = |flag: &str, other: &str| Err(format!("{flag} is given without {other}: give both, or neither"));
         match (self.has_decays(), self.feature_decay.is_some()) {
             (true, false) => return together("--layer-decay", "--feature-decay"),
@@ -178,7 +175,11 @@ impl Network {
             .map(|(weights, implied)| implied.map(|implied| Layer::new(weights.ncols(), implied.decay)))
             .collect();
         let Some((layers, features)) = layers.zip(implied.features) else { return Ok(None) };
-        self.model(flags, layers, features.decay, loss, weights).map(Some)
+        let model = self.model(flags, layers, features.decay, loss, weights)?;
+        Ok(Some(match implied.penalized_bias().filter(|_| model.bias_decay() == 0.0) {
+            Some(bias) => model.with_bias_decay(bias.decay).map_err(|error| error.to_string())?,
+            None => model,
+        }))
     }
 }
 
@@ -190,10 +191,13 @@ impl Question {
         gradients: Vec<NetworkGradient>,
         assessment: Assessment,
         weights: &ClassWeights,
+        mut notes: Vec<String>,
     ) -> Result<Self, String> {
         let has_all_layers = network.has_all_layers(flags)?;
-        let is_nonnegative = flags.loss.has_nonnegative_features()
-            || gradients.first().is_some_and(NetworkGradient::has_nonnegative_features);
+        let is_nonnegative = gradients.first().is_some_and(NetworkGradient::has_nonnegative_features);
+        if flags.loss.has_nonnegative_features() && !is_nonnegative {
+            return Err("--nonnegative-features: some features are negative".into());
+        }
         let finish = |ufm: Ufm| if is_nonnegative { ufm.with_nonnegative_features() } else { ufm };
         let fits = fitting(&assessment, flags.loss.loss).filter(|_| has_all_layers);
         let model = match (given, flags.loss.loss.or(fits.map(|fit| LOSSES[fit]))) {
@@ -208,7 +212,8 @@ impl Question {
         let weights =
             if *weights == ClassWeights::None { flags.loss.class_weights().to_string() } else { weights.to_string() };
         let mut question = Self { model, gradients, assessment, fits, weights, has_all_layers, notes: Vec::new() };
-        question.notes = question.compare(flags);
+        notes.extend(question.compare(flags));
+        question.notes = notes;
         Ok(question)
     }
 
@@ -217,63 +222,45 @@ impl Question {
         self.model.as_ref().map(|(model, _)| &self.gradients[index(model.loss())])
     }
 
-    /// Whether verdicts make sense: the model and its decays are those that fit. Of a product of layers only the features can say
-    /// that they were penalized.
+    /// Whether verdicts make sense: the model and its decays are those that fit. Of a product of layers the features say
+    /// whether they were penalized.
     pub(crate) fn applies(&self) -> bool {
         let Some((model, _)) = &self.model else { return false };
-        if !self.has_all_layers {
-            return true;
+        if !self.notes.is_empty() {
+            return false;
         }
-        self.assessment.applies() && self.fits == Some(model.loss()) && self.notes.is_empty()
+        if self.has_all_layers {
+            return self.assessment.applies() && self.fits == Some(model.loss());
+        }
+        let features = self.assessment.implied[index(model.loss())].features;
+        features.is_some_and(|features| features.misfit <= 0.5 && features.decay > 0.0)
     }
 
-    /// Sentences about decays that are given and others that the arrays imply.
-    fn compare(&self, flags: &Flags) -> Vec<String> {
-        let mut notes = Vec::new();
-        let Some((model, Source::Flags)) = &self.model else { return notes };
-        if !self.has_all_layers {
-            return notes;
-        }
-        match self.fits {
-            Some(fits) if fits != model.loss() => {
-                notes.push(format!("you say the loss is {}; the arrays say {fits}", model.loss()));
-                return notes;
-            }
-            None => return notes,
-            _ => {}
-        }
-        let implied = &self.assessment.implied[index(model.loss())];
-        let outputs = model.outputs();
-        for (l, (layer, implied)) in model.layers().iter().zip(&implied.layers).enumerate() {
-            let Some(implied) = implied else { continue };
-            if is_same(layer.decay, implied.decay) {
-                continue;
-            }
-            let given = flags.layer_decay[if flags.layer_decay.len() == 1 { 0 } else { l }];
-            let name = if model.depth() == 1 { "the layer".into() } else { format!("layer {}", l + 1) };
-            notes.push(match (flags.loss_convention, convention(given, implied.decay, outputs)) {
-                (Some(said), Some(meant)) => format!(
-                    "{name}: you say {} under {said}; the arrays say {} under {meant}",
-                    short(given),
-                    short(implied.decay * meant.scale(outputs))
-                ),
-                (said, _) => {
-                    let said = said.unwrap_or(LossConvention::HalfSum);
-                    let implied = short(implied.decay * said.scale(outputs));
-                    format!("{name}: you say {} under {said}; the arrays say {implied}", short(given))
-                }
-            });
-        }
-        if let Some(implied) = implied.features.filter(|implied| !is_same(model.feature_decay(), implied.decay))
-            && self.assessment.applies()
-        {
-            // The decay of the flags is proportional to that of the theory.
-            let given = flags.feature_decay.unwrap_or_default();
-            let meant = given * (implied.decay / model.feature_decay());
-            notes.push(format!("features: you say {}; the arrays say {}", short(given), short(meant)));
-        }
-        notes
+    /// What was found about the arrays; of a product of layers only what does not need each of them.
+    pub(crate) fn findings(&self) -> impl Iterator<Item = &Finding> {
+        let is_about_layers = |finding: &Finding| {
+            matches!(
+                finding,
+                Finding::NotStationary { .. } | Finding::FeaturesNotPenalized { .. } | Finding::BiasPenalized { .. }
+            )
+        };
+        self.assessment.findings.iter().filter(move |finding| self.has_all_layers || !is_about_layers(finding))
     }
+
+    /// Sentences about what the flags say and the arrays do not.
+    fn compare(&self, flags: &Flags) -> Vec<String> {
+        let fits = self.fits.filter(|_| self.has_all_layers);
+        let given = self.model.as_ref().filter(|(_, source)| *source == Source::Flags).map(|(model, _)| model);
+        if let Some(note) = contradictions::of_loss(given.map(Ufm::loss).or(flags.loss.loss), fits) {
+            return vec![note];
+        }
+        let Some(model) = given.filter(|_| fits.is_some() || !self.has_all_layers) else { return Vec::new() };
+        contradictions::of_decays(flags, model, &self.assessment.implied[index(model.loss())], self.has_all_layers)
+    }
+}
+
+pub(crate) fn loss_name(loss: Loss) -> String {
+    if loss == Loss::Squared { "squared loss".into() } else { loss.to_string() }
 }
 
 /// Of the losses that fit the given one, or the first.
@@ -283,13 +270,4 @@ fn fitting(assessment: &Assessment, given: Option<Loss>) -> Option<usize> {
 
 pub(crate) fn index(loss: Loss) -> usize {
     LOSSES.iter().position(|&other| other == loss).unwrap_or(0)
-}
-
-fn is_same(one: f64, other: f64) -> bool {
-    (one / other - 1.0).abs() <= SAME
-}
-
-/// The convention under which a given number is the implied decay.
-fn convention(given: f64, implied: f64, outputs: usize) -> Option<LossConvention> {
-    LossConvention::ALL.iter().copied().find(|convention| is_same(given / convention.scale(outputs), implied))
 }

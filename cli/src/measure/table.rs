@@ -1,7 +1,6 @@
 //! A measurement as a table for people.
 
 use neural_collapse::{
-    Loss,
     metrics::{Collapse, Distance, ImpliedDecay, NetworkGradient},
     theory::{GroupFate, Optimum},
 };
@@ -10,7 +9,7 @@ use super::{
     json::findings,
     measurement::Measurement,
     network::Network,
-    question::{LOSSES, Source},
+    question::{LOSSES, Source, loss_name},
     target::Target,
 };
 use crate::shared::numbers::{digits, short};
@@ -20,6 +19,8 @@ const MOST_ROWS: usize = 40;
 
 /// How far from its target a number between 0 and about 1 is at most that has reached it; ten times that is near.
 const REACHED: f64 = 0.01;
+/// A relative gap above minus this is not below zero: certified minima are known to 1e-6 at worst.
+const GAP_ROUNDING: f64 = 1e-6;
 
 pub(crate) fn as_table(network: &Network, measurement: &Measurement) -> String {
     let mut text = network_line(network, measurement);
@@ -56,7 +57,7 @@ fn implied(measurement: &Measurement) -> String {
             .map_or(("-".into(), "-".into()), |implied| (short(implied.decay), format!("{:.1e}", implied.misfit)));
         format!("{decay:>13}{misfit:>9}")
     };
-    let name = "implied decays";
+    let name = "decays that arrays imply";
     let mut lines = Vec::new();
     let depth = if question.has_all_layers { question.assessment.implied[0].layers.len() } else { 0 };
     let head = |l: usize| if depth == 1 { "layer".to_owned() } else { format!("layer {}", l + 1) };
@@ -77,7 +78,7 @@ fn implied(measurement: &Measurement) -> String {
 fn question(measurement: &Measurement) -> String {
     let question = &measurement.question;
     let mut lines: Vec<String> = findings(measurement).into_iter().map(|finding| format!("- {finding}")).collect();
-    if let Some((model, source)) = &question.model {
+    if let Some((model, source)) = question.model.as_ref().filter(|_| measurement.target.is_some()) {
         let mut decays: Vec<_> = model.layers().iter().map(|layer| digits(layer.decay)).collect();
         if *source == Source::Arrays {
             decays = model.layers().iter().map(|layer| short(layer.decay)).collect();
@@ -99,14 +100,34 @@ fn question(measurement: &Measurement) -> String {
         lines.push(optimum(target));
         lines.extend(collapsed(&target.optimum));
     }
-    if !question.applies() {
-        lines.push("no verdicts: the arrays are not those of a model whose optimum is known".into());
-    }
+    lines.push(verdict(measurement));
     lines.join("\n") + "\n\n"
 }
 
-fn loss_name(loss: Loss) -> String {
-    if loss == Loss::Squared { "squared loss".into() } else { loss.to_string() }
+/// Has training got there?
+fn verdict(measurement: &Measurement) -> String {
+    let (question, target) = (&measurement.question, measurement.target.as_ref());
+    if !question.applies() || target.is_none() {
+        let why = match (&question.model, target) {
+            _ if !question.has_all_layers && question.model.is_none() => {
+                "a product does not tell the decays of its layers: give the layers, or the decays"
+            }
+            (None, _) => "the arrays do not say which optimum to compare with",
+            (_, None) => "the optimum is not known",
+            _ => "the arrays are not those of this model",
+        };
+        return format!("no verdicts: {why}");
+    }
+    match target.and_then(|target| target.gap) {
+        Some(gap) if gap < -GAP_ROUNDING => {
+            "the network is below this point, which is not its optimum: no verdicts".into()
+        }
+        Some(gap) if gap <= REACHED => {
+            format!("the network has reached its optimum: it is {gap:.1e} above the least objective")
+        }
+        Some(gap) => format!("the network has not reached its optimum: it is {gap:.2} above the least objective"),
+        None => "compared by its geometry alone: the objective needs all layers".into(),
+    }
 }
 
 fn optimum(target: &Target) -> String {
@@ -114,11 +135,16 @@ fn optimum(target: &Target) -> String {
     let proved = match optimum {
         Optimum::Closed(_) => String::new(),
         Optimum::Nonnegative(minimizer) if !minimizer.is_proved() => {
-            format!(", an upper bound: the least objective lies up to {:.1e} of it below", optimum.gap())
+            return format!(
+                "best point known: orthogonal class means of {} classes; the least objective may be up to {:.1e} of it lower",
+                optimum.rank(),
+                optimum.gap()
+            );
         }
+        _ if optimum.gap().abs() < 1e-15 => ", proved to rounding".into(),
         _ => format!(", proved to {:.0e} of its objective", optimum.gap().abs()),
     };
-    let unique = if optimum.is_unique() { "unique" } else { "not unique: see `predict`" };
+    let unique = if optimum.is_unique() { "unique up to rotation" } else { "not unique: see `predict`" };
     format!("optimum: rank {} of {}, {unique}{proved}", optimum.rank(), optimum.ufm().outputs())
 }
 
@@ -147,7 +173,11 @@ fn collapsed(optimum: &Optimum) -> Vec<String> {
         (!names.is_empty()).then(|| format!("{names} {end}"))
     };
     let shared = line(GroupFate::Coincident, "have one classifier for each count at the optimum (minority collapse)");
-    let zero = line(GroupFate::Vanished, "have no classifier at the optimum");
+    let gone = match optimum {
+        Optimum::Nonnegative(_) => "have their class mean at zero at the optimum",
+        _ => "have no classifier at the optimum",
+    };
+    let zero = line(GroupFate::Vanished, gone);
     shared.into_iter().chain(zero).collect()
 }
 
@@ -162,7 +192,8 @@ struct Line {
 
 fn metrics(network: &Network, measurement: &Measurement) -> String {
     let target = measurement.target.as_ref();
-    let has_verdicts = measurement.question.applies() && target.is_some();
+    let is_above = target.is_some_and(|target| target.gap.is_none_or(|gap| gap >= -GAP_ROUNDING));
+    let has_verdicts = measurement.question.applies() && is_above;
     let mut lines = vec![format!("{:<26}{:>13}{:>13}  verdict", "metric", "measured", "target").trim_end().to_owned()];
     for line in compared(network, measurement).into_iter().chain(plain(measurement)) {
         let Line { name, measured, target, reached } = line;
@@ -182,7 +213,8 @@ fn metrics(network: &Network, measurement: &Measurement) -> String {
     if has_verdicts {
         footnote += "reached: within 0.01 of its target (NC1 undivided: 0.01 K), near: within ten times that.\n";
     }
-    footnote += "`--explain` has the formula of every line. Objectives are as training scales them.";
+    footnote += "`neural-collapse measure --explain` has the formula of every line. Implied decays are in the theory's \
+                 units.";
     if has_verdicts && target.is_some_and(|target| target.has_collapsed) {
         footnote += "\nNC1 and CDNV have no verdict: classes share a mean at this optimum, and between them both divide \
                      noise by noise.";

@@ -1,7 +1,7 @@
 //! What the theory has in the place of every measured number.
 
 use neural_collapse::{
-    ClassCounts, Error,
+    ClassCounts, Error, Loss,
     faer::{Col, Mat, Scale},
     linalg::dense_svd,
     metrics::{Collapse, Distance, FeatureStatistics, network_collapse, network_distance, optimum_disagreement},
@@ -51,7 +51,9 @@ impl Target {
         optimum: Optimum,
     ) -> Result<Self, Error> {
         let ufm = optimum.ufm();
-        let loss = |objective| flags.convention().loss(objective, ufm.outputs());
+        // Cross-entropy is the mean over samples in every framework.
+        let is_squared = ufm.loss() == Loss::Squared;
+        let loss = |objective| if is_squared { flags.convention().loss(objective, ufm.outputs()) } else { objective };
         let (mut objective, mut distance) = (None, None);
         if question.has_all_layers {
             objective = question.gradient().map(|gradient| gradient.objective(ufm)).transpose()?;
@@ -60,6 +62,7 @@ impl Target {
         }
         let least = optimum.objective();
         let shared = optimum.shared_means()?;
+        let has_collapsed = shared.iter().enumerate().any(|(class, &first)| class != first);
         let counts = &network.counts;
         Ok(Self {
             collapse: network_collapse(&optimum, network.product.as_ref(), statistics)?,
@@ -71,8 +74,11 @@ impl Target {
             feature_mean: feature_mean(&weighted(optimum.class_means()?, counts), counts),
             classes: classes(&optimum, counts)?,
             singular_values: singular_values(&optimum, counts, question.has_all_layers)?,
-            has_collapsed: shared.iter().enumerate().any(|(class, &first)| class != first),
-            variance_apart: statistics.class_distance_normalized_variance_between(&shared)?,
+            variance_apart: has_collapsed
+                .then(|| statistics.class_distance_normalized_variance_between(&shared))
+                .transpose()?
+                .flatten(),
+            has_collapsed,
             optimum,
         })
     }
@@ -82,7 +88,12 @@ impl Target {
 pub(crate) fn feature_mean(weighted_means: &Mat<f64>, counts: &ClassCounts) -> Option<f64> {
     let root = |k: usize| (counts.counts()[k] as f64 / counts.samples() as f64).sqrt();
     let size = weighted_means.norm_l2();
-    (size > 0.0).then(|| (weighted_means * Col::from_fn(counts.classes(), root)).norm_l2() / size)
+    // faer's operators add up in an order that depends on the number of threads.
+    let mut mean = Col::<f64>::zeros(weighted_means.nrows());
+    for (k, column) in weighted_means.col_iter().enumerate() {
+        mean += Scale(root(k)) * column;
+    }
+    (size > 0.0).then(|| mean.norm_l2() / size)
 }
 
 fn weighted(mut means: Mat<f64>, counts: &ClassCounts) -> Mat<f64> {
@@ -95,8 +106,10 @@ fn weighted(mut means: Mat<f64>, counts: &ClassCounts) -> Mat<f64> {
 /// Classifiers and class means of the optimum, about the mean of all features.
 fn classes(optimum: &Optimum, counts: &ClassCounts) -> Result<Classes, Error> {
     let mut means = optimum.class_means()?;
-    let frequencies = Col::from_fn(counts.classes(), |k| counts.counts()[k] as f64 / counts.samples() as f64);
-    let center = &means * frequencies;
+    let mut center = Col::<f64>::zeros(means.nrows());
+    for (mean, &count) in means.col_iter().zip(counts.counts()) {
+        center += Scale(count as f64 / counts.samples() as f64) * mean;
+    }
     for mut mean in means.col_iter_mut() {
         mean -= &center;
     }

@@ -97,6 +97,15 @@ impl LossFlags {
         self.nonnegative_features
     }
 
+    /// Refuses what is said of a bias that is not there, or the other way round.
+    pub(crate) fn check_bias(&self, has_bias: bool) -> Result<(), String> {
+        match (self.no_bias, self.bias_decay) {
+            (true, _) if has_bias => Err("--no-bias: --bias is given".into()),
+            (_, Some(_)) if !has_bias => Err("--bias-decay: --bias is needed with it".into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses a scale of the squared error for another loss.
     pub(crate) fn check_convention(&self, convention: LossConvention) -> Result<(), String> {
         if self.kind() == Loss::Squared || convention == LossConvention::HalfSum {

@@ -36,6 +36,9 @@ use crate::{
     parameters::weighted,
 };
 
+/// Classes beyond which their distances are not computed for nothing but speed.
+const MOST_PAIRED: usize = 4096;
+
 /// Class means of features, and how the features of each class vary about them.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "saved::ReadStatistics"))]
@@ -257,8 +260,18 @@ impl FeatureStatistics {
     }
 
     /// The distance of every class mean to the nearest other one, from below: 0 if it may be zero, or if there is none.
+    ///
+    /// All zero for more classes than it pays for: they take 2 K² d operations.
     pub(super) fn distances_to_nearest(&self) -> Result<Vec<f64>, Error> {
+        if self.counts.len() > MOST_PAIRED {
+            return Ok(vec![0.0; self.counts.len()]);
+        }
         Ok(Pairs::new(self.means.as_ref(), self.global_mean().as_ref(), &self.errors)?.nearest())
+    }
+
+    /// Σ ‖h - h̄_k‖² of all samples.
+    pub(super) fn within(&self) -> f64 {
+        self.squares.iter().sum()
     }
 
     /// h_G, the mean of all features.

@@ -88,6 +88,9 @@ pub struct NetworkGradient {
     spread: f64,
 }
 
+/// What a sum of squares of logits is rounded by, as a part of it.
+const SPREAD_ROUNDING: f64 = 64.0 * f64::EPSILON;
+
 impl GradientAccumulator {
     /// An accumulator for layers W_1 .. W_L and a bias, under each of these models: of the same class counts, whose
     /// depth and widths are those of the layers.
@@ -123,10 +126,12 @@ impl GradientAccumulator {
         let Network { product, bias, .. } = &*self.network;
         let rules = decisions.rules();
         check_shape(Block::Product, product.shape(), rules.classifiers.shape())?;
-        if !are_equal(product.as_ref(), rules.classifiers.as_ref())
-            || rules.shift != shift(product, bias.as_ref(), &rules.center)
-        {
+        if !are_equal(product.as_ref(), rules.classifiers.as_ref()) || !rules.has_bias(bias.as_ref()) {
             return Err(Error::Unmergeable { what: "the network" });
+        }
+        if self.decisions.is_some() || self.parts.iter().any(|part| part.counts.iter().any(|&count| count > 0)) {
+            // Their sums are not about the center of these decisions.
+            return Err(Error::Unmergeable { what: "the samples seen so far" });
         }
         self.decisions = Some(decisions);
         Ok(self)
@@ -203,12 +208,12 @@ impl GradientAccumulator {
         if self.parts.iter().chain([&shard]).map(samples).fold(0, u64::saturating_add) > MAX_SAMPLES {
             return Err(Error::TooManySamples { class: shard.counts.len() - 1 });
         }
+        // In the first part alone, as for the other accumulators: then only the order of shards counts.
+        let empty = Part::all(&self.network.product, self.models.len())?;
         if let (Some(own), Some(others)) = (&mut self.decisions, &other.decisions) {
             own.merge(others)?;
         }
-        // In the first part alone, as for the other accumulators: then only the order of shards counts.
-        let total = Part::total(std::mem::take(&mut self.parts));
-        self.parts = Part::all(&self.network.product, self.models.len())?;
+        let total = Part::total(std::mem::replace(&mut self.parts, empty));
         self.parts[0].absorb(&total);
         self.parts[0].absorb(&shard);
         Ok(())
@@ -222,7 +227,9 @@ impl GradientAccumulator {
     pub fn finish(self) -> Result<Vec<NetworkGradient>, Error> {
         let Part { counts, mut sums, square, is_nonnegative, logits: (total, logits), .. } = Part::total(self.parts);
         let samples: f64 = counts.iter().map(|&count| count as f64).sum();
-        let spread = ((logits - total.squared_norm_l2() / samples).max(0.0) / samples).sqrt();
+        // From above: what cancels is rounded, and may be out of range.
+        let spread = (logits - total.squared_norm_l2() / samples + SPREAD_ROUNDING * logits) / samples;
+        let spread = if spread.is_finite() { spread.max(0.0).sqrt() } else { f64::INFINITY };
         if let Some(decisions) = &self.decisions {
             // D Hᵀ = D (H - c 1ᵀ)ᵀ + D 1 cᵀ
             for sums in &mut sums {
@@ -240,15 +247,6 @@ impl GradientAccumulator {
             spread,
         };
         Ok(models.map(gradient).collect())
-    }
-}
-
-/// W_{L:1} c + b.
-fn shift(product: &Mat<f64>, bias: Option<&Col<f64>>, center: &Col<f64>) -> Col<f64> {
-    let shift = product * center;
-    match bias {
-        Some(bias) => shift + bias,
-        None => shift,
     }
 }
 

@@ -7,7 +7,7 @@ use faer::{
 };
 
 use super::super::{
-    features::{PANEL, number_of_parts},
+    features::number_of_parts,
     nearest_center::{Rules, Tally},
 };
 use crate::{
@@ -48,6 +48,10 @@ impl Work<'_> {
         self.models.first().map_or(1, |model| (model.samples() / LOOKED_AT).max(1))
     }
 }
+
+/// Samples that are worked on at a time. The outer product with residuals reads and writes K × d numbers a panel: with
+/// few samples that takes most of the time.
+const PANEL: usize = 512;
 
 /// Samples at most, or up to twice as many, whose features' misfit is looked at: it takes another product, and more of
 /// them would not change its first two digits.

@@ -67,7 +67,10 @@ impl Rules {
         means: Mat<f64>,
         apart: Vec<f64>,
     ) -> Self {
-        let mut shift = classifiers * &center;
+        let classifiers = classifiers.to_owned();
+        // faer's operators add up in an order that depends on the number of threads.
+        let mut shift = Col::zeros(classifiers.nrows());
+        matmul(shift.as_mat_mut(), Accum::Replace, classifiers.as_ref(), center.as_mat(), 1.0, Par::Seq);
         if let Some(bias) = bias {
             shift += bias;
         }
@@ -77,15 +80,17 @@ impl Rules {
             let shift = classifier * center.norm_l2() + bias.map_or(0.0, |bias| bias[k].abs());
             Sizes { classifier, shift, mean: squares[k].sqrt() }
         };
-        Self {
-            sizes: (0..classifiers.nrows()).map(sizes).collect(),
-            squares,
-            classifiers: classifiers.to_owned(),
-            center,
-            shift,
-            means,
-            apart,
-        }
+        Self { sizes: (0..classifiers.nrows()).map(sizes).collect(), squares, classifiers, center, shift, means, apart }
+    }
+
+    /// Whether the shift is that of a bias, up to the rounding of another machine.
+    pub(in crate::metrics) fn has_bias(&self, bias: Option<&Col<f64>>) -> bool {
+        let rounding = 2.0 * (self.center.nrows() + 16) as f64 * f64::EPSILON;
+        (0..self.shift.nrows()).all(|k| {
+            let shift: f64 = self.classifiers.row(k).iter().zip(self.center.iter()).map(|(w, c)| w * c).sum();
+            let shift = shift + bias.map_or(0.0, |bias| bias[k]);
+            (shift - self.shift[k]).abs() <= rounding * self.sizes[k].shift
+        })
     }
 
     /// W (h - c) + W c + b of samples minus the center, one column for each.
