@@ -13,7 +13,7 @@ use neural_collapse::{
 };
 use proptest::prelude::*;
 
-use self::models::{labels, rng};
+use self::models::{Options, labels, rng};
 
 /// The labels of samples that are sorted by class.
 fn sorted(ufm: &Ufm) -> Vec<usize> {
@@ -43,6 +43,13 @@ fn negative(block: &Mat<f64>, gradient: &Mat<f64>, decay: f64) -> Mat<f64> {
     Scale(decay) * block - gradient
 }
 
+/// Sums of at most a hundred terms, of the size of the norms of the factors.
+fn rounding(network: &Parameters) -> f64 {
+    let size: f64 = network.weights().iter().map(|block| 1.0 + block.norm_l2()).product::<f64>()
+        * (1.0 + network.features().norm_l2());
+    100.0 * f64::EPSILON * size * 25.0
+}
+
 proptest! {
     /// Objective and implied decays at random points of all models, from batches of any size, are those of the reference
     /// gradient.
@@ -68,10 +75,7 @@ proptest! {
         }
         let found = &pass.finish().unwrap()[0];
         let (objective, gradient) = ufm.objective_and_gradient(&network).unwrap();
-        // Sums of at most a hundred terms, of the size of the objective times the norms of the factors.
-        let size: f64 = network.weights().iter().map(|block| 1.0 + block.norm_l2()).product::<f64>()
-            * (1.0 + network.features().norm_l2());
-        let rounding = 100.0 * f64::EPSILON * size * (1.0 + objective) * 25.0;
+        let rounding = rounding(&network) * (1.0 + objective);
         prop_assert!((found.objective(&ufm).unwrap() - objective).abs() <= rounding);
         let implied = found.implied_decays().unwrap();
         let check = |found: Option<ImpliedDecay>, block: &Mat<f64>, a: &Mat<f64>, least: f64| {
@@ -127,6 +131,40 @@ proptest! {
         let mut rows = empty();
         rows.add_rows(features.transpose(), &labels).unwrap();
         prop_assert_eq!(rows.finish().unwrap()[0].implied_decays().unwrap(), whole[0].implied_decays().unwrap());
+    }
+}
+
+proptest! {
+    /// Class means and the scatter determine the gradient of squared loss: it is that of the pass over all samples.
+    #[test]
+    fn statistics_have_the_gradient_of_squared_loss(options in labels(1..=3, false)) {
+        let options = Options { cross_entropy: false, weights: false, ..options };
+        let ufm = options.model();
+        let network = options.start(&ufm, 1.0);
+        let found = &gradients(std::slice::from_ref(&ufm), &network)[0];
+        let mut features = FeatureAccumulator::with_scatter(ufm.feature_width(), ufm.outputs()).unwrap();
+        features.add(network.features(), &sorted(&ufm)).unwrap();
+        let (weights, _, bias) = network.clone().into_parts();
+        let other = features.finish().gradient(&ufm, weights, bias).unwrap();
+        let (objective, rounding) = (ufm.objective(&network).unwrap(), rounding(&network));
+        prop_assert!((other.objective(&ufm).unwrap() - objective).abs() <= rounding * (1.0 + objective));
+        let (theirs, ours) = (found.implied_decays().unwrap(), other.implied_decays().unwrap());
+        let same = |a: Option<ImpliedDecay>, b: Option<ImpliedDecay>, least: f64| match (a, b) {
+            (Some(a), Some(b)) => {
+                let size = 1.0 + a.decay.abs();
+                (a.decay - b.decay).abs() <= 1e3 * rounding * size && (a.misfit - b.misfit).abs() <= 1e3 * rounding * size + least
+            }
+            (a, b) => a.is_none() == b.is_none(),
+        };
+        for (a, b) in theirs.layers.iter().zip(&ours.layers) {
+            prop_assert!(same(*a, *b, 0.0), "{theirs:?} {ours:?}");
+        }
+        prop_assert!(same(theirs.bias, ours.bias, 0.0), "{theirs:?} {ours:?}");
+        if !found.has_nonnegative_features() {
+            prop_assert!(same(theirs.features, ours.features, 1e-7), "{theirs:?} {ours:?}");
+        }
+        prop_assert!((found.output_spread() - other.output_spread()).abs() <= 1e-6 * (1.0 + found.output_spread()));
+        prop_assert!((found.bias_pull() - other.bias_pull()).abs() <= 1e-9);
     }
 }
 
@@ -221,8 +259,12 @@ fn what_is_wrong_with_the_question_is_found() {
     assert_eq!(assessment.fits(), Some(0), "{:?}", assessment.implied);
     assert!(!assessment.applies() && assessment.findings.iter().any(found), "{assessment:?}");
 
-    let start = Parameters::gaussian(&ufm, 1.0, &mut rng(0)).unwrap();
-    let assessment = assess(&start, &right);
+    // Right about every sample, and moving.
+    let (weights, features, bias) = network.into_parts();
+    let size = 0.3 * weights[0].norm_max();
+    let noise = Mat::from_fn(4, 6, |i, j| size * ((5 * i + 3 * j * j) as f64).sin());
+    let moving = Parameters::new(&ufm, vec![&weights[0] + noise], features, bias).unwrap();
+    let assessment = assess(&moving, &right);
     let found = |finding: &Finding| matches!(finding, Finding::NotStationary { misfit } if *misfit > 0.1);
     assert!(assessment.fits().is_none() && assessment.findings.iter().any(found), "{assessment:?}");
     for finding in &assessment.findings {

@@ -167,7 +167,10 @@ fn labels_of_other_samples_do_not_belong() {
     for case in CASES {
         let measured = Trained::new(case).shuffled(case).measured();
         let found = findings(&measured);
-        assert!(found[0].starts_with("labels do not belong: the network is right about "), "{case}: {found:?}");
+        assert!(
+            found[0].starts_with("labels do not belong to the outputs: the network is right about "),
+            "{case}: {found:?}"
+        );
         assert_eq!(measured["applies"], false, "{case}");
     }
 }
@@ -213,9 +216,8 @@ fn a_wrong_convention_is_named_with_the_right_one() {
         assert_ne!(wrong, network.decays);
         let measured = network.with(&wrong);
         let found = findings(&measured);
-        // One sentence for each layer, and one for the features.
-        assert_eq!(found.len(), layers.len() + 1, "{case}: {found:?}");
-        assert!(found[layers.len()].starts_with("features: you say "), "{case}: {found:?}");
+        // One sentence for each layer; the convention that explains them explains the features.
+        assert_eq!(found.len(), layers.len(), "{case}: {found:?}");
         for ((layer, given), found) in layers.iter().zip(given).zip(&found) {
             let said = format!("{layer}: you say {given} under half-mean; the arrays say ");
             let meant = found.strip_prefix(&said).and_then(|found| found.strip_suffix(" under mean"));
@@ -234,8 +236,8 @@ fn a_wrong_loss_is_named_with_the_right_one() {
                    --feature-convention mean";
     let entropy = "--loss cross-entropy --layer-decay 1e-2 --feature-decay 1e-2 --feature-convention mean";
     for (case, decays, sentence) in [
-        ("penalized", entropy, "you say the loss is cross-entropy; the arrays say squared"),
-        ("entropy", squared, "you say the loss is squared; the arrays say cross-entropy"),
+        ("penalized", entropy, "you say cross-entropy; the arrays say squared loss"),
+        ("entropy", squared, "you say squared loss; the arrays say cross-entropy"),
     ] {
         let network = Trained::new(case);
         let measured = network.with(decays);

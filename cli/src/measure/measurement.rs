@@ -4,7 +4,7 @@ use std::{io::IsTerminal, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use neural_collapse::{
-    ClassWeights, Error, Ufm,
+    ClassWeights, Error, Loss, Ufm,
     faer::{Col, Mat},
     linalg::dense_svd,
     metrics::{
@@ -143,13 +143,27 @@ fn passes(network: &Network, readings: Vec<Ufm>) -> Result<Passes, String> {
         FeatureAccumulator::with_scatter(width, classes)
     };
     let mut first = first.map_err(text)?;
+    let mut is_nonnegative = true;
     stream(&network.features, &network.labels, "class means", |batch, labels| match batch {
-        Batch::Single(batch) => first.add(batch, labels),
-        Batch::Double(batch) => first.add(batch, labels),
+        Batch::Single(batch) => {
+            is_nonnegative = is_nonnegative && batch.col_iter().all(|column| column.iter().all(|entry| *entry >= 0.0));
+            first.add(batch, labels)
+        }
+        Batch::Double(batch) => {
+            is_nonnegative = is_nonnegative && batch.col_iter().all(|column| column.iter().all(|entry| *entry >= 0.0));
+            first.add(batch, labels)
+        }
     })?;
     let mut statistics = first.finish();
     let bias = network.bias.as_ref().map(Col::as_ref);
     let rules = NearestCenter::new(network.product.as_ref(), bias, &statistics).map_err(text)?;
+    // Class means and the whole scatter have the gradient of squared loss, but for what a ReLU holds at zero.
+    let is_known = |reading: &Ufm| {
+        !is_narrow && !is_nonnegative && reading.loss() == Loss::Squared && reading.class_weights().is_none()
+    };
+    let (known, readings): (Vec<Ufm>, Vec<Ufm>) = readings.into_iter().partition(is_known);
+    let known = known.iter().map(|reading| statistics.gradient(reading, network.weights.clone(), network.bias.clone()));
+    let mut known: Vec<NetworkGradient> = known.collect::<Result<_, _>>().map_err(text)?;
     let mut gradients = gradients(network, readings)?.with_decisions(rules).map_err(text)?;
     let mut second = is_narrow.then(|| ScatterAccumulator::new(statistics.clone())).transpose().map_err(text)?;
     stream(&network.features, &network.labels, "gradients and nearest means", |batch, labels| {
@@ -168,7 +182,8 @@ fn passes(network: &Network, readings: Vec<Ufm>) -> Result<Passes, String> {
         statistics = second.finish().map_err(text)?;
     }
     let Some(rules) = gradients.decisions().cloned() else { unreachable!("it has decisions") };
-    Ok(Passes { statistics, rules, gradients: gradients.finish().map_err(text)? })
+    known.extend(gradients.finish().map_err(text)?);
+    Ok(Passes { statistics, rules, gradients: known })
 }
 
 /// Another pass, for other readings.

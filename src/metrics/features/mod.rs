@@ -269,6 +269,14 @@ impl FeatureStatistics {
         Ok(Pairs::new(self.means.as_ref(), self.global_mean().as_ref(), &self.errors)?.nearest())
     }
 
+    /// The scatter in all directions, if it has been gathered.
+    pub(super) fn full_scatter(&self) -> Option<MatRef<'_, f64>> {
+        match &self.scatter {
+            Some(Scatter::Full(scatter)) => Some(scatter.as_ref()),
+            _ => None,
+        }
+    }
+
     /// Σ ‖h - h̄_k‖² of all samples.
     pub(super) fn within(&self) -> f64 {
         self.squares.iter().sum()

@@ -1,11 +1,12 @@
 //! The loss of a network and what its gradient is made of, gathered in one pass over any number of samples.
 
+mod from_statistics;
 mod implied;
 mod part;
 
 use std::sync::Arc;
 
-use faer::{Col, Mat, MatRef};
+use faer::{Col, ColRef, Mat, MatRef, Scale};
 
 pub use self::implied::{ImpliedDecay, ImpliedDecays};
 use self::part::{Part, Sums, Work};
@@ -87,9 +88,6 @@ pub struct NetworkGradient {
     /// How much outputs differ from sample to sample, in the quadratic mean.
     spread: f64,
 }
-
-/// What a sum of squares of logits is rounded by, as a part of it.
-const SPREAD_ROUNDING: f64 = 64.0 * f64::EPSILON;
 
 impl GradientAccumulator {
     /// An accumulator for layers W_1 .. W_L and a bias, under each of these models: of the same class counts, whose
@@ -225,11 +223,9 @@ impl GradientAccumulator {
     ///
     /// [`Error::ClassCounts`] unless the samples added are those of the models' class counts.
     pub fn finish(self) -> Result<Vec<NetworkGradient>, Error> {
-        let Part { counts, mut sums, square, is_nonnegative, logits: (total, logits), .. } = Part::total(self.parts);
+        let Part { counts, mut sums, square, is_nonnegative, logits, .. } = Part::total(self.parts);
         let samples: f64 = counts.iter().map(|&count| count as f64).sum();
-        // From above: what cancels is rounded, and may be out of range.
-        let spread = (logits - total.squared_norm_l2() / samples + SPREAD_ROUNDING * logits) / samples;
-        let spread = if spread.is_finite() { spread.max(0.0).sqrt() } else { f64::INFINITY };
+        let spread = logits.per_sample(samples);
         if let Some(decisions) = &self.decisions {
             // D Hᵀ = D (H - c 1ᵀ)ᵀ + D 1 cᵀ
             for sums in &mut sums {
@@ -247,6 +243,41 @@ impl GradientAccumulator {
             spread,
         };
         Ok(models.map(gradient).collect())
+    }
+}
+
+/// How much logits differ from sample to sample.
+#[derive(Clone, Debug)]
+struct Spread {
+    /// Σ z.
+    total: Col<f64>,
+    /// Σ ‖z‖².
+    square: f64,
+}
+
+impl Spread {
+    /// What a sum of squares is rounded by, as a part of it.
+    const ROUNDING: f64 = 64.0 * f64::EPSILON;
+
+    fn new(outputs: usize) -> Self {
+        Self { total: Col::zeros(outputs), square: 0.0 }
+    }
+
+    fn add(&mut self, logits: ColRef<'_, f64>, count: f64) {
+        self.total += Scale(count) * logits;
+        self.square += count * logits.squared_norm_l2();
+    }
+
+    fn absorb(&mut self, other: &Self) {
+        self.total += &other.total;
+        self.square += other.square;
+    }
+
+    /// The root of their mean square about their mean, from above: what cancels is rounded, and may be out of range.
+    fn per_sample(&self, samples: f64) -> f64 {
+        let square = self.square - self.total.squared_norm_l2() / samples + Self::ROUNDING * self.square;
+        let spread = square / samples;
+        if spread.is_finite() { spread.max(0.0).sqrt() } else { f64::INFINITY }
     }
 }
 

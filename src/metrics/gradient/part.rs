@@ -6,9 +6,12 @@ use faer::{
     prelude::{Reborrow, ReborrowMut},
 };
 
-use super::super::{
-    features::number_of_parts,
-    nearest_center::{Rules, Tally},
+use super::{
+    super::{
+        features::number_of_parts,
+        nearest_center::{Rules, Tally},
+    },
+    Spread,
 };
 use crate::{
     error::Error,
@@ -25,8 +28,7 @@ pub(super) struct Part {
     /// Σ ‖h‖².
     pub(super) square: f64,
     pub(super) is_nonnegative: bool,
-    /// Σ z and Σ ‖z‖² of the logits.
-    pub(super) logits: (Col<f64>, f64),
+    pub(super) logits: Spread,
     /// Decisions on samples since they were last taken out.
     pub(super) tally: Tally,
     /// Panels so far.
@@ -98,7 +100,7 @@ struct Panels {
 }
 
 impl Sums {
-    fn new(width: usize, outputs: usize) -> Result<Self, Error> {
+    pub(super) fn new(width: usize, outputs: usize) -> Result<Self, Error> {
         let outer = try_zeros("gradient of the network", outputs, width as u64)?;
         Ok(Self { loss: 0.0, outer, total: Col::zeros(outputs), residual: 0.0, pulls: Pulls::default() })
     }
@@ -114,7 +116,7 @@ impl Part {
             sums: (0..models).map(|_| Sums::new(width, outputs)).collect::<Result<_, _>>()?,
             square: 0.0,
             is_nonnegative: true,
-            logits: (Col::zeros(outputs), 0.0),
+            logits: Spread::new(outputs),
             tally: Tally::default(),
             number: 0,
             panels: Panels {
@@ -147,8 +149,7 @@ impl Part {
         self.counts.iter_mut().zip(&other.counts).for_each(|(count, others)| *count += others);
         self.square += other.square;
         self.is_nonnegative &= other.is_nonnegative;
-        self.logits.0 += &other.logits.0;
-        self.logits.1 += other.logits.1;
+        self.logits.absorb(&other.logits);
         for (own, others) in self.sums.iter_mut().zip(&other.sums) {
             own.loss += others.loss;
             own.outer += &others.outer;
@@ -192,10 +193,7 @@ impl Part {
                 }
             }
             rows.copy_from(panel.rb().transpose());
-            for column in logits.rb().col_iter() {
-                self.logits.0 += column;
-                self.logits.1 += column.squared_norm_l2();
-            }
+            logits.rb().col_iter().for_each(|column| self.logits.add(column, 1.0));
             for (model, sums) in work.models.iter().zip(&mut self.sums) {
                 residuals.copy_from(logits.rb());
                 let (loss, smoothing) = (model.output_loss(), model.targets().smoothing());
