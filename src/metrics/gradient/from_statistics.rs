@@ -5,8 +5,9 @@ use std::sync::Arc;
 use faer::{Accum, Col, Mat, MatRef, Scale, linalg::matmul::matmul};
 
 use super::{
-    Network, NetworkGradient, Spread,
+    Network, NetworkGradient,
     part::{Pulls, Sums},
+    spread::Spread,
 };
 use crate::{
     error::Error,

@@ -3,10 +3,11 @@
 mod from_statistics;
 mod implied;
 mod part;
+mod spread;
 
 use std::sync::Arc;
 
-use faer::{Col, ColRef, Mat, MatRef, Scale};
+use faer::{Col, Mat, MatRef};
 
 pub use self::implied::{ImpliedDecay, ImpliedDecays};
 use self::part::{Part, Sums, Work};
@@ -243,41 +244,6 @@ impl GradientAccumulator {
             spread,
         };
         Ok(models.map(gradient).collect())
-    }
-}
-
-/// How much logits differ from sample to sample.
-#[derive(Clone, Debug)]
-struct Spread {
-    /// Σ z.
-    total: Col<f64>,
-    /// Σ ‖z‖².
-    square: f64,
-}
-
-impl Spread {
-    /// What a sum of squares is rounded by, as a part of it.
-    const ROUNDING: f64 = 64.0 * f64::EPSILON;
-
-    fn new(outputs: usize) -> Self {
-        Self { total: Col::zeros(outputs), square: 0.0 }
-    }
-
-    fn add(&mut self, logits: ColRef<'_, f64>, count: f64) {
-        self.total += Scale(count) * logits;
-        self.square += count * logits.squared_norm_l2();
-    }
-
-    fn absorb(&mut self, other: &Self) {
-        self.total += &other.total;
-        self.square += other.square;
-    }
-
-    /// The root of their mean square about their mean, from above: what cancels is rounded, and may be out of range.
-    fn per_sample(&self, samples: f64) -> f64 {
-        let square = self.square - self.total.squared_norm_l2() / samples + Self::ROUNDING * self.square;
-        let spread = square / samples;
-        if spread.is_finite() { spread.max(0.0).sqrt() } else { f64::INFINITY }
     }
 }
 

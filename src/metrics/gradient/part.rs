@@ -11,7 +11,7 @@ use super::{
         features::number_of_parts,
         nearest_center::{Rules, Tally},
     },
-    Spread,
+    spread::Spread,
 };
 use crate::{
     error::Error,
