@@ -149,7 +149,7 @@
 //! let point = statistics.point(&ufm, weights, bias)?;
 //! let gap = point.objective(&ufm)? / minimizer.objective() - 1.0;
 //! assert!(gap > 0.0 && gap <= 1e-3);
-//! assert!(distance(&minimizer, &point)?.unwrap().largest() < 0.01); // the closest global minimizer is less than 1 % away
+//! assert!(distance(&minimizer, &point)?.unwrap().largest() < 0.1); // no block is as far as 10 % from the closest minimizer's
 //! # Ok::<(), neural_collapse::Error>(())
 //! ```
 //!

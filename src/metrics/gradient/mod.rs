@@ -42,11 +42,11 @@ use crate::{
 /// // A network at the minimum of cross-entropy with these decays.
 /// let squared = Ufm::new(ClassCounts::new([30, 20, 10])?, [Layer::new(3, 2e-2)], 1e-3)?;
 /// let entropy = squared.clone().with_loss(Loss::CrossEntropy)?;
-/// let network = entropy.certified_minimizer()?.parameters()?;
+/// let (weights, features, bias) = entropy.certified_minimizer()?.parameters()?.into_parts();
 /// let labels: Vec<usize> = (0..3).flat_map(|class| vec![class; [30, 20, 10][class]]).collect();
 ///
-/// let mut pass = GradientAccumulator::new(vec![squared, entropy], network.weights.clone(), network.bias.clone())?;
-/// pass.add(network.features.as_ref(), &labels)?;
+/// let mut pass = GradientAccumulator::new(vec![squared, entropy], weights, bias)?;
+/// pass.add(features.as_ref(), &labels)?;
 /// let gradients = pass.finish()?;
 ///
 /// // The arrays alone say which loss it was, and which decays.
