@@ -149,7 +149,7 @@
 //! let point = statistics.point(&ufm, weights, bias)?;
 //! let gap = point.objective(&ufm)? / minimizer.objective() - 1.0;
 //! assert!(gap > 0.0 && gap <= 1e-3);
-//! assert!(distance(&minimizer, &point)?.unwrap().largest() < 0.1); // no block is as far as 10 % from the closest minimizer's
+//! assert!(distance(&minimizer, &point)?.unwrap().largest() < 0.1); // every block is within 10 % of the closest minimizer's
 //! # Ok::<(), neural_collapse::Error>(())
 //! ```
 //!
