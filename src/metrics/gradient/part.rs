@@ -51,12 +51,11 @@ impl Work<'_> {
     }
 }
 
-/// Samples that are worked on at a time. The outer product with residuals reads and writes K × d numbers a panel: with
-/// few samples that takes most of the time.
+/// Samples that are worked on at a time. The outer product with residuals reads and writes K × d numbers a panel.
 const PANEL: usize = 256;
 
-/// Samples at most, or up to twice as many, whose features' misfit is looked at: it takes another product, and more of
-/// them would not change its first two digits.
+/// Samples, or up to half as many again, whose features' misfit is looked at if there are twice as many or more: it takes
+/// another product.
 const LOOKED_AT: u64 = 1 << 17;
 
 /// Sums over samples under one model, with D = Δ (P - Y) diag(α), the gradient of the losses by the logits.
@@ -91,8 +90,8 @@ pub(super) struct Pulls {
 #[derive(Clone, Debug)]
 struct Panels {
     features: Mat<f64>,
-    /// The features again, a row for each sample: the outer product reads what lies side by side, which takes half of
-    /// the time.
+    /// The features again, a row for each sample: the outer product reads what lies side by side. 100,000 samples of 512
+    /// numbers in 1000 classes take 36 s of processor time with it in panels of 256, 39 s without it in panels of 512.
     rows: Mat<f64>,
     logits: Mat<f64>,
     residuals: Mat<f64>,
