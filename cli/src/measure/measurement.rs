@@ -22,8 +22,10 @@ use super::{
     target::{Target, feature_mean},
 };
 
-/// Numbers of features that are in memory at a time.
-const BATCH: usize = 1 << 22;
+/// Numbers of features in a batch; of wide features more, so that every core has whole panels of samples.
+const BATCH: usize = 1 << 21;
+const LARGEST_BATCH: usize = 1 << 23;
+const FULL_PANELS: usize = 2048;
 
 /// Everything that is measured, and what the theory has in its place.
 pub(crate) struct Measurement {
@@ -143,7 +145,8 @@ fn passes(network: &Network, readings: Vec<Ufm>) -> Result<Passes, String> {
         FeatureAccumulator::with_scatter(width, classes)
     };
     let mut first = first.map_err(text)?;
-    let mut is_nonnegative = true;
+    // Where it counts, see below.
+    let mut is_nonnegative = !is_narrow;
     stream(&network.features, &network.labels, "class means", |batch, labels| match batch {
         Batch::Single(batch) => {
             is_nonnegative = is_nonnegative && batch.col_iter().all(|column| column.iter().all(|entry| *entry >= 0.0));
@@ -214,7 +217,8 @@ fn stream(
     }
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(200));
-    let size = (BATCH / features.width().max(1)).clamp(1, 1 << 16);
+    let width = features.width().max(1);
+    let size = (BATCH / width).max(FULL_PANELS.min(LARGEST_BATCH / width)).clamp(1, 1 << 16);
     let streamed = features.batches(size, |place, batch| {
         let labels = &labels[place.sample..][..batch.len()];
         bar.set_position((place.sample + labels.len()) as u64);

@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use faer::{Accum, Col, Mat, MatRef, Scale, linalg::matmul::matmul};
 
-use super::{
-    Network, NetworkGradient,
-    part::{Pulls, Sums},
-    spread::Spread,
-};
+use super::{Network, NetworkGradient, kernels::Pulls, part::Sums, spread::Spread};
 use crate::{
     error::Error,
     linalg::{

@@ -2,7 +2,7 @@
 
 use faer::{Mat, MatRef, Scale};
 
-use super::{Network, NetworkGradient, part::Pulls};
+use super::{Network, NetworkGradient, kernels::Pulls};
 use crate::{error::Error, linalg::checks::first_not_finite};
 
 /// The decays that a network was trained with, as its arrays tell them under one loss.
@@ -40,7 +40,7 @@ pub struct ImpliedDecay {
     /// [`Ufm`](crate::Ufm).
     pub decay: f64,
     /// ‖A - λ W‖/‖A‖, from 0 where the block is stationary to 1. That of features is no more exact than 1e-8, since only
-    /// the norms of both sides are known. From 2^18 samples on it is that of 2^17 to 1.5 · 2^17 of them, spread evenly.
+    /// the norms of both sides are known. From 2^15 samples on it is that of one in eight, spread evenly.
     pub misfit: f64,
 }
 

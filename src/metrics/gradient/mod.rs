@@ -2,6 +2,7 @@
 
 mod from_statistics;
 mod implied;
+mod kernels;
 mod part;
 mod spread;
 
@@ -31,8 +32,8 @@ use crate::{
 /// A model says which loss, class weights, label smoothing and adjustments of logits there are, and whether features may
 /// be negative. Its decays say nothing here. All models share one product W_{L:1} H.
 ///
-/// Cost: 2 N d K operations, and 2 N d K more for every model, and again 2 N d K for the misfit of its features, which of
-/// more than 2^18 samples looks at about 2^17; models d K numbers, times one to eight.
+/// Cost: 2 N d K operations, and 2 N d K more for every model, and again 2 N d K for the misfit of its features, which
+/// from 2^15 samples on looks at one in eight; models d K numbers, times one to eight.
 ///
 /// # Example
 ///

@@ -1,7 +1,7 @@
 //! The work of one core: losses and gradients of its share of every batch, a panel of samples at a time.
 
 use faer::{
-    Accum, Col, ColMut, ColRef, Mat, MatMut, MatRef, Par,
+    Accum, Col, Mat, MatMut, MatRef, Par,
     linalg::matmul::matmul,
     prelude::{Reborrow, ReborrowMut},
 };
@@ -11,11 +11,12 @@ use super::{
         features::number_of_parts,
         nearest_center::{Rules, Tally},
     },
+    kernels::{Pulls, read},
     spread::Spread,
 };
 use crate::{
     error::Error,
-    linalg::memory::{slice, slice_mut, try_zeros},
+    linalg::memory::{slice_mut, try_zeros},
     model::Ufm,
 };
 
@@ -31,8 +32,6 @@ pub(super) struct Part {
     pub(super) logits: Spread,
     /// Decisions on samples since they were last taken out.
     pub(super) tally: Tally,
-    /// Panels so far.
-    number: u64,
     panels: Panels,
 }
 
@@ -45,18 +44,18 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// One panel of so many is looked at.
-    fn stride(&self) -> u64 {
-        self.models.first().map_or(1, |model| (model.samples() / LOOKED_AT).max(1))
+    /// One sample of so many is looked at.
+    fn stride(&self) -> usize {
+        if self.models.iter().any(|model| model.samples() >= MANY) { STRIDE } else { 1 }
     }
 }
 
 /// Samples that are worked on at a time. The outer product with residuals reads and writes K × d numbers a panel.
 const PANEL: usize = 256;
 
-/// Samples, or up to half as many again, whose features' misfit is looked at if there are twice as many or more: it takes
-/// another product.
-const LOOKED_AT: u64 = 1 << 17;
+/// From so many samples on, the misfit of features, which takes another product, is that of one sample in eight.
+const MANY: u64 = 1 << 15;
+const STRIDE: usize = 8;
 
 /// Sums over samples under one model, with D = Δ (P - Y) diag(α), the gradient of the losses by the logits.
 #[derive(Clone, Debug)]
@@ -73,19 +72,6 @@ pub(super) struct Sums {
     pub(super) pulls: Pulls,
 }
 
-/// Sums over some samples of the gradients A = W_{L:1}ᵀ D of the losses by the features.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pulls {
-    /// ‖A‖².
-    pub(super) square: f64,
-    /// The same over the entries whose feature is not zero.
-    pub(super) active: f64,
-    /// ⟨A, H⟩.
-    pub(super) inner: f64,
-    /// ‖H‖².
-    pub(super) features: f64,
-}
-
 /// What a panel of samples is worked on in.
 #[derive(Clone, Debug)]
 struct Panels {
@@ -95,6 +81,8 @@ struct Panels {
     rows: Mat<f64>,
     logits: Mat<f64>,
     residuals: Mat<f64>,
+    /// Residuals of the samples looked at.
+    looked: Mat<f64>,
     pulls: Mat<f64>,
 }
 
@@ -117,12 +105,12 @@ impl Part {
             is_nonnegative: true,
             logits: Spread::new(outputs),
             tally: Tally::default(),
-            number: 0,
             panels: Panels {
                 features: panel(width)?,
                 rows: try_zeros("panel of samples", PANEL + 8, width as u64)?,
                 logits: panel(outputs)?,
                 residuals: panel(outputs)?,
+                looked: panel(outputs)?,
                 pulls: panel(width)?,
             },
         })
@@ -170,15 +158,12 @@ impl Part {
         for start in (0..labels.len()).step_by(PANEL) {
             let labels = &labels[start..labels.len().min(start + PANEL)];
             let features = features.subcols(start, labels.len());
-            // Spread over all of them: files are often sorted by class.
-            let is_looked_at = self.number.is_multiple_of(work.stride());
-            self.number += 1;
-            let [mut panel, mut rows, mut logits, mut residuals, mut pulls] =
-                self.panels.of(features.nrows(), work.product.nrows(), labels.len());
+            let Shown { mut panel, mut rows, mut logits, mut residuals, mut looked, mut pulls } =
+                self.panels.show(features.nrows(), work.product.nrows(), labels.len(), work.stride());
             for (j, &class) in labels.iter().enumerate() {
-                let (square, least) = read(features.col(j), panel.rb_mut().col_mut(j));
+                let (square, is_nonnegative) = read(features.col(j), panel.rb_mut().col_mut(j));
                 self.square += square;
-                self.is_nonnegative &= least >= 0.0;
+                self.is_nonnegative &= is_nonnegative;
                 self.counts[class] += 1;
             }
             if let Some(rules) = work.rules {
@@ -204,59 +189,42 @@ impl Part {
                     sums.residual += column.squared_norm_l2();
                 }
                 matmul(sums.outer.as_mut(), Accum::Add, residuals.rb(), rows.rb(), 1.0, par);
-                if is_looked_at {
-                    matmul(pulls.rb_mut(), Accum::Replace, work.product.transpose(), residuals.rb(), 1.0, par);
-                    for (pull, feature) in pulls.rb().col_iter().zip(features.col_iter()) {
-                        sums.pulls.look(slice(pull), feature);
-                    }
+                let every = (0..labels.len()).step_by(work.stride());
+                for (mut to, j) in looked.rb_mut().col_iter_mut().zip(every.clone()) {
+                    to.copy_from(residuals.rb().col(j));
+                }
+                matmul(pulls.rb_mut(), Accum::Replace, work.product.transpose(), looked.rb(), 1.0, par);
+                for (pull, j) in pulls.rb().col_iter().zip(every) {
+                    sums.pulls.look(pull, features.col(j));
                 }
             }
         }
     }
 }
 
+/// The first columns of all panels, without the rows that pad them.
+struct Shown<'a> {
+    panel: MatMut<'a, f64>,
+    rows: MatMut<'a, f64>,
+    logits: MatMut<'a, f64>,
+    residuals: MatMut<'a, f64>,
+    looked: MatMut<'a, f64>,
+    pulls: MatMut<'a, f64>,
+}
+
 impl Panels {
-    /// The first columns of all, without the rows that pad them.
-    fn of(&mut self, width: usize, outputs: usize, columns: usize) -> [MatMut<'_, f64>; 5] {
+    fn show(&mut self, width: usize, outputs: usize, samples: usize, stride: usize) -> Shown<'_> {
         fn of(panel: &mut Mat<f64>, rows: usize, columns: usize) -> MatMut<'_, f64> {
             panel.as_mut().submatrix_mut(0, 0, rows, columns)
         }
-        [
-            of(&mut self.features, width, columns),
-            of(&mut self.rows, columns, width),
-            of(&mut self.logits, outputs, columns),
-            of(&mut self.residuals, outputs, columns),
-            of(&mut self.pulls, width, columns),
-        ]
-    }
-}
-
-impl Pulls {
-    fn look<T: Copy + Into<f64>>(&mut self, pull: &[f64], feature: ColRef<'_, T>) {
-        for (pull, feature) in pull.iter().zip(feature.iter()) {
-            let feature: f64 = (*feature).into();
-            self.square += pull * pull;
-            self.active += if feature == 0.0 { 0.0 } else { pull * pull };
-            self.inner += pull * feature;
-            self.features += feature * feature;
+        let looked = samples.div_ceil(stride);
+        Shown {
+            panel: of(&mut self.features, width, samples),
+            rows: of(&mut self.rows, samples, width),
+            logits: of(&mut self.logits, outputs, samples),
+            residuals: of(&mut self.residuals, outputs, samples),
+            looked: of(&mut self.looked, outputs, looked),
+            pulls: of(&mut self.pulls, width, looked),
         }
     }
-
-    fn absorb(&mut self, other: Self) {
-        self.square += other.square;
-        self.active += other.active;
-        self.inner += other.inner;
-        self.features += other.features;
-    }
-}
-
-/// Copies a sample; its squared norm, and its least entry.
-fn read<T: Copy + Into<f64>>(from: ColRef<'_, T>, to: ColMut<'_, f64>) -> (f64, f64) {
-    let (mut square, mut least) = (0.0, f64::INFINITY);
-    for (to, from) in slice_mut(to).iter_mut().zip(from.iter()) {
-        *to = (*from).into();
-        square += *to * *to;
-        least = least.min(*to);
-    }
-    (square, least)
 }

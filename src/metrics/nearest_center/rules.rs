@@ -148,15 +148,27 @@ impl Rules {
             return false;
         }
         let (sample, mean) = (slice(sample), slice(self.means.col(class)));
-        let (distance, size) = sample
-            .iter()
-            .zip(mean)
-            .fold((0.0, 0.0), |(distance, size), (h, m)| (distance + (h - m) * (h - m), size + h * h));
+        let (distance, size) = distance_and_size(sample, mean);
         let largest = self.sizes[class].mean + apart + 2.0 * f64::sqrt(size);
         // What the product would round, of both classes; another mean as near as the sample allows is no larger.
         let spare = 4.0 * rounding * largest * largest;
         apart * (apart - 2.0 * f64::sqrt(distance)) > spare
     }
+}
+
+/// ‖h - m‖² and ‖h‖², in sums side by side: one after another, every term would wait for the sum before it.
+fn distance_and_size(sample: &[f64], mean: &[f64]) -> (f64, f64) {
+    const LANES: usize = 4;
+    let ((samples, sample_rest), (means, mean_rest)) = (sample.as_chunks::<LANES>(), mean.as_chunks::<LANES>());
+    let [mut distance, mut size] = [[0.0; LANES]; 2];
+    for (h, m) in samples.iter().zip(means) {
+        distance = std::array::from_fn(|lane| distance[lane] + (h[lane] - m[lane]) * (h[lane] - m[lane]));
+        size = std::array::from_fn(|lane| size[lane] + h[lane] * h[lane]);
+    }
+    let rest = sample_rest.iter().zip(mean_rest);
+    rest.fold((distance.iter().sum(), size.iter().sum()), |(distance, size): (f64, f64), (h, m)| {
+        (distance + (h - m) * (h - m), size + h * h)
+    })
 }
 
 /// The classes that may have the largest number, each known up to its rounding.

@@ -11,7 +11,11 @@ mod safetensors;
 mod tensor_names;
 mod value;
 
-use std::io::{Read, Seek, SeekFrom};
+use std::{
+    io::{Read, Seek, SeekFrom},
+    sync::mpsc,
+    thread,
+};
 
 use neural_collapse::faer::{Col, Mat, MatRef};
 
@@ -144,7 +148,8 @@ impl Array {
         Ok(matrix)
     }
 
-    /// Shows the rows of a matrix of floats in batches of `size`, each with the index of its first row.
+    /// Shows the rows of a matrix of floats in batches of `size`, each with the index of its first row. The next batch is
+    /// read meanwhile.
     pub(crate) fn batches(
         &self,
         size: usize,
@@ -166,15 +171,24 @@ impl Array {
                 self.says(&format_args!("{given} given, floats are needed: float16, bfloat16, float32 or float64"))
             );
         };
-        let (mut singles, mut doubles) = (Vec::new(), Vec::new());
-        self.bytes((rows, cols), size, |start, here, data| {
-            if float == Float::F64 {
-                number::doubles(data, big_endian, &mut doubles);
-                visit(start, Batch::Double(columns(&doubles, cols, here, fortran)))
-            } else {
-                float.singles(data, big_endian, &mut singles);
-                visit(start, Batch::Single(columns(&singles, cols, here, fortran)))
+        thread::scope(|scope| {
+            // Nothing is kept between the two: one batch is worked on, while the next one is read and waits.
+            let (filled, batches) = mpsc::sync_channel(0);
+            let (used, spare) = mpsc::channel::<Numbers>();
+            let reader = scope.spawn(move || {
+                self.bytes((rows, cols), size, |start, here, data| {
+                    let mut numbers = spare.try_recv().unwrap_or_default();
+                    numbers.decode(float, big_endian, data);
+                    // Nobody takes it where the visitor has refused a batch, with an error that says why.
+                    filled.send((start, here, numbers)).map_err(|_| String::new())
+                })
+            });
+            for (start, here, numbers) in batches {
+                visit(start, numbers.columns(float, cols, here, fortran))?;
+                // After the last batch the reader is gone.
+                let _ = used.send(numbers);
             }
+            reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
@@ -244,6 +258,31 @@ impl Array {
     /// A message with the name of the array before it.
     pub(crate) fn says(&self, message: &dyn std::fmt::Display) -> String {
         format!("{}: {message}", self.name)
+    }
+}
+
+/// The numbers of a batch, of one of the two types.
+#[derive(Default)]
+struct Numbers {
+    singles: Vec<f32>,
+    doubles: Vec<f64>,
+}
+
+impl Numbers {
+    fn decode(&mut self, float: Float, big_endian: bool, data: &[u8]) {
+        if float == Float::F64 {
+            number::doubles(data, big_endian, &mut self.doubles);
+        } else {
+            float.singles(data, big_endian, &mut self.singles);
+        }
+    }
+
+    fn columns(&self, float: Float, width: usize, rows: usize, fortran: bool) -> Batch<'_> {
+        if float == Float::F64 {
+            Batch::Double(columns(&self.doubles, width, rows, fortran))
+        } else {
+            Batch::Single(columns(&self.singles, width, rows, fortran))
+        }
     }
 }
 
