@@ -86,7 +86,7 @@ def ours(folder):
     words = [word for name, file in names.items() for word in (f"--{name}", folder / f"{file}.npy")]
     program = ROOT / "target/release/neural-collapse"
     start = time.perf_counter()
-    # Its own largest resident set: that of all children is the compiler's.
+    # Its own largest resident set, since that of all children is the compiler's; it is no less than this process's.
     process = subprocess.Popen([program, "measure", "--json", *words], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
@@ -97,14 +97,15 @@ def ours(folder):
 
 def main():
     if len(sys.argv) > 1:
-        return peer(pathlib.Path(sys.argv[1]))
+        work, folder = sys.argv[1:]
+        return {"arrays": arrays, "peer": peer}[work](pathlib.Path(folder))
     subprocess.run(["cargo", "build", "--release", "-p", "neural-collapse-cli"], cwd=ROOT, check=True)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        arrays(folder)
+        subprocess.run([sys.executable, __file__, "arrays", name], check=True)
         runs = [ours(folder) for _ in range(5)]
         seconds, memory = np.median([run[0] for run in runs]), max(run[1] for run in runs)
-        words = [sys.executable, __file__, name]
+        words = [sys.executable, __file__, "peer", name]
         peers = [subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.split() for _ in range(3)]
     theirs = np.median([float(run[0]) for run in peers]), max(float(run[1]) for run in peers)
     print(f"K = {CLASSES}, N = {SAMPLES}, d = {WIDTH}, float32")

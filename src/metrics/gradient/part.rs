@@ -76,9 +76,6 @@ pub(super) struct Sums {
 #[derive(Clone, Debug)]
 struct Panels {
     features: Mat<f64>,
-    /// The features again, a row for each sample: the outer product reads what lies side by side. 100,000 samples of 512
-    /// numbers in 1000 classes take 36 s of processor time with it in panels of 256, 39 s without it in panels of 512.
-    rows: Mat<f64>,
     logits: Mat<f64>,
     residuals: Mat<f64>,
     /// Residuals of the samples looked at.
@@ -107,7 +104,6 @@ impl Part {
             tally: Tally::default(),
             panels: Panels {
                 features: panel(width)?,
-                rows: try_zeros("panel of samples", PANEL + 8, width as u64)?,
                 logits: panel(outputs)?,
                 residuals: panel(outputs)?,
                 looked: panel(outputs)?,
@@ -158,7 +154,7 @@ impl Part {
         for start in (0..labels.len()).step_by(PANEL) {
             let labels = &labels[start..labels.len().min(start + PANEL)];
             let features = features.subcols(start, labels.len());
-            let Shown { mut panel, mut rows, mut logits, mut residuals, mut looked, mut pulls } =
+            let Shown { mut panel, mut logits, mut residuals, mut looked, mut pulls } =
                 self.panels.show(features.nrows(), work.product.nrows(), labels.len(), work.stride());
             for (j, &class) in labels.iter().enumerate() {
                 let (square, is_nonnegative) = read(features.col(j), panel.rb_mut().col_mut(j));
@@ -176,7 +172,6 @@ impl Part {
                     logits.rb_mut().col_iter_mut().for_each(|mut column| column += bias);
                 }
             }
-            rows.copy_from(panel.rb().transpose());
             logits.rb().col_iter().for_each(|column| self.logits.add(column, 1.0));
             for (model, sums) in work.models.iter().zip(&mut self.sums) {
                 residuals.copy_from(logits.rb());
@@ -188,7 +183,7 @@ impl Part {
                     sums.total += column;
                     sums.residual += column.squared_norm_l2();
                 }
-                matmul(sums.outer.as_mut(), Accum::Add, residuals.rb(), rows.rb(), 1.0, par);
+                matmul(sums.outer.as_mut(), Accum::Add, residuals.rb(), panel.rb().transpose(), 1.0, par);
                 let every = (0..labels.len()).step_by(work.stride());
                 for (mut to, j) in looked.rb_mut().col_iter_mut().zip(every.clone()) {
                     to.copy_from(residuals.rb().col(j));
@@ -205,7 +200,6 @@ impl Part {
 /// The first columns of all panels, without the rows that pad them.
 struct Shown<'a> {
     panel: MatMut<'a, f64>,
-    rows: MatMut<'a, f64>,
     logits: MatMut<'a, f64>,
     residuals: MatMut<'a, f64>,
     looked: MatMut<'a, f64>,
@@ -220,7 +214,6 @@ impl Panels {
         let looked = samples.div_ceil(stride);
         Shown {
             panel: of(&mut self.features, width, samples),
-            rows: of(&mut self.rows, samples, width),
             logits: of(&mut self.logits, outputs, samples),
             residuals: of(&mut self.residuals, outputs, samples),
             looked: of(&mut self.looked, outputs, looked),
