@@ -1,8 +1,9 @@
-//! The minimum version of Rust is one that every dependency accepts, of the library, of the command, and of their tests.
+//! What comes in with dependencies, of the library, of the command, and of their tests: versions of Rust, and licenses.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::Value;
+use spdx::{Expression, Licensee, ParseMode};
 
 /// What `cargo metadata` says of the two packages, as they are built on this platform.
 ///
@@ -49,15 +50,8 @@ fn version(text: &str) -> [u64; 3] {
     std::array::from_fn(|_| numbers.next().unwrap_or(0))
 }
 
-#[test]
-fn no_dependency_needs_a_newer_rust() {
-    let metadata = metadata();
-    let packages = metadata["packages"].as_array().unwrap();
-    let ours = ["neural-collapse", "neural-collapse-cli"]
-        .map(|name| packages.iter().find(|package| package["name"] == name).unwrap());
-    let declared = ours[0]["rust_version"].as_str().unwrap();
-    assert_eq!(ours[1]["rust_version"], declared, "the two packages declare different minimum versions");
-
+/// All packages that these two are made of, by themselves or by way of others.
+fn reached<'a>(metadata: &'a Value, ours: [&'a Value; 2]) -> Vec<&'a Value> {
     let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
     let (mut reached, mut open) = (BTreeSet::new(), ours.map(|package| package["id"].as_str().unwrap()).to_vec());
     while let Some(id) = open.pop() {
@@ -66,20 +60,68 @@ fn no_dependency_needs_a_newer_rust() {
             open.extend(node["deps"].as_array().unwrap().iter().map(|dependency| dependency["pkg"].as_str().unwrap()));
         }
     }
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let reached: Vec<&Value> = packages.filter(|package| reached.contains(package["id"].as_str().unwrap())).collect();
+    // The walk has arrived at faer, of the library, at clap, of the command, and at proptest, of the tests.
+    for name in ["faer", "clap", "proptest"] {
+        assert!(reached.iter().any(|package| package["name"] == name), "{name} has not been reached");
+    }
+    reached
+}
+
+fn ours(metadata: &Value) -> [&Value; 2] {
+    let packages = metadata["packages"].as_array().unwrap();
+    ["neural-collapse", "neural-collapse-cli"]
+        .map(|name| packages.iter().find(|package| package["name"] == name).unwrap())
+}
+
+#[test]
+fn no_dependency_needs_a_newer_rust() {
+    let metadata = metadata();
+    let ours = ours(&metadata);
+    let declared = ours[0]["rust_version"].as_str().unwrap();
+    assert_eq!(ours[1]["rust_version"], declared, "the two packages declare different minimum versions");
+    let reached = reached(&metadata, ours);
     let newer_than = |limit: &str| -> Vec<String> {
-        let reached = packages.iter().filter(|package| reached.contains(package["id"].as_str().unwrap()));
         let newer = reached
+            .iter()
             .filter(|package| package["rust_version"].as_str().is_some_and(|needed| version(needed) > version(limit)));
         newer
             .map(|package| format!("{} {}: {}", package["name"], package["version"], package["rust_version"]))
             .collect()
     };
-    // The walk has arrived at faer, of the library, and at clap, of the command, and the comparison sees our own version.
-    for name in ["faer", "clap", "proptest"] {
-        let of_name = |package: &&Value| package["name"] == name && reached.contains(package["id"].as_str().unwrap());
-        assert!(packages.iter().any(|package| of_name(&package)), "{name} has not been reached");
-    }
+    // The comparison sees our own version.
     assert!(newer_than("1.87").len() >= 2);
     let newer = newer_than(declared);
     assert!(newer.is_empty(), "these need a newer Rust than {declared}: {newer:#?}");
+}
+
+/// Those that the list `allow` of deny.toml names.
+fn allowed_licenses() -> Vec<Licensee> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deny.toml")).unwrap();
+    let list = text.split_once("\nallow = [").unwrap().1.split_once(']').unwrap().0;
+    let names = list.split('"').skip(1).step_by(2);
+    names.map(|name| Licensee::parse(name).unwrap()).collect()
+}
+
+#[test]
+fn every_dependency_has_a_license_that_is_allowed() {
+    let (metadata, allowed) = (metadata(), allowed_licenses());
+    let is_allowed = |license: &str, allowed: &[Licensee]| {
+        let expression = Expression::parse_mode(license, ParseMode::LAX).unwrap();
+        expression.evaluate(|needed| allowed.iter().any(|license| license.satisfies(needed)))
+    };
+    assert!(is_allowed("MIT OR GPL-3.0-only", &allowed) && !is_allowed("MIT AND GPL-3.0-only", &allowed));
+    for package in reached(&metadata, ours(&metadata)) {
+        let license = package["license"].as_str().unwrap_or_else(|| panic!("{} has no license", package["name"]));
+        assert!(is_allowed(license, &allowed), "{}: {license}", package["name"]);
+    }
+}
+
+#[test]
+fn every_dependency_comes_from_one_registry() {
+    let metadata = metadata();
+    let reached = reached(&metadata, ours(&metadata));
+    let sources: BTreeSet<&str> = reached.iter().filter_map(|package| package["source"].as_str()).collect();
+    assert!(sources.len() == 1 && sources.iter().all(|source| source.starts_with("registry+")), "{sources:?}");
 }
