@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{configuration::Configuration, history::write_whole, train::Trainer};
 
 /// The version of the format: a program of another one cannot read it.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a state has in addition to the weights and the moments of Adam.
 #[derive(Debug, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use neural_collapse::{
-    ClassCounts, Layer, Ufm,
+    ClassCounts, Layer, Loss, Targets, Ufm,
     rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom},
 };
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,17 @@ pub struct Configuration {
     pub data_checksum: u32,
     pub width: usize,
     pub layer_decay: Vec<f64>,
-    pub feature_decay: f64,
+    /// `None` if features are not penalized.
+    pub feature_decay: Option<f64>,
     pub bias: bool,
+    /// Whether there is a ReLU after the layer that makes the features.
+    pub relu_features: bool,
+    /// Its name in the library.
+    pub loss: String,
+    /// α, one for each class; none if all are 1.
+    pub class_weights: Vec<f64>,
+    pub label_smoothing: f64,
+    pub logit_adjustment: f64,
     pub learning_rate: f64,
     /// The shares of the run after which the learning rate falls to a tenth.
     pub drop_at: Vec<f64>,
@@ -33,16 +42,35 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// The unconstrained features model of the linear layers.
+    /// The unconstrained features model of the linear layers. If features are not penalized their decay is 1 there, and
+    /// means nothing.
     ///
     /// # Errors
     ///
-    /// Decays that are not positive, a width of zero, no layers.
+    /// Decays that are not positive, a width of zero, no layers, a loss that does not exist.
     pub fn ufm(&self, counts: &ClassCounts) -> Result<Ufm> {
+        self.ufm_with(counts, self.feature_decay.unwrap_or(1.0))
+    }
+
+    /// The same with this decay of the features.
+    ///
+    /// # Errors
+    ///
+    /// As [`Configuration::ufm`].
+    pub fn ufm_with(&self, counts: &ClassCounts, feature_decay: f64) -> Result<Ufm> {
         let layers: Vec<_> = self.layer_decay.iter().map(|&decay| Layer::new(self.width, decay)).collect();
-        Ufm::new(counts.clone(), layers, self.feature_decay)
+        let targets = Targets::smoothed(counts.clone(), self.label_smoothing).context("--label-smoothing")?;
+        let mut ufm = Ufm::new(targets, layers, feature_decay)
             .map(|ufm| ufm.with_bias(self.bias))
-            .context("--width, --layer-decay, --feature-decay")
+            .context("--width, --layer-decay, --feature-decay")?
+            .with_loss(self.loss.parse::<Loss>()?)?;
+        if !self.class_weights.is_empty() {
+            ufm = ufm.with_class_weights(self.class_weights.clone()).context("--class-weights")?;
+        }
+        if self.logit_adjustment != 0.0 {
+            ufm = ufm.with_logit_adjustment(self.logit_adjustment).context("--logit-adjustment")?;
+        }
+        Ok(if self.relu_features { ufm.with_nonnegative_features() } else { ufm })
     }
 
     /// The network for these data.
@@ -57,6 +85,7 @@ impl Configuration {
             layers: self.layer_decay.len(),
             classes: set.counts.classes(),
             bias: self.bias,
+            relu_features: self.relu_features,
         };
         match shape.weights() {
             Some(weights) if weights <= MOST_WEIGHTS => Ok(shape),
@@ -127,8 +156,13 @@ pub(crate) mod tests {
             data_checksum: 0,
             width: 8,
             layer_decay: vec![1e-3; 2],
-            feature_decay: 1e-4,
+            feature_decay: Some(1e-4),
             bias: true,
+            relu_features: false,
+            loss: "squared".into(),
+            class_weights: Vec::new(),
+            label_smoothing: 0.0,
+            logit_adjustment: 0.0,
             learning_rate: 1e-4,
             drop_at: vec![0.5, 0.75],
             batch: 4,

@@ -15,17 +15,20 @@ use kuva::{
 use neural_collapse::{
     faer::{Mat, MatRef, Scale},
     linalg::dense_svd,
-    theory::{Direction, Gram, Minimizer},
 };
 
 use crate::{
+    groups::Group,
     history::{Row, write_whole},
     measure::{Measurement, Snapshot},
+    target::Target,
 };
 
 const BLUE: &str = "#2266aa";
 const RED: &str = "#cc3344";
 const GREEN: &str = "#22aa66";
+/// Of groups and of layers.
+const COLORS: [&str; 6] = [BLUE, RED, GREEN, "#cc8844", "#8844aa", "#444444"];
 
 /// The size of a panel.
 const PANEL: (f64, f64) = (460.0, 360.0);
@@ -33,25 +36,28 @@ const PANEL: (f64, f64) = (460.0, 360.0);
 /// A line of a panel: its name, its color and what it shows of a measurement.
 type Line = (&'static str, &'static str, fn(&Measurement) -> Option<f64>);
 
-/// Writes the metrics of neural collapse, the gap and the accuracy against epochs, a panel each.
+/// Writes the metrics of neural collapse, the gap, the accuracy, what tells the classes of each group apart and the
+/// implied decays against epochs, a panel each.
 ///
 /// # Errors
 ///
 /// Where the file cannot be written.
-pub fn training(path: &Path, rows: &[Row]) -> Result<()> {
+pub fn training(path: &Path, groups: &[Group], rows: &[Row]) -> Result<()> {
     let logarithmic: [(&str, &[Line]); 5] = [
         ("NC1: variability within classes", &[("", RED, |m| m.nc1)]),
         ("NC2: geometry", &[("classifiers", GREEN, |m| m.nc2_classifier), ("class means", BLUE, |m| m.nc2_features)]),
         ("NC3: prediction", &[("", RED, |m| m.nc3)]),
         ("alignment of classifiers and class means", &[("", RED, |m| m.alignment)]),
-        ("objective above the minimum, relative", &[("", RED, |m| Some(m.gap))]),
+        ("objective above the minimum, relative", &[("", RED, |m| m.gap)]),
     ];
     let mut panels: Vec<_> = logarithmic.iter().map(|(title, lines)| logarithmic_panel(title, lines, rows)).collect();
     let accuracy: Vec<_> = rows.iter().map(|row| (row.epoch, row.measurement.accuracy)).collect();
     let plots = vec![line(&accuracy, RED, "")];
     let layout = Layout::auto_from_plots(&plots).with_title("training accuracy").with_x_label("epoch");
     panels.push((plots, layout.with_y_axis_min(0.0).with_y_axis_max(1.0)));
-    write(path, 2, 3, panels)
+    panels.push(contrasts(groups, rows));
+    panels.push(implied(rows));
+    write(path, 2, 4, panels)
 }
 
 /// Writes the geometry of the last measurement next to that of the theory: inner products of classifiers and of class
@@ -60,24 +66,62 @@ pub fn training(path: &Path, rows: &[Row]) -> Result<()> {
 /// # Errors
 ///
 /// Where the file cannot be written or a decomposition does not converge.
-pub fn geometry(path: &Path, minimizer: &Minimizer, snapshot: &Snapshot) -> Result<()> {
-    let geometry = minimizer.geometry()?;
-    let counts = geometry_counts(minimizer);
+pub fn geometry(path: &Path, target: &Target, snapshot: &Snapshot) -> Result<()> {
+    let counts = target.ufm.class_counts().map_or_else(Vec::new, |classes| classes.counts().to_vec());
     let mut weighted = snapshot.means.clone();
     for (mut mean, count) in weighted.col_iter_mut().zip(counts) {
         mean *= Scale((count as f64).sqrt());
     }
     let rows: Mat<f64> = &snapshot.product * snapshot.product.transpose();
     let means: Mat<f64> = snapshot.means.transpose() * &snapshot.means;
-    let mut panels = grams("classifiers", geometry.classifiers(), rows.as_ref());
-    panels.push(values("classifiers", minimizer, |direction| direction.product, snapshot.product.as_ref())?);
-    panels.extend(grams("class means", geometry.class_means(), means.as_ref()));
-    panels.push(values("class means times √n", minimizer, |direction| direction.feature, weighted.as_ref())?);
+    let ([classifiers, class_means], [products, features]) = (&target.grams, &target.singular_values);
+    let mut panels = grams("classifiers", classifiers.as_ref(), rows.as_ref());
+    panels.push(values("classifiers", products, snapshot.product.as_ref())?);
+    panels.extend(grams("class means", class_means.as_ref(), means.as_ref()));
+    panels.push(values("class means times √n", features, weighted.as_ref())?);
     write(path, 2, 3, panels)
 }
 
-fn geometry_counts(minimizer: &Minimizer) -> Vec<u64> {
-    minimizer.ufm().class_counts().map_or_else(Vec::new, |classes| classes.counts().to_vec())
+/// p_own - p_sibling of every group, and what the law of contrasts says, dashed.
+fn contrasts(groups: &[Group], rows: &[Row]) -> (Vec<Plot>, Layout) {
+    let mut plots = Vec::new();
+    for (g, (group, color)) in groups.iter().zip(COLORS.iter().cycle()).enumerate() {
+        let points = |of: &dyn Fn(&Measurement) -> Option<f64>| {
+            rows.iter().filter_map(|row| Some((row.epoch, of(&row.measurement)?))).collect::<Vec<_>>()
+        };
+        let (found, law) = (points(&|m| m.groups[g].contrast()), points(&|m| m.laws[g]));
+        if !found.is_empty() {
+            plots.push(line(&found, color, &format!("classes of {}", group.count)));
+        }
+        if !law.is_empty() {
+            plots.push(Plot::Line(LinePlot::new().with_data(law).with_color(*color).with_dashed()));
+        }
+    }
+    let layout = Layout::auto_from_plots(&plots)
+        .with_title("own class minus sibling (law: dashed)")
+        .with_x_label("epoch")
+        .with_legend_position(LegendPosition::InsideBottomRight);
+    (plots, layout)
+}
+
+/// The decays that the arrays imply, where they are positive.
+fn implied(rows: &[Row]) -> (Vec<Plot>, Layout) {
+    let blocks = rows.first().map_or(0, |row| row.measurement.implied.len());
+    let mut plots = Vec::new();
+    for (l, color) in (0..blocks).zip(COLORS.iter().cycle()) {
+        let points = rows.iter().filter_map(|row| Some((row.epoch, row.measurement.implied[l]?.0)));
+        let points: Vec<_> = points.filter(|&(_, decay)| decay > 0.0).map(|(x, y)| (x, y.log10())).collect();
+        let name = if l + 1 == blocks { "features".into() } else { format!("layer {}", l + 1) };
+        if !points.is_empty() {
+            plots.push(line(&points, color, &name));
+        }
+    }
+    let layout = Layout::auto_from_plots(&plots)
+        .with_title("implied decays")
+        .with_x_label("epoch")
+        .with_y_tick_format(TickFormat::Custom(Arc::new(|exponent| format!("1e{exponent}"))))
+        .with_legend_position(LegendPosition::InsideTopRight);
+    (plots, layout)
 }
 
 fn logarithmic_panel(title: &str, lines: &[Line], rows: &[Row]) -> (Vec<Plot>, Layout) {
@@ -111,13 +155,12 @@ fn line(points: &[(f64, f64)], color: &str, name: &str) -> Plot {
 }
 
 /// Inner products of all pairs of classes, predicted and measured, in the same colors.
-fn grams(what: &str, predicted: &Gram, measured: MatRef<'_, f64>) -> Vec<(Vec<Plot>, Layout)> {
+fn grams(what: &str, predicted: MatRef<'_, f64>, measured: MatRef<'_, f64>) -> Vec<(Vec<Plot>, Layout)> {
     let classes = measured.nrows();
     let table = |entry: &dyn Fn(usize, usize) -> f64| -> Vec<Vec<f64>> {
         (0..classes).map(|k| (0..classes).map(|l| entry(k, l)).collect()).collect()
     };
-    // Where a tie leaves open what the theory says, nothing is shown.
-    let predicted = table(&|k, l| predicted.inner_product(k, l).unwrap_or(0.0));
+    let predicted = table(&|k, l| predicted[(k, l)]);
     let measured = table(&|k, l| measured[(k, l)]);
     let largest = predicted.iter().chain(&measured).flatten().fold(0.0_f64, |largest, x| largest.max(x.abs()));
     let panel = |title: String, table: Vec<Vec<f64>>| {
@@ -148,14 +191,7 @@ fn colors(table: &[Vec<f64>], largest: f64) -> ColorMap {
 }
 
 /// Singular values by falling size: circles for the theory, crosses for the network.
-fn values(
-    what: &str,
-    minimizer: &Minimizer,
-    promised: impl Fn(&Direction) -> f64,
-    matrix: MatRef<'_, f64>,
-) -> Result<(Vec<Plot>, Layout)> {
-    let mut promised = minimizer.singular_values(promised);
-    promised.sort_by(|a, b| b.total_cmp(a));
+fn values(what: &str, promised: &[f64], matrix: MatRef<'_, f64>) -> Result<(Vec<Plot>, Layout)> {
     let measured: Vec<f64> = dense_svd(matrix)?.values.iter().copied().collect();
     let numbered =
         |values: Vec<f64>| values.into_iter().enumerate().map(|(i, x)| ((i + 1) as f64, x)).collect::<Vec<_>>();
@@ -163,7 +199,7 @@ fn values(
         ScatterPlot::new().with_data(numbered(values)).with_color(color).with_legend(name)
     };
     // Pale, so that a cross inside is seen.
-    let theory = scatter(promised, BLUE, "theory").with_size(6.0).with_marker_opacity(0.35);
+    let theory = scatter(promised.to_vec(), BLUE, "theory").with_size(6.0).with_marker_opacity(0.35);
     let network = scatter(measured, RED, "network").with_marker(MarkerShape::Cross).with_size(4.0);
     let plots = vec![Plot::Scatter(theory), Plot::Scatter(network)];
     let layout = Layout::auto_from_plots(&plots)

@@ -10,6 +10,7 @@ use neural_collapse::ClassCounts;
 use crate::{
     configuration::Configuration,
     data::{Source, TrainingSet},
+    loss_flags::LossFlags,
 };
 
 /// Layers that a linear network may have: a slip of the finger must not ask for all memory.
@@ -58,9 +59,14 @@ pub struct Flags {
     /// Decay lambda_H of the features
     #[arg(long, allow_hyphen_values = true, default_value = "1e-5")]
     feature_decay: f64,
+    /// No penalty of the features: the network is compared with the theory at the decay that its arrays imply
+    #[arg(long, conflicts_with = "feature_decay")]
+    no_feature_decay: bool,
     /// No bias in the last layer
     #[arg(long)]
     no_bias: bool,
+    #[command(flatten)]
+    loss: LossFlags,
     /// Learning rate of Adam
     #[arg(long, allow_hyphen_values = true, default_value = "1e-4")]
     learning_rate: f64,
@@ -180,8 +186,16 @@ impl Flags {
             data_checksum: set.checksum,
             width: self.width,
             layer_decay: self.layer_decays()?,
-            feature_decay: self.feature_decay,
+            feature_decay: (!self.no_feature_decay).then_some(self.feature_decay),
             bias: !self.no_bias,
+            relu_features: self.loss.relu_features,
+            loss: self.loss.loss.to_string(),
+            class_weights: match self.loss.class_weights(&set.counts)? {
+                weights if weights.iter().all(|weight| *weight == 1.0) => Vec::new(),
+                weights => weights,
+            },
+            label_smoothing: self.loss.label_smoothing,
+            logit_adjustment: self.loss.logit_adjustment,
             learning_rate: rate,
             drop_at: self.drops()?,
             batch: match self.batch {

@@ -2,8 +2,9 @@
 //!
 //! [`flags`] are what a person asks for, [`data`] what a network learns, [`configuration`] all that decides over a run.
 //! [`network`], [`objective`], [`adam`] and [`train`] are the training; [`measure`] is its judge and knows nothing of
-//! it but weights and features; [`history`], [`checkpoint`], [`figures`] and [`report`] are what stays of it; [`run`](mod@run) puts
-//! them together.
+//! it but weights and features; [`target`] is what they are compared with, and [`groups`] the classes that the loss
+//! cannot tell apart; [`history`], [`checkpoint`], [`figures`] and [`report`] are what stays of it; [`run`](mod@run)
+//! puts them together.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -13,10 +14,13 @@ pub mod configuration;
 pub mod data;
 pub mod figures;
 pub mod flags;
+pub mod groups;
 pub mod history;
+pub mod loss_flags;
 pub mod measure;
 pub mod network;
 pub mod objective;
 pub mod report;
 pub mod run;
+pub mod target;
 pub mod train;

@@ -1,11 +1,18 @@
 //! A network compared with the theory: everything that is measured, in `f64` and with the metrics of the crate.
 
-use anyhow::Result;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow, ensure};
 use neural_collapse::{
-    Error,
-    faer::{Mat, MatRef},
-    metrics::{Collapse, FeatureAccumulator, FeatureStatistics, ScatterAccumulator, network_collapse},
-    theory::Minimizer,
+    ClassCounts, Error, Ufm,
+    faer::{Col, Mat, MatRef, Scale},
+    metrics::{FeatureAccumulator, FeatureStatistics, GradientAccumulator, ImpliedDecay, ScatterAccumulator},
+};
+
+use crate::{
+    configuration::Configuration,
+    groups::{Group, Probabilities, compare},
+    target::Target,
 };
 
 /// Samples whose features are turned into outputs at a time.
@@ -23,12 +30,13 @@ pub struct State {
 }
 
 /// What is measured. A number whose definition divides by zero is none.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Measurement {
-    /// The objective (4.3).
+    /// What training minimizes.
     pub objective: f64,
-    /// The objective above the minimum of the theory, relative to it.
-    pub gap: f64,
+    /// The objective above the minimum of the theory, relative to it. Without a penalty of the features both are those
+    /// with the decay that the network implies.
+    pub gap: Option<f64>,
     /// Variability within classes, in the paper's convention.
     pub nc1: Option<f64>,
     /// The distance of the classifiers' Gram matrix from that of the theory.
@@ -41,6 +49,12 @@ pub struct Measurement {
     pub alignment: Option<f64>,
     /// The share of samples whose largest output is that of their class.
     pub accuracy: f64,
+    /// What samples of each group are given on average.
+    pub groups: Vec<Probabilities>,
+    /// p_own - p_sibling of each group by the law of contrasts.
+    pub laws: Vec<Option<f64>>,
+    /// The decays that the network implies, of each layer and then of the features, each with its misfit.
+    pub implied: Vec<Option<(f64, f64)>>,
 }
 
 /// A measurement, and what figures show next to it.
@@ -48,32 +62,143 @@ pub struct Measurement {
 pub struct Snapshot {
     /// The numbers.
     pub measurement: Measurement,
+    /// What the network is compared with; `None` if its arrays imply no decay of the features.
+    pub target: Option<Arc<Target>>,
     /// The classifiers W_{L:1}, K × d_1.
     pub product: Mat<f64>,
     /// The class means H̄, d_1 × K.
     pub means: Mat<f64>,
 }
 
-/// Measures a network whose samples have these classes.
-///
-/// # Errors
-///
-/// Features or weights that are not finite.
-pub fn measure(minimizer: &Minimizer, state: &State, labels: &[usize]) -> Result<Snapshot> {
-    let ufm = minimizer.ufm();
-    let features = MatRef::from_column_major_slice(&state.features, ufm.feature_width(), labels.len());
-    let statistics = statistics(features, labels, ufm.outputs())?;
-    let product = product(&state.layers);
-    let (fit, accuracy) = fit(&product, state.bias.as_deref(), features, labels);
-    let layers = ufm.layers().iter().zip(&state.layers);
-    let penalty: f64 = layers.map(|(layer, weights)| layer.decay / 2.0 * weights.squared_norm_l2()).sum();
-    let objective = fit + penalty + ufm.feature_decay() / 2.0 * statistics.squared_norm();
-    let optimum = minimizer.objective();
-    let Collapse { nc1, nc2_classifier, nc2_features, nc3, alignment, .. } =
-        network_collapse(&minimizer.clone().into(), product.as_ref(), &statistics)?;
-    let gap = (objective - optimum) / if optimum > 0.0 { optimum } else { 1.0 };
-    let measurement = Measurement { objective, gap, nc1, nc2_classifier, nc2_features, nc3, alignment, accuracy };
-    Ok(Snapshot { measurement, product, means: statistics.class_means().to_owned() })
+/// Compares the networks of a run with the minimum of their model.
+#[derive(Debug)]
+pub struct Judge {
+    configuration: Configuration,
+    counts: ClassCounts,
+    ufm: Ufm,
+    groups: Vec<Group>,
+    /// `None` if features are not penalized: then every measurement has its own.
+    target: Option<Arc<Target>>,
+}
+
+impl Judge {
+    /// For the networks of a configuration with these class counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Configuration::ufm`] and [`Target::new`]; a model that has to be descended for every measurement.
+    pub fn new(configuration: &Configuration, counts: &ClassCounts) -> Result<Self> {
+        let ufm = configuration.ufm(counts)?;
+        ensure!(
+            configuration.feature_decay.is_some() || ufm.depth() == 1 || ufm.has_closed_form(),
+            "--no-feature-decay: with --layers {} it is accepted for plain squared loss without --relu-features: there is \
+             no theory to ask at every measurement",
+            ufm.depth()
+        );
+        let target = configuration.feature_decay.map(|_| Target::new(&ufm)).transpose()?.map(Arc::new);
+        let groups = Group::all(&ufm);
+        Ok(Self { configuration: configuration.clone(), counts: counts.clone(), ufm, groups, target })
+    }
+
+    /// The groups of classes that are told apart.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// What networks are compared with; `None` if that depends on the network.
+    #[must_use]
+    pub fn target(&self) -> Option<&Target> {
+        self.target.as_deref()
+    }
+
+    /// Measures a network whose samples have these classes.
+    ///
+    /// # Errors
+    ///
+    /// Features or weights that are not finite.
+    pub fn measure(&self, state: &State, labels: &[usize]) -> Result<Snapshot> {
+        let features = MatRef::from_column_major_slice(&state.features, self.ufm.feature_width(), labels.len());
+        let statistics = statistics(features, labels, self.ufm.outputs())?;
+        let product = product(&state.layers);
+        let (probabilities, accuracy) = self.outputs(&product, state.bias.as_deref(), features, labels);
+        let bias = state.bias.as_ref().map(|bias| bias.iter().copied().collect::<Col<f64>>());
+        let mut pass = GradientAccumulator::new(vec![self.ufm.clone()], state.layers.clone(), bias)?;
+        pass.add(features, labels)?;
+        let gradients = pass.finish()?;
+        let gradient = gradients.first().ok_or_else(|| anyhow!("no model has been measured"))?;
+        let implied = gradient.implied_decays()?;
+        let layers = self.ufm.layers().iter().zip(&state.layers);
+        let penalty: f64 = layers.map(|(layer, weights)| layer.decay / 2.0 * weights.squared_norm_l2()).sum();
+        let without_features = gradient.loss() + penalty;
+        let with_features = |decay: f64| without_features + decay / 2.0 * statistics.squared_norm();
+        let target = self.target_of(implied.features)?;
+        let [nc1, nc2_classifier, nc2_features, nc3, alignment] = match &target {
+            Some(target) => target.metrics(product.as_ref(), &statistics)?,
+            None => [None; 5],
+        };
+        let gap = target.as_ref().map(|target| {
+            let (reached, least) = (with_features(target.ufm.feature_decay()), target.objective);
+            (reached - least) / if least > 0.0 { least } else { 1.0 }
+        });
+        let both = |implied: Option<ImpliedDecay>| implied.map(|implied| (implied.decay, implied.misfit));
+        let measurement = Measurement {
+            objective: if self.target.is_some() { with_features(self.ufm.feature_decay()) } else { without_features },
+            gap,
+            nc1,
+            nc2_classifier,
+            nc2_features,
+            nc3,
+            alignment,
+            accuracy,
+            groups: self.groups.iter().map(|group| group.average(probabilities.as_ref())).collect(),
+            laws: target.as_ref().map_or_else(|| vec![None; self.groups.len()], |target| target.laws.clone()),
+            implied: implied.layers.iter().chain([&implied.features]).map(|&implied| both(implied)).collect(),
+        };
+        Ok(Snapshot { measurement, target, product, means: statistics.class_means().to_owned() })
+    }
+
+    /// What a network that implies this decay of the features is compared with.
+    fn target_of(&self, features: Option<ImpliedDecay>) -> Result<Option<Arc<Target>>> {
+        let decay = features.map(|implied| implied.decay).filter(|decay| *decay > 0.0 && decay.is_finite());
+        Ok(match (&self.target, decay) {
+            (Some(target), _) => Some(Arc::clone(target)),
+            (None, Some(decay)) => Some(Arc::new(Target::new(&self.configuration.ufm_with(&self.counts, decay)?)?)),
+            (None, None) => None,
+        })
+    }
+
+    /// What samples of each class give each class on average, K × K with a column for each class of samples; and the
+    /// accuracy.
+    fn outputs(
+        &self,
+        product: &Mat<f64>,
+        bias: Option<&[f64]>,
+        features: MatRef<'_, f32>,
+        labels: &[usize],
+    ) -> (Mat<f64>, f64) {
+        let classes = self.ufm.outputs();
+        let (mut sums, mut counts, mut right) = (Mat::zeros(classes, classes), vec![0.0; classes], 0_usize);
+        for start in (0..labels.len()).step_by(PANEL) {
+            let labels = &labels[start..(start + PANEL).min(labels.len())];
+            let panel = features.subcols(start, labels.len());
+            let panel = Mat::from_fn(panel.nrows(), panel.ncols(), |i, j| f64::from(panel[(i, j)]));
+            let outputs = product * panel;
+            for (output, &label) in outputs.col_iter().zip(labels) {
+                let output = output.iter().enumerate().map(|(k, &x)| x + bias.map_or(0.0, |bias| bias[k]));
+                let mut output: Vec<f64> = output.collect();
+                let best = output.iter().enumerate().fold(0, |best, (k, x)| if *x > output[best] { k } else { best });
+                right += usize::from(best == label);
+                counts[label] += 1.0;
+                compare(&self.ufm, label, &mut output);
+                sums.col_mut(label).iter_mut().zip(output).for_each(|(sum, p): (&mut f64, f64)| *sum += p);
+            }
+        }
+        for (mut sum, count) in sums.col_iter_mut().zip(counts) {
+            sum *= Scale(1.0 / count);
+        }
+        (sums, right as f64 / labels.len() as f64)
+    }
 }
 
 /// Class means and the scatter about them: in two passes, which for few classes are cheaper than one.
@@ -92,62 +217,101 @@ fn product(layers: &[Mat<f64>]) -> Mat<f64> {
     layers.fold(last, |product, weights| product * weights)
 }
 
-/// 1/(2N) ‖W_{L:1} H + b 1ᵀ - Y‖², and the accuracy.
-fn fit(product: &Mat<f64>, bias: Option<&[f64]>, features: MatRef<'_, f32>, labels: &[usize]) -> (f64, f64) {
-    let (mut squares, mut right) = (0.0, 0_usize);
-    for start in (0..labels.len()).step_by(PANEL) {
-        let labels = &labels[start..(start + PANEL).min(labels.len())];
-        let panel = features.subcols(start, labels.len());
-        let panel = Mat::from_fn(panel.nrows(), panel.ncols(), |i, j| f64::from(panel[(i, j)]));
-        let outputs = product * panel;
-        for (output, &label) in outputs.col_iter().zip(labels) {
-            let output = output.iter().enumerate().map(|(k, &x)| x + bias.map_or(0.0, |bias| bias[k]));
-            let mut best = (0, f64::NEG_INFINITY);
-            for (k, x) in output.enumerate() {
-                squares += (x - f64::from(u8::from(k == label))).powi(2);
-                best = if x > best.1 { (k, x) } else { best };
-            }
-            right += usize::from(best.0 == label);
-        }
-    }
-    let samples = labels.len() as f64;
-    (squares / (2.0 * samples), right as f64 / samples)
-}
-
 #[cfg(test)]
 mod tests {
-    use neural_collapse::{
-        ClassCounts, Layer, Ufm,
-        rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
-    };
+    use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
     use super::*;
+    use crate::configuration::tests::configuration;
 
-    /// All metrics vanish at any minimizer, the objective is the minimum, up to the rounding of features to f32.
+    /// All metrics vanish at any minimizer, the objective is the minimum, up to the rounding of features to f32; and the
+    /// arrays imply the decays that they belong to.
     #[test]
     fn a_minimizer_is_one() {
-        let ufm = Ufm::new("30x2,20,10x2".parse::<ClassCounts>().unwrap(), [Layer::new(16, 5e-3); 2], 1e-3).unwrap();
-        let minimizer = ufm.minimizer().unwrap();
-        let point = minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(1)).unwrap();
+        let counts: ClassCounts = "30x2,20,10x2".parse().unwrap();
+        for (loss, layers) in [("squared", 2), ("cross-entropy", 1)] {
+            let configuration = Configuration {
+                counts: counts.to_string(),
+                width: 16,
+                layer_decay: vec![5e-3; layers],
+                feature_decay: Some(1e-3),
+                loss: loss.into(),
+                ..configuration()
+            };
+            let ufm = configuration.ufm(&counts).unwrap();
+            let point = match ufm.optimum().unwrap() {
+                neural_collapse::theory::Optimum::Closed(minimizer) => {
+                    minimizer.random_parameters(&mut Xoshiro256PlusPlus::seed_from_u64(1)).unwrap()
+                }
+                _ => ufm.certified_minimizer().unwrap().parameters().unwrap(),
+            };
+            #[allow(clippy::cast_possible_truncation)]
+            let features =
+                point.features().col_iter().flat_map(|h| h.iter().map(|&x| x as f32).collect::<Vec<_>>()).collect();
+            let state = State {
+                layers: point.weights().to_vec(),
+                bias: point.bias().map(|bias| bias.iter().copied().collect()),
+                features,
+            };
+            let labels: Vec<usize> =
+                counts.counts().iter().enumerate().flat_map(|(k, &n)| (0..n).map(move |_| k)).collect();
+            let measured = Judge::new(&configuration, &counts).unwrap().measure(&state, &labels).unwrap().measurement;
+            // Features of a class are rounded alike; their norms, and all metrics, are relative.
+            let rounding = f64::from(f32::EPSILON);
+            assert_eq!(measured.nc1, Some(0.0));
+            assert!(measured.gap.unwrap().abs() < rounding && measured.accuracy == 1.0, "{measured:?}");
+            // A certified minimizer is right to about 1e-8.
+            assert!(measured.nc2_classifier.unwrap() < if layers == 2 { 1e-14 } else { 1e-7 }, "{measured:?}");
+            for metric in [measured.nc2_features, measured.nc3] {
+                assert!(metric.unwrap() < 2.0 * rounding, "{metric:?}");
+            }
+            assert_eq!(measured.alignment.is_some(), loss == "squared");
+            for (law, found) in measured.laws.iter().zip(&measured.groups) {
+                if let Some(law) = law {
+                    assert!((law - found.contrast().unwrap()).abs() < 2.0 * rounding, "{law} {found:?}");
+                }
+            }
+            let decays = configuration.layer_decay.iter().copied().chain(configuration.feature_decay);
+            assert_eq!(measured.implied.len(), layers + 1);
+            for (implied, decay) in measured.implied.iter().zip(decays) {
+                // The residual is the difference of numbers of size 1 that are rounded to f32, and as small as the
+                // decays: N √(λ_W λ_H/n) is more than 0.01 here.
+                assert!((implied.unwrap().0 / decay - 1.0).abs() < 100.0 * rounding, "{implied:?} {decay}");
+            }
+        }
+    }
+
+    /// Without a penalty of the features the target is that of the decay that the arrays imply.
+    #[test]
+    fn a_network_without_feature_decay_is_compared_with_the_decay_that_it_implies() {
+        let counts: ClassCounts = "30x2,20,10x2".parse().unwrap();
+        let penalized = Configuration {
+            counts: counts.to_string(),
+            width: 16,
+            layer_decay: vec![5e-3],
+            feature_decay: Some(1e-3),
+            loss: "cross-entropy".into(),
+            ..configuration()
+        };
+        let point = penalized.ufm(&counts).unwrap().certified_minimizer().unwrap().parameters().unwrap();
         #[allow(clippy::cast_possible_truncation)]
         let features =
             point.features().col_iter().flat_map(|h| h.iter().map(|&x| x as f32).collect::<Vec<_>>()).collect();
-        let state = State {
-            layers: point.weights().to_vec(),
-            bias: point.bias().map(|bias| bias.iter().copied().collect()),
-            features,
-        };
-        let counts = ufm.class_counts().unwrap().counts();
-        let labels: Vec<usize> = counts.iter().enumerate().flat_map(|(k, &n)| (0..n).map(move |_| k)).collect();
-        let Measurement { gap, nc1, nc2_classifier, nc2_features, nc3, alignment, accuracy, .. } =
-            measure(&minimizer, &state, &labels).unwrap().measurement;
-        // Features of a class are rounded alike; their norms, and all metrics, are relative.
+        let bias = point.bias().map(|bias| bias.iter().copied().collect());
+        let state = State { layers: point.weights().to_vec(), bias, features };
+        let labels: Vec<usize> =
+            counts.counts().iter().enumerate().flat_map(|(k, &n)| (0..n).map(move |_| k)).collect();
+        let free = Configuration { feature_decay: None, ..penalized.clone() };
+        let judge = Judge::new(&free, &counts).unwrap();
+        assert!(judge.target().is_none());
+        let snapshot = judge.measure(&state, &labels).unwrap();
+        let with = Judge::new(&penalized, &counts).unwrap().measure(&state, &labels).unwrap().measurement;
+        // As above.
         let rounding = f64::from(f32::EPSILON);
-        assert_eq!(nc1, Some(0.0));
-        assert!(gap.abs() < rounding && accuracy == 1.0);
-        assert!(nc2_classifier.unwrap() < 1e-14);
-        for metric in [nc2_features, nc3, alignment] {
-            assert!(metric.unwrap() < 2.0 * rounding, "{metric:?}");
-        }
+        let implied = snapshot.target.unwrap().ufm.feature_decay();
+        assert!((implied / 1e-3 - 1.0).abs() < 100.0 * rounding, "{implied}");
+        assert!(snapshot.measurement.gap.unwrap().abs() < rounding);
+        assert!(snapshot.measurement.nc3.unwrap() < 100.0 * rounding);
+        assert!(snapshot.measurement.objective < with.objective);
     }
 }

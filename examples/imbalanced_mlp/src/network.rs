@@ -28,6 +28,8 @@ pub struct Shape {
     pub classes: usize,
     /// Whether the last layer has a bias.
     pub bias: bool,
+    /// Whether there is a ReLU after the layer that makes the features.
+    pub relu_features: bool,
 }
 
 /// A multilayer perceptron whose last layers are linear.
@@ -36,12 +38,15 @@ pub struct Shape {
 /// x  →  6 × (linear, ReLU)  →  linear  =  h  →  W_1  →  ...  →  W_L + b
 /// ```
 ///
-/// The features h have signs, as the free variables of the theory do: a ReLU after them would keep them in the positive
-/// orthant. burn keeps weights as inputs × outputs by rows, which is W_l by columns.
+/// The features h have signs, as the free variables of the theory do, unless a ReLU after them is asked for. burn keeps
+/// weights as inputs × outputs by rows, which is W_l by columns.
 #[derive(Module, Debug)]
 pub struct Network {
     backbone: Vec<Linear>,
     head: Vec<Linear>,
+    /// Layers of the backbone with a ReLU after them.
+    #[module(skip)]
+    rectified: usize,
 }
 
 impl Shape {
@@ -65,7 +70,7 @@ impl Shape {
         if let (true, Some(last)) = (self.bias, head.last_mut()) {
             last.bias = Some(Param::from_data(TensorData::zeros::<f32, _>([self.classes]), device));
         }
-        Network { backbone, head }
+        Network { backbone, head, rectified: HIDDEN + usize::from(self.relu_features) }
     }
 }
 
@@ -75,7 +80,7 @@ impl Network {
     pub fn features(&self, mut signal: Tensor<2>) -> Tensor<2> {
         for (l, layer) in self.backbone.iter().enumerate() {
             signal = layer.forward(signal);
-            if l < HIDDEN {
+            if l < self.rectified {
                 signal = relu(signal);
             }
         }
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn linear_layers_start_orthogonal_and_the_seed_decides() {
-        let shape = Shape { inputs: 5, width: 12, layers: 2, classes: 3, bias: true };
+        let shape = Shape { inputs: 5, width: 12, layers: 2, classes: 3, bias: true, relu_features: false };
         let network = shape.start(7, &Device::flex());
         let layers = network.linear_layers().unwrap();
         assert_eq!(layers.iter().map(|w| (w.nrows(), w.ncols())).collect::<Vec<_>>(), [(12, 12), (3, 12)]);
@@ -181,11 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn features_have_signs() {
-        let shape = Shape { inputs: 4, width: 32, layers: 1, classes: 2, bias: false };
+    fn features_have_signs_unless_there_is_a_relu() {
         let device = Device::flex();
-        let features = shape.start(0, &device).features(Tensor::ones([1, 4], &device));
-        let features = numbers(features).unwrap();
-        assert!(features.iter().any(|&x| x > 0.0) && features.iter().any(|&x| x < 0.0));
+        let features = |relu_features: bool| {
+            let shape = Shape { inputs: 4, width: 32, layers: 1, classes: 2, bias: false, relu_features };
+            numbers(shape.start(0, &device).features(Tensor::ones([1, 4], &device))).unwrap()
+        };
+        let (signed, rectified) = (features(false), features(true));
+        assert!(signed.iter().any(|&x| x > 0.0) && signed.iter().any(|&x| x < 0.0));
+        assert_eq!(rectified, signed.into_iter().map(|x| x.max(0.0)).collect::<Vec<_>>());
     }
 }

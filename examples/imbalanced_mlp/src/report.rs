@@ -2,9 +2,17 @@
 
 use std::time::Duration;
 
-use neural_collapse::theory::Minimizer;
+use crate::{
+    configuration::Configuration,
+    data::TrainingSet,
+    groups::{Group, Probabilities},
+    history::Row,
+    measure::{Judge, Measurement, Snapshot},
+    target::{Source, Target},
+};
 
-use crate::{configuration::Configuration, data::TrainingSet, history::Row, measure::Measurement};
+/// A gap below this is one that a network reaches if it is trained long enough.
+const CLOSE: f64 = 1e-2;
 
 /// Where the time of a run has gone.
 #[derive(Clone, Copy, Debug)]
@@ -19,44 +27,155 @@ pub struct Times {
 
 /// Before training: what is trained, and the minimum that the theory gives.
 #[must_use]
-pub fn beginning(configuration: &Configuration, set: &TrainingSet, minimizer: &Minimizer, step: u64) -> String {
+pub fn beginning(configuration: &Configuration, set: &TrainingSet, judge: &Judge, step: u64) -> String {
     let Configuration { width, layer_decay, feature_decay, bias, learning_rate, batch, epochs, .. } = configuration;
     let decays = layer_decay.iter().map(|decay| format!("{decay:e}")).collect::<Vec<_>>().join(", ");
+    let features = feature_decay.map_or_else(|| "not penalized".into(), |decay| format!("{decay:e}"));
     let bias = if *bias { "with bias" } else { "no bias" };
-    table(&[
+    let minimum = judge.target().map_or_else(|| "depends on the decay that features imply".into(), minimum);
+    let mut lines = vec![
         ("data", format!("{} samples of {} numbers, counts {}", set.labels.len(), set.inputs, set.counts)),
         ("network", format!("width {width}, {} linear after the features, {bias}", layer_decay.len())),
-        ("decays", format!("layers {decays}, features {feature_decay:e}")),
+        ("loss", loss(configuration)),
+        ("decays", format!("layers {decays}, features {features}")),
         ("training", format!("{epochs} epochs, batches of {batch}, learning rate {learning_rate:e}")),
-        ("minimum (theory)", format!("{:.9e}, rank {}", minimizer.objective(), minimizer.rank())),
-        ("steps done", step.to_string()),
-    ])
+        ("minimum (theory)", minimum),
+    ];
+    if let Some(target) = judge.target() {
+        lines.extend(predictions(judge.groups(), target).map(|text| ("", text)));
+    }
+    lines.push(("steps done", step.to_string()));
+    table(&lines)
+}
+
+/// The loss in words.
+fn loss(configuration: &Configuration) -> String {
+    let Configuration { loss, class_weights, label_smoothing, logit_adjustment, relu_features, .. } = configuration;
+    let parts = [
+        (!class_weights.is_empty(), "class weights".to_owned()),
+        (*label_smoothing != 0.0, format!("label smoothing {label_smoothing}")),
+        (*logit_adjustment != 0.0, format!("logit adjustment {logit_adjustment}")),
+        (*relu_features, "features after a ReLU".to_owned()),
+    ];
+    let parts = parts.into_iter().filter_map(|(is_there, part)| is_there.then_some(part));
+    [loss.clone()].into_iter().chain(parts).collect::<Vec<_>>().join(", ")
+}
+
+/// The minimum, and how it is known.
+fn minimum(target: &Target) -> String {
+    let (objective, rank) = (target.objective, target.rank);
+    let how = match target.source {
+        Source::Closed => "closed form".into(),
+        Source::Certified { gap } => format!("proved to {gap:.0e} of it"),
+        Source::Orthogonal { is_proved: true, .. } => "orthogonal class means, proved".into(),
+        Source::Orthogonal { lower_bound, .. } => {
+            format!("the best with orthogonal class means; no point is below {lower_bound:.9e}")
+        }
+        Source::Descent { starts, same } => {
+            format!("by descent, where {same} of {starts} ended: the theory has no proof for this model")
+        }
+    };
+    format!("{objective:.9e}, rank {rank}, {how}")
+}
+
+/// What the theory says of every group that has siblings.
+fn predictions<'a>(groups: &'a [Group], target: &'a Target) -> impl Iterator<Item = String> + 'a {
+    let both = groups.iter().zip(&target.probabilities);
+    both.filter_map(|(group, predicted)| {
+        let Probabilities { own, sibling } = *predicted;
+        let sibling = sibling?;
+        let kept = if own - sibling > 1e-9 { "apart" } else { "not told apart" };
+        Some(format!(
+            "{}: own class {own:.4}, sibling {sibling:.4}, {kept}",
+            classes(group.classes.len(), group.count, group.weight)
+        ))
+    })
+}
+
+fn classes(number: usize, count: u64, weight: f64) -> String {
+    let weight = if weight == 1.0 { String::new() } else { format!(", weight {weight:.3}") };
+    format!("{number} classes of {count}{weight}")
 }
 
 /// After it: what the network has reached, and after how many steps.
 #[must_use]
-pub fn ending(configuration: &Configuration, minimizer: &Minimizer, row: &Row, steps: u64, times: Times) -> String {
-    let Measurement { objective, gap, nc1, nc2_classifier, nc2_features, nc3, alignment, accuracy } = row.measurement;
-    let over = row.epoch >= configuration.epochs as f64;
+pub fn ending(
+    configuration: &Configuration,
+    judge: &Judge,
+    row: &Row,
+    snapshot: &Snapshot,
+    steps: u64,
+    times: Times,
+) -> String {
+    let m = &row.measurement;
+    let is_over = row.epoch >= configuration.epochs as f64;
     let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.3e}"));
     let [all, measuring, saving] = [times.all, times.measuring, times.saving].map(|time| time.as_secs_f64());
     let share = |seconds: f64| 100.0 * seconds / all;
     let step = 1e3 * (all - measuring - saving) / steps.max(1) as f64;
-    table(&[
-        ("ending", if over { "last epoch".into() } else { "interrupted: --resume goes on".into() }),
+    let target = snapshot.target.as_deref();
+    let mut lines = vec![
+        ("ending", if is_over { "last epoch".into() } else { "interrupted: --resume goes on".into() }),
         ("epochs", row.epoch.to_string()),
         ("steps", format!("{steps} in {all:.1} s, {step:.3} ms a step")),
         ("", format!("{:.1} % of the time measuring, {:.1} % saving", share(measuring), share(saving))),
-        ("minimum (theory)", format!("{:.9e}", minimizer.objective())),
-        ("reached (network)", format!("{objective:.9e}")),
-        ("relative gap", format!("{gap:.3e}")),
-        ("NC1", number(nc1)),
-        ("NC2 classifiers", number(nc2_classifier)),
-        ("NC2 class means", number(nc2_features)),
-        ("NC3", number(nc3)),
-        ("alignment", number(alignment)),
-        ("accuracy", format!("{:.2} %", 100.0 * accuracy)),
-    ])
+        ("minimum (theory)", target.map_or_else(|| "the arrays imply no decay of the features".into(), minimum)),
+        ("reached (network)", format!("{:.9e}", m.objective)),
+        ("relative gap", number(m.gap)),
+        ("NC1", number(m.nc1)),
+        ("NC2 classifiers", number(m.nc2_classifier)),
+        ("NC2 class means", number(m.nc2_features)),
+        ("NC3", number(m.nc3)),
+        ("alignment", number(m.alignment)),
+        ("accuracy", format!("{:.2} %", 100.0 * m.accuracy)),
+    ];
+    let decays = configuration.layer_decay.iter().copied().map(Some).chain([configuration.feature_decay]);
+    let names = (1..=configuration.layer_decay.len()).map(|l| format!("W_{l}")).chain(["features".into()]);
+    for ((implied, decay), name) in m.implied.iter().zip(decays).zip(names) {
+        let trained = decay.map_or_else(|| "none".into(), |decay| format!("{decay:e}"));
+        let found =
+            implied.map_or_else(|| "none".into(), |(implied, misfit)| format!("{implied:.4e} (misfit {misfit:.1e})"));
+        lines.push(("implied decay", format!("{name}: {found}, trained with {trained}")));
+    }
+    table(&lines) + &verdict(judge.groups(), target, m)
+}
+
+/// What was predicted and what was reached, in words.
+fn verdict(groups: &[Group], target: Option<&Target>, m: &Measurement) -> String {
+    let Some((target, gap)) = target.zip(m.gap) else { return String::new() };
+    let percent = |x: f64| format!("{:.2} %", 100.0 * x);
+    let said = match target.source {
+        Source::Descent { .. } => "A descent on free features found",
+        _ => "From class counts and decays alone, the theory predicted",
+    };
+    let minimum = target.objective;
+    let close = if gap.abs() < CLOSE {
+        "The network ends where it must."
+    } else {
+        "The network is not there yet: more --epochs bring it closer, or a lower rate at the end."
+    };
+    let mut text = format!(
+        "\n{said} a minimum of {minimum:.4e}.\nThe network has reached it to {}: its gap is {:.1e}. {close}\n",
+        percent(gap.abs()),
+        gap
+    );
+    if let (Some(classifiers), Some(means)) = (m.nc2_classifier, m.nc2_features) {
+        text += &format!(
+            "Inner products of its classifiers are within {} of the predicted ones, of its class means within {}.\n",
+            percent(classifiers),
+            percent(means)
+        );
+    }
+    let rows = groups.iter().zip(&target.probabilities).zip(&m.groups);
+    for ((group, predicted), found) in rows {
+        if let (Some(predicted), Some(found)) = (predicted.contrast(), found.contrast()) {
+            text += &format!(
+                "Own class minus sibling, {}: predicted {predicted:.4}, network {found:.4}.\n",
+                classes(group.classes.len(), group.count, group.weight)
+            );
+        }
+    }
+    text + "\n"
 }
 
 /// Names and values, a line each.

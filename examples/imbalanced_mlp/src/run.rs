@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use neural_collapse::theory::Minimizer;
+use neural_collapse::{Loss, Ufm};
 
 use crate::{
     checkpoint,
@@ -18,8 +18,8 @@ use crate::{
     data::TrainingSet,
     figures,
     flags::Flags,
-    history::{History, Row},
-    measure::{Snapshot, State, measure},
+    history::{Columns, History, Row},
+    measure::{Judge, Snapshot, State},
     report::{self, Times},
     train::Trainer,
 };
@@ -27,14 +27,13 @@ use crate::{
 /// An objective this many times that of the start, or of all zeros where that is larger, has left for good.
 const DIVERGED: f64 = 1e3;
 
-/// The objective where all weights are zero: half of the one 1 of every label, squared.
-const AT_ZERO: f64 = 0.5;
-
 /// A run and what it has come to so far.
 struct Run<'a> {
     configuration: &'a Configuration,
     set: &'a TrainingSet,
-    minimizer: &'a Minimizer,
+    judge: &'a Judge,
+    /// The objective where all weights are zero, about.
+    at_zero: f64,
     files: Files,
     history: History,
     /// The last measurement, and the step it was made at.
@@ -88,7 +87,8 @@ fn run_here(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
     let set = flags.training_set()?;
     let configuration = flags.configuration(&set)?;
     let ufm = configuration.ufm(&set.counts)?;
-    let minimizer = ufm.minimizer()?;
+    let judge = Judge::new(&configuration, &set.counts)?;
+    let columns = Columns::new(judge.groups(), ufm.depth());
     let shape = configuration.shape(&set)?;
     let files = Files::new(&flags.out);
     prepare(flags, &files)?;
@@ -97,17 +97,18 @@ fn run_here(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
     if flags.resume {
         (trainer, before) = checkpoint::load(&files.checkpoint, &configuration, trainer).context("--resume")?;
         let epochs = trainer.step as f64 / configuration.steps_per_epoch(set.labels.len()) as f64;
-        rows = History::read(&files.metrics).context("--resume")?;
+        rows = History::read(&files.metrics, &columns).context("--resume")?;
         // What came after the checkpoint comes again.
         rows.retain(|row| row.epoch <= epochs);
     }
     // Train on, even if nobody reads the output any more.
-    writeln!(io::stdout(), "{}", report::beginning(&configuration, &set, &minimizer, trainer.step)).unwrap_or_default();
-    let history = History::create(&files.metrics, rows).context("--out")?;
+    writeln!(io::stdout(), "{}", report::beginning(&configuration, &set, &judge, trainer.step)).unwrap_or_default();
+    let history = History::create(&files.metrics, &columns, rows).context("--out")?;
     let mut run = Run {
         configuration: &configuration,
         set: &set,
-        minimizer: &minimizer,
+        judge: &judge,
+        at_zero: at_zero(&ufm),
         files,
         history,
         last: None,
@@ -120,9 +121,9 @@ fn run_here(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
     let ended = run.train(trainer, interrupted);
     run.draw()?;
     let steps = ended? - first;
-    let (_, row, _) = run.last.as_ref().context("nothing has been measured")?;
+    let (_, row, snapshot) = run.last.as_ref().context("nothing has been measured")?;
     let times = Times { all: run.clock.elapsed(), measuring: run.measuring, saving: run.saving };
-    Ok(report::ending(&configuration, &minimizer, row, steps, times) + &run.files.list())
+    Ok(report::ending(&configuration, &judge, row, snapshot, steps, times) + &run.files.list())
 }
 
 /// A folder that can be written to, and holds no run but one that is to go on or to be replaced.
@@ -155,7 +156,8 @@ impl Run<'_> {
             if trainer.step.is_multiple_of(interval) || trainer.step == total {
                 self.record(&trainer)?;
                 if let Some((_, row, _)) = &self.last {
-                    bar.set_message(format!("epoch {}, gap {:.2e}", row.epoch, row.measurement.gap));
+                    let gap = row.measurement.gap.map_or_else(|| "unknown".into(), |gap| format!("{gap:.2e}"));
+                    bar.set_message(format!("epoch {}, gap {gap}", row.epoch));
                 }
             }
         }
@@ -172,7 +174,7 @@ impl Run<'_> {
     /// has been measured.
     fn record(&mut self, trainer: &Trainer) -> Result<()> {
         let row = self.measure(trainer)?;
-        self.history.append(row)?;
+        self.history.append(row.clone())?;
         self.save(trainer)
     }
 
@@ -181,7 +183,7 @@ impl Run<'_> {
         let epoch = trainer.step as f64 / self.configuration.steps_per_epoch(self.set.labels.len()) as f64;
         let state = trainer.state()?;
         let snapshot = if is_finite(&state) {
-            let snapshot = measure(self.minimizer, &state, &self.set.labels)?;
+            let snapshot = self.judge.measure(&state, &self.set.labels)?;
             self.check(epoch, snapshot.measurement.objective)?;
             snapshot
         } else {
@@ -189,15 +191,15 @@ impl Run<'_> {
             bail!("epoch {epoch}: a weight is not finite")
         };
         let seconds = self.before + self.clock.elapsed().as_secs_f64();
-        let row = Row { epoch, measurement: snapshot.measurement, seconds };
-        self.last = Some((trainer.step, row, snapshot));
+        let row = Row { epoch, measurement: snapshot.measurement.clone(), seconds };
+        self.last = Some((trainer.step, row.clone(), snapshot));
         self.measuring += start.elapsed();
         Ok(row)
     }
 
     /// Whether training has diverged.
     fn check(&self, epoch: f64, objective: f64) -> Result<()> {
-        let start = self.history.rows.first().map_or(AT_ZERO, |row| row.measurement.objective.max(AT_ZERO));
+        let start = self.history.rows.first().map_or(self.at_zero, |row| row.measurement.objective.max(self.at_zero));
         // Written so that NaN fails.
         if objective < DIVERGED * start {
             return Ok(());
@@ -227,11 +229,18 @@ impl Run<'_> {
         let mut rows = self.history.rows.clone();
         // An interruption between two measurements.
         if rows.last().is_none_or(|last| last.epoch < row.epoch) {
-            rows.push(*row);
+            rows.push(row.clone());
         }
-        figures::training(&self.files.training, &rows)?;
-        figures::geometry(&self.files.geometry, self.minimizer, snapshot)
+        figures::training(&self.files.training, self.judge.groups(), &rows)?;
+        // Without a target there is nothing to compare with.
+        snapshot.target.as_ref().map_or(Ok(()), |target| figures::geometry(&self.files.geometry, target, snapshot))
     }
+}
+
+/// About the objective where all weights are zero, for class weights whose mean is 1: half of the one 1 of every label,
+/// squared, or the entropy of classes that are equally likely.
+fn at_zero(ufm: &Ufm) -> f64 {
+    if ufm.loss() == Loss::CrossEntropy { (ufm.outputs() as f64).ln().max(0.5) } else { 0.5 }
 }
 
 fn progress_bar(total: u64, done: u64) -> ProgressBar {

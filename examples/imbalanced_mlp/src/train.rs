@@ -16,7 +16,7 @@ use crate::{
     data::TrainingSet,
     measure::State,
     network::{Network, Shape, numbers},
-    objective::objective,
+    objective::Objective,
 };
 
 /// Samples whose features are computed at a time for a measurement.
@@ -30,10 +30,9 @@ pub struct Trainer {
     pub optimizer: ModuleOptimizer,
     /// Steps done.
     pub step: u64,
-    ufm: Ufm,
+    objective: Objective,
     images: Tensor<2>,
-    /// One-hot, N × K.
-    targets: Tensor<2>,
+    labels: Tensor<1, Int>,
     /// The order of the samples in an epoch.
     order: (u64, Vec<usize>),
 }
@@ -49,18 +48,14 @@ impl Trainer {
     #[must_use]
     pub fn new(configuration: &Configuration, shape: &Shape, ufm: &Ufm, set: &TrainingSet, device: &Device) -> Self {
         let device = device.clone().autodiff();
-        let (samples, classes) = (set.labels.len(), ufm.outputs());
-        let mut targets = vec![0.0_f32; samples * classes];
-        for (row, &label) in targets.chunks_exact_mut(classes).zip(&set.labels) {
-            row[label] = 1.0;
-        }
+        let samples = set.labels.len();
         Self {
             network: shape.start(configuration.seed, &device),
             optimizer: optimizer(&device),
             step: 0,
-            ufm: ufm.clone(),
+            objective: Objective::new(ufm, configuration.feature_decay.is_some(), &device),
             images: Tensor::from_data(TensorData::new(set.images.clone(), [samples, set.inputs]), &device),
-            targets: Tensor::from_data(TensorData::new(targets, [samples, classes]), &device),
+            labels: integers(&set.labels, &device),
             order: (0, configuration.order(0, samples)),
         }
     }
@@ -68,8 +63,8 @@ impl Trainer {
     /// One step of Adam on the next batch. By value: what is owned once is changed in place.
     #[must_use]
     pub fn step(mut self, configuration: &Configuration) -> Self {
-        let (epoch, images, targets) = self.batch(configuration);
-        let value = objective(&self.ufm, &self.network, images, targets);
+        let (epoch, images, labels) = self.batch(configuration);
+        let value = self.objective.value(&self.network, images, labels);
         let gradients = GradientsParams::from_grads(value.backward(), &self.network);
         // The graph holds the weights as long as its value is there.
         drop(value);
@@ -79,12 +74,12 @@ impl Trainer {
     }
 
     /// The epoch, from 0, and the samples of the next step.
-    fn batch(&mut self, configuration: &Configuration) -> (u64, Tensor<2>, Tensor<2>) {
+    fn batch(&mut self, configuration: &Configuration) -> (u64, Tensor<2>, Tensor<1, Int>) {
         let [samples, _] = self.images.dims();
         let steps = configuration.steps_per_epoch(samples);
         let (epoch, index) = (self.step / steps, self.step % steps);
         if steps == 1 {
-            return (epoch, self.images.clone(), self.targets.clone());
+            return (epoch, self.images.clone(), self.labels.clone());
         }
         if self.order.0 != epoch {
             self.order = (epoch, configuration.order(epoch, samples));
@@ -92,10 +87,8 @@ impl Trainer {
         // Both are below the number of samples.
         let start = usize::try_from(index).unwrap_or(0) * configuration.batch;
         let chosen = &self.order.1[start..(start + configuration.batch).min(samples)];
-        let chosen: Vec<i64> = chosen.iter().map(|&sample| i64::try_from(sample).unwrap_or(0)).collect();
-        let length = chosen.len();
-        let chosen = Tensor::<1, Int>::from_data(TensorData::new(chosen, [length]), &self.images.device());
-        (epoch, self.images.clone().select(0, chosen.clone()), self.targets.clone().select(0, chosen))
+        let chosen = integers(chosen, &self.images.device());
+        (epoch, self.images.clone().select(0, chosen.clone()), self.labels.clone().select(0, chosen))
     }
 
     /// The objective on all samples at once, as training computes it.
@@ -105,8 +98,8 @@ impl Trainer {
     /// Where the device fails.
     pub fn objective(&self) -> Result<f64> {
         let network = self.network.valid();
-        let (images, targets) = (self.images.clone().inner(), self.targets.clone().inner());
-        let value = numbers(objective(&self.ufm, &network, images, targets))?;
+        let value = self.objective.inner().value(&network, self.images.clone().inner(), self.labels.clone().inner());
+        let value = numbers(value)?;
         Ok(value.first().copied().map_or(f64::NAN, f64::from))
     }
 
@@ -119,11 +112,18 @@ impl Trainer {
         let network = self.network.valid();
         let images = self.images.clone().inner();
         let [samples, _] = images.dims();
-        let mut features = Vec::with_capacity(samples * self.ufm.feature_width());
+        let mut features = Vec::new();
         for start in (0..samples).step_by(PANEL) {
             let panel = images.clone().narrow(0, start, PANEL.min(samples - start));
             features.extend(numbers(network.features(panel))?);
         }
         Ok(State { layers: network.linear_layers()?, bias: network.bias()?, features })
     }
+}
+
+/// Whole numbers on a device; those of samples and classes are small.
+fn integers(numbers: &[usize], device: &Device) -> Tensor<1, Int> {
+    let numbers: Vec<i64> = numbers.iter().map(|&number| i64::try_from(number).unwrap_or(0)).collect();
+    let length = numbers.len();
+    Tensor::from_data(TensorData::new(numbers, [length]), device)
 }

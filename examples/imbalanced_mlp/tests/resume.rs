@@ -88,6 +88,12 @@ fn other_checkpoints_are_refused() {
     fail(program(SMALL, folder.path()), &["a run in this folder already", "--resume", "--overwrite"]);
     fail(resume("--seed 1"), &["another configuration", "seed is 0 there and 1 here"]);
     fail(resume("--layers 2"), &["another configuration", "layer_decay"]);
+    fail(
+        resume("--loss cross-entropy"),
+        &["another configuration", "loss is \"squared\" there and \"cross-entropy\" here"],
+    );
+    fail(resume("--class-weights inverse"), &["another configuration", "class_weights"]);
+    fail(resume("--no-feature-decay"), &["another configuration", "feature_decay is 0.00001 there and null here"]);
     let file = folder.path().join("checkpoint.safetensors");
     let bytes = std::fs::read(&file).unwrap();
     let last = bytes.len() - 1;

@@ -12,7 +12,18 @@ fn a_small_run_says_what_it_did() {
         let out = folder.path().join(name);
         let output = succeed(program(flags, &out));
         let text = String::from_utf8(output.stdout).unwrap();
-        for word in ["minimum (theory)", "reached (network)", "ms a step", "NC1", "alignment", "accuracy"] {
+        for word in [
+            "minimum (theory)",
+            "reached (network)",
+            "ms a step",
+            "NC1",
+            "alignment",
+            "accuracy",
+            "implied decay",
+            "the theory predicted a minimum of",
+            "The network is not there yet",
+            "Own class minus sibling, 2 classes of 12: predicted 0.",
+        ] {
             assert!(text.contains(word), "{word:?} is not in {text}");
         }
         let rows = metrics(&out);
@@ -25,6 +36,39 @@ fn a_small_run_says_what_it_did() {
             let svg = std::fs::read_to_string(out.join(figure)).unwrap();
             assert!(svg.starts_with("<svg") && !svg.contains("NaN"));
         }
+    }
+}
+
+#[test]
+fn every_loss_is_trained_and_compared_with_its_own_theory() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, flags, words) in [
+        ("entropy", "--loss cross-entropy", &["proved to", "W_1", "trained with 1e-5"][..]),
+        ("weights", "--loss cross-entropy --class-weights inverse-root", &["class weights", "weight 0.7"]),
+        ("adjusted", "--label-smoothing 0.1 --logit-adjustment 1", &["label smoothing 0.1, logit adjustment 1"]),
+        ("relu", "--relu-features", &["features after a ReLU", "orthogonal class means"]),
+        ("deep", "--loss cross-entropy --layers 2", &["by descent, where", "A descent on free features"]),
+        ("free", "--loss cross-entropy --no-feature-decay", &["not penalized", "trained with none"]),
+    ] {
+        let out = folder.path().join(name);
+        let text = String::from_utf8(succeed(program(&format!("{SMALL} {flags}"), &out)).stdout).unwrap();
+        for word in words {
+            assert!(text.contains(word), "{name}: {word:?} is not in {text}");
+        }
+        let file = std::fs::read_to_string(out.join("metrics.csv")).unwrap();
+        let lines: Vec<Vec<&str>> = file.lines().map(|line| line.split(',').collect()).collect();
+        let column = |title: &str| lines[0].iter().position(|name| *name == title).unwrap();
+        assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+        // Groups of 12, 8 and 4 samples: what they are given adds up to no more than 1 for probabilities.
+        for group in ["12x2", "8x2", "4x6"] {
+            let number = |title: &str| lines[4][column(&format!("{title}_{group}"))].parse::<f64>();
+            let (own, sibling) = (number("own").unwrap(), number("sibling").unwrap());
+            assert!(!flags.contains("entropy") || (own > 0.0 && sibling > 0.0 && own + sibling < 1.0), "{name}");
+            // The law is that of one layer, with features of any sign.
+            assert_eq!(number("law").is_ok(), name != "relu" && name != "deep", "{name}");
+        }
+        let implied = lines[4][column("implied_1")].parse::<f64>().unwrap();
+        assert!(implied.is_finite() && lines[4][column("misfit_1")].parse::<f64>().unwrap() <= 1.0);
     }
 }
 
@@ -72,6 +116,19 @@ fn errors_name_flags_out_of_range() {
         ("--batch 0", &["--batch", "`full`"]),
         ("--batch half", &["--batch", "half", "`full`"]),
         ("--counts 5,5y", &["--counts", "entry 1", "5y"]),
+        ("--loss hinge", &["--loss", "hinge", "squared, cross-entropy"]),
+        ("--class-weights twice", &["--class-weights", "entry 0", "twice", "inverse-root"]),
+        ("--class-weights 1,2", &["--class-weights", "2 given", "10 classes"]),
+        ("--class-weights 1x9,0", &["--class-weights", "class 9", "positive"]),
+        ("--class-weights effective:1", &["--class-weights", "beta", "0 <= beta < 1"]),
+        // A rule has no weight for a class without samples.
+        ("--counts 20,0,8x8 --class-weights inverse", &["--counts", "class 1", "0 samples"]),
+        ("--weight-convention mean", &["--weight-convention", "mean", "samples, weights"]),
+        ("--label-smoothing 1", &["--label-smoothing", "1"]),
+        ("--label-smoothing nan", &["--label-smoothing", "NaN"]),
+        ("--logit-adjustment inf", &["--logit-adjustment", "class 0", "finite"]),
+        ("--no-feature-decay --feature-decay 1e-4", &["--no-feature-decay", "--feature-decay"]),
+        ("--no-feature-decay --layers 2 --loss cross-entropy", &["--no-feature-decay", "--layers 2"]),
     ] {
         fail(program(flags, folder.path()), words);
     }

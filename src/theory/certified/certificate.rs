@@ -9,8 +9,9 @@
 //! P' = Y + t (P - Y) with t = min(1, λ/‖E‖_2) is feasible, whatever the point is, if its bias is optimal.
 
 use super::{
+    fit::Fit,
     frame::decompose,
-    problem::{Bias, Fit, Problem, Variables},
+    problem::{Bias, Problem, Variables},
 };
 use crate::{error::Error, linalg::Svd};
 

@@ -3,8 +3,8 @@
 use faer::Mat;
 
 use super::{
+    fit::Fit,
     frame::{Coordinates, Frame, product},
-    problem::Fit,
 };
 
 /// What is added to the diagonal, in units of its largest entry: directions in which neither fit nor penalty is curved

@@ -2,12 +2,7 @@
 
 use faer::Mat;
 
-use super::{
-    Certified, CertifiedGeometry, CertifiedGram,
-    frame::product,
-    groups::Group,
-    problem::{Fit, Problem},
-};
+use super::{Certified, CertifiedGeometry, CertifiedGram, fit::Fit, frame::product, groups::Group, problem::Problem};
 use crate::{error::Error, loss::Loss, theory::GroupFate};
 
 /// What a group of classes ends as.

@@ -6,8 +6,9 @@
 
 use super::{
     conjugate,
+    fit::Fit,
     frame::{Coordinates, Frame, decompose},
-    problem::{Fit, Problem, Variables},
+    problem::{Problem, Variables},
     smooth::Smooth,
 };
 use crate::{error::Error, linalg::Svd};

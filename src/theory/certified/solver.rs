@@ -2,10 +2,11 @@
 
 use super::{
     certificate::Certificate,
+    fit::Fit,
     frame::decompose,
     path::{Kink, Path, SHRINK, Stop},
     polish::{Polished, polish},
-    problem::{Bias, Fit, Problem, Variables},
+    problem::{Bias, Problem, Variables},
     smooth::Smooth,
 };
 use crate::error::Error;
