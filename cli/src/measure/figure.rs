@@ -12,6 +12,7 @@ use neural_collapse::faer::Mat;
 use super::{
     measurement::{Measurement, SingularValues},
     network::Network,
+    question::loss_name,
 };
 use crate::shared::numbers::short;
 
@@ -68,12 +69,18 @@ fn title(network: &Network, measurement: &Measurement) -> String {
     let mut parts =
         vec![if counts.len() > 40 { format!("{classes} classes") } else { format!("{classes} classes: {counts}") }];
     if let Some((model, _)) = &measurement.question.model {
-        let decays: Vec<String> = model.layers().iter().map(|layer| short(layer.decay)).collect();
-        parts.push(format!("{}, decays {} and {}", model.loss(), decays.join(", "), short(model.feature_decay())));
+        let decays: Vec<String> = model.layers().iter().map(|layer| format!("{:.3e}", layer.decay)).collect();
+        let layers = if decays.len() == 1 { "layer" } else { "layers" };
+        parts.push(format!(
+            "{}, decays {layers} {}, features {:.3e} (theory's units)",
+            loss_name(model.loss()),
+            decays.join(" "),
+            model.feature_decay()
+        ));
     }
     let gap = measurement.target.as_ref().and_then(|target| target.gap);
-    parts.extend(gap.map(|gap| format!("gap {gap:.1e}")));
-    parts.push(if measurement.question.applies() { "the theory applies".into() } else { "no verdict".into() });
+    parts.extend(gap.map(|gap| format!("relative gap {gap:.1e}")));
+    parts.push(if measurement.applies() { "the theory applies".into() } else { "no verdict".into() });
     parts.join("; ")
 }
 
@@ -92,7 +99,12 @@ fn cells(gram: &Mat<f64>, order: &[usize]) -> Vec<Vec<f64>> {
 
 /// The classes of every row.
 fn bins(order: &[usize]) -> Vec<&[usize]> {
-    order.chunks(order.len().div_ceil(MOST_CELLS).max(1)).collect()
+    order.chunks(binned(order)).collect()
+}
+
+/// Classes of a row.
+fn binned(order: &[usize]) -> usize {
+    order.len().div_ceil(MOST_CELLS).max(1)
 }
 
 fn most(cells: &[Vec<f64>]) -> f64 {
@@ -126,7 +138,10 @@ fn heat_map(cells: &[Vec<f64>], most: f64, order: &[usize], title: &str) -> Pane
     let layout = Layout::auto_from_plots(&plots)
         .with_title(title)
         .with_title_size(13)
-        .with_x_label("classes by falling count")
+        .with_x_label(match binned(order) {
+            1 => "classes by falling count".into(),
+            size => format!("classes by falling count; each cell is the mean of {size} x {size}"),
+        })
         .with_y_categories(names.iter().rev().cloned().collect())
         .with_x_categories(names);
     (plots, layout)

@@ -32,7 +32,7 @@ pub(super) struct Part {
     /// Decisions on samples since they were last taken out.
     pub(super) tally: Tally,
     /// Panels so far.
-    number: u64,
+    pub(super) number: u64,
     panels: Panels,
 }
 
