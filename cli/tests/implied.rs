@@ -8,6 +8,7 @@ mod program;
 mod trained;
 
 use measure::compare_up_to;
+use serde_json::Value;
 use trained::{Trained, findings, has_verdict, number, verdicts};
 
 const CASES: [&str; 8] =

@@ -3,7 +3,7 @@
     pip install numpy==2.* scipy==1.*
     python3 cli/tests/trained_thresholds.py
 
-Trains each case of `trained.py` from three seeds, to the end and to a few earlier stages, and prints for every constant the
+Trains each case of `trained.py` from two seeds, to the end and to two earlier stages, and prints for every constant the
 range of its number on either side of it. Nothing is written. It takes some minutes.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 from implied import LOSSES, chain, implied
 from trained import CASES, Case, plain, scatter, train
 
-STAGES = (30, 100, 300, 1000)
-SEEDS = (0, 1, 2)
+STAGES = (100, 1000)
+SEEDS = (0, 1)
 
 
 def readings(case):

@@ -4,7 +4,7 @@ mod finding;
 mod order;
 
 pub use self::finding::Finding;
-use self::order::{labels, reordered};
+use self::order::{order, reordered};
 use super::{
     gradient::{ImpliedDecay, ImpliedDecays, NetworkGradient},
     nearest_center::NearestCenter,
@@ -21,6 +21,8 @@ const PENALIZED: f64 = 0.5;
 const CONTRADICTED: f64 = 0.1;
 /// The scatter within classes, relative to that between them, up to which features have collapsed.
 const COLLAPSED: f64 = 0.01;
+/// By what factor a constant in the outputs must bring the misfit of class means down, for a bias to be missing.
+const BETTER: f64 = 4.0;
 /// A decay of the bias below this part of the layers' is that of a free bias: its gradient is rounding, of any direction.
 const FREE: f64 = 0.05;
 /// Outputs that differ by less from sample to sample are the same: targets are of size 1, and logits of 0.01 are odds of
@@ -65,14 +67,14 @@ impl Assessment {
     fn of(gradients: &[NetworkGradient], decisions: &NearestCenter, said: Option<Loss>) -> Result<Self, Error> {
         let implied = gradients.iter().map(NetworkGradient::implied_decays).collect::<Result<Vec<_>, _>>()?;
         let evidence = Evidence { gradients, implied: &implied, decisions };
-        let (fitting, contradiction) = evidence.fitting()?;
+        let (fitting, against) = evidence.fitting()?;
         let losses = evidence.losses(&fitting);
         let of_loss = |loss| fitting.iter().copied().find(|&model| gradients[model].model().loss() == loss);
         let fits = said.and_then(of_loss).or_else(|| fitting.first().copied().filter(|_| losses.len() == 1));
         let mut findings = Vec::new();
         match fits {
             Some(model) => findings.extend(evidence.of_model(model)?),
-            None if fitting.is_empty() => findings.extend(evidence.without_model(contradiction)?),
+            None if fitting.is_empty() => findings.extend(evidence.without_model(against)?),
             None => findings.push(Finding::LossUndecided { losses }),
         }
         if !fitting.is_empty() {
@@ -114,18 +116,27 @@ impl Evidence<'_> {
         Some(self.gradients.first()?.model().class_counts()?.counts())
     }
 
-    /// The models that fit, and the least misfit of class means that speaks against one whose layers are at rest.
-    fn fitting(&self) -> Result<(Vec<usize>, Option<f64>), Error> {
-        let (mut at_rest, mut contradiction) = (Vec::new(), None::<f64>);
+    /// The models that fit, and what speaks against one whose layers are at rest.
+    fn fitting(&self) -> Result<(Vec<usize>, Option<Finding>), Error> {
+        let (mut at_rest, mut against) = (Vec::new(), None::<f64>);
         for model in (0..self.implied.len()).filter(|&model| layer_misfit(&self.implied[model].layers) <= STATIONARY) {
             match self.contradiction(model)? {
                 None => at_rest.push(model),
-                Some(misfit) => contradiction = Some(contradiction.map_or(misfit, |other| other.min(misfit))),
+                Some(misfit) => against = Some(against.map_or(misfit, |other| other.min(misfit))),
             }
         }
         let with_bias: Vec<usize> = at_rest.iter().copied().filter(|&model| self.is_bias_at_rest(model)).collect();
-        let fitting = if with_bias.is_empty() { at_rest } else { with_bias };
-        Ok((self.with_sum_explained(fitting), contradiction))
+        let mut against = against.map(|misfit| Finding::FeaturesContradict { misfit });
+        let fitting = match at_rest.first() {
+            // Layers that are at rest under any loss say nothing of the loss, and neither does this bias.
+            Some(&model) if with_bias.is_empty() && self.is_at_rest_at_any_size() => {
+                against.get_or_insert(Finding::BiasNotAtRest { pull: self.gradients[model].bias_pull() });
+                Vec::new()
+            }
+            _ if with_bias.is_empty() => at_rest,
+            _ => with_bias,
+        };
+        Ok((self.with_sum_explained(fitting), against))
     }
 
     /// Whether there is no bias, or one that is at rest, free or penalized.
@@ -177,22 +188,27 @@ impl Evidence<'_> {
         if !self.is_bias_at_rest(model) {
             findings.push(Finding::BiasNotAtRest { pull: self.gradients[model].bias_pull() });
         }
-        if let Some(features) = implied.features.filter(|_| implied.penalized_features().is_none()) {
-            let missing = self.missing_bias(&[model])?;
-            findings.push(missing.unwrap_or(Finding::FeaturesNotPenalized { implied: features }));
-        }
+        let missing = if implied.features.is_some_and(|features| features.misfit > CONTRADICTED) {
+            self.missing_bias(&[model])?
+        } else {
+            None
+        };
+        let is_penalized = implied.penalized_features().is_some();
+        let unpenalized = implied.features.filter(|_| !is_penalized);
+        let unpenalized = unpenalized.map(|implied| Finding::FeaturesNotPenalized { implied });
+        findings.extend(missing.or(unpenalized));
         findings.extend(implied.penalized_bias().map(|implied| Finding::BiasPenalized { implied }));
         Ok(findings)
     }
 
     /// Why no model fits.
-    fn without_model(&self, contradiction: Option<f64>) -> Result<Option<Finding>, Error> {
+    fn without_model(&self, against: Option<Finding>) -> Result<Option<Finding>, Error> {
         let (Some(gradient), Some(counts)) = (self.gradients.first(), self.counts()) else { return Ok(None) };
         let spread = gradient.output_spread();
         if spread <= CONSTANT {
             return Ok(Some(Finding::OutputsConstant { spread }));
         }
-        if let Some(finding) = labels(counts, self.decisions).or_else(|| reordered(counts, self.decisions)) {
+        if let Some(finding) = order(counts, self.decisions) {
             return Ok(Some(finding));
         }
         let every: Vec<usize> = (0..self.gradients.len()).collect();
@@ -201,7 +217,7 @@ impl Evidence<'_> {
         }
         let least = self.implied.iter().map(|implied| layer_misfit(&implied.layers)).fold(f64::INFINITY, f64::min);
         let moving = Finding::NotStationary { misfit: least };
-        Ok(Some(contradiction.map_or(moving, |misfit| Finding::FeaturesContradict { misfit })))
+        Ok(Some(against.unwrap_or(moving)))
     }
 
     /// Whether a constant in the outputs brings layers and class means of one of these models to rest.
@@ -218,7 +234,8 @@ impl Evidence<'_> {
             let without = misfit(&self.implied[model].layers, gradient.mean_features(rules)?);
             let with = misfit(&implied.layers, implied.features);
             let brings_layers = without.0 > STATIONARY && with.0 <= STATIONARY;
-            let brings_means = with.0 <= STATIONARY && without.1 > PENALIZED && with.1 <= CONTRADICTED;
+            let is_better = without.1 > CONTRADICTED && with.1 <= CONTRADICTED.min(without.1 / BETTER);
+            let brings_means = with.0 <= STATIONARY && is_better;
             if brings_layers || brings_means {
                 let pair = if brings_means { (without.1, with.1) } else { (without.0, with.0) };
                 best = Some(best.filter(|best| best.1 <= pair.1).unwrap_or(pair));
@@ -250,10 +267,15 @@ impl ImpliedDecays {
         self.features.filter(|features| features.misfit <= PENALIZED && features.decay > 0.0)
     }
 
-    /// The decay of a bias that is at rest with one; `None` if it is free, or not at rest.
+    /// The decay of a bias that is at rest with one; `None` if it is free, or not at rest. The bias of two classes is
+    /// parallel to its gradient wherever it is: there the decay must be that of a layer, as `weight_decay` on everything
+    /// has it.
     #[must_use]
     pub fn penalized_bias(&self) -> Option<ImpliedDecay> {
-        let least = self.layers.iter().flatten().map(|layer| layer.decay).fold(f64::INFINITY, f64::min);
-        self.bias.filter(|bias| bias.misfit <= STATIONARY && bias.decay >= FREE * least)
+        let decays = || self.layers.iter().flatten().map(|layer| layer.decay);
+        let least = decays().fold(f64::INFINITY, f64::min);
+        let is_shared = |bias: &ImpliedDecay| decays().any(|decay| (bias.decay / decay - 1.0).abs() <= STATIONARY);
+        let is_told = |bias: &ImpliedDecay| self.outputs > 2 || is_shared(bias);
+        self.bias.filter(|bias| bias.misfit <= STATIONARY && bias.decay >= FREE * least && is_told(bias))
     }
 }

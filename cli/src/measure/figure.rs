@@ -14,12 +14,11 @@ use super::{
     network::Network,
     question::loss_name,
 };
-use crate::shared::numbers::short;
 
 /// Rows of a heat map beyond which neighbors are drawn as their mean.
 const MOST_CELLS: usize = 64;
-/// Names along a side beyond which they would run into each other.
-const MOST_NAMES: usize = 13;
+/// Digits of the names along a side beyond which they would run into each other.
+const MOST_DIGITS: usize = 26;
 /// Panels of a row.
 const COLUMNS: usize = 3;
 
@@ -47,7 +46,7 @@ pub(crate) fn render(network: &Network, measurement: &Measurement) -> String {
         let difference: Vec<Vec<f64>> =
             rows.map(|(ours, theirs)| ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs).collect()).collect();
         let largest = most(&difference);
-        let title = format!("{name}, difference: at most {:.1e} of {}", largest, short(range));
+        let title = format!("{name}, difference: at most {largest:.1e} of {range:.1e}");
         // On a scale of its own: on that of the others a good network has nothing to see.
         panels.push(heat_map(&difference, largest, &order, &title));
     }
@@ -130,7 +129,8 @@ fn heat_map(cells: &[Vec<f64>], most: f64, order: &[usize], title: &str) -> Pane
     let plots = vec![Plot::Heatmap(map)];
     // Every class has a cell, every few of them a name: that of the first class of the cell.
     let bins = bins(order);
-    let step = bins.len().div_ceil(MOST_NAMES);
+    let digits = order.len().saturating_sub(1).to_string().len();
+    let step = bins.len().div_ceil(MOST_DIGITS / digits.min(MOST_DIGITS));
     let name = |(place, bin): (usize, &&[usize])| {
         if place.is_multiple_of(step) { bin[0].to_string() } else { String::new() }
     };

@@ -5,13 +5,32 @@ use super::{super::nearest_center::NearestCenter, finding::Finding};
 /// Standard deviations from chance.
 const BEYOND_CHANCE: f64 = 4.0;
 /// The part of samples that is nearest to the own class mean, from which on labels belong to the features.
-pub(super) const SEPARATED: f64 = 0.5;
+const SEPARATED: f64 = 0.5;
 /// Samples a class, in the mean, from which on chance is told from labels: with two, a sample is half of its own class
 /// mean.
 const TELLING: f64 = 8.0;
 
+/// What is wrong with the order of the labels: nothing belongs together, all classes are renamed, or some are.
+pub(super) fn order(counts: &[u64], decisions: &NearestCenter) -> Option<Finding> {
+    let (all, some) = (labels(counts, decisions), reordered(counts, decisions));
+    match (all, some) {
+        // More is said by the classes, if the network is right about all others.
+        (Some(Finding::OutputsReordered { .. }), Some(Finding::ClassesReordered { classes }))
+            if classes.len() < counts.len() && are_others_right(counts, decisions, &classes) =>
+        {
+            Some(Finding::ClassesReordered { classes })
+        }
+        (all, some) => all.or(some),
+    }
+}
+
+fn are_others_right(counts: &[u64], decisions: &NearestCenter, named: &[(usize, usize)]) -> bool {
+    let is_right = |class: usize| decisions.accuracy_of(&[class]).is_some_and(|accuracy| accuracy >= SEPARATED);
+    (0..counts.len()).all(|class| named.binary_search_by_key(&class, |&(own, _)| own).is_ok() || is_right(class))
+}
+
 /// Whether labels belong to features and outputs at all.
-pub(super) fn labels(counts: &[u64], decisions: &NearestCenter) -> Option<Finding> {
+fn labels(counts: &[u64], decisions: &NearestCenter) -> Option<Finding> {
     let (accuracy, center_accuracy) = (decisions.accuracy()?, decisions.center_accuracy()?);
     let samples: f64 = counts.iter().map(|&count| count as f64).sum();
     let chance: f64 = counts.iter().map(|&count| (count as f64 / samples).powi(2)).sum();

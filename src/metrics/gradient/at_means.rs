@@ -59,7 +59,7 @@ impl NetworkGradient {
         let outer =
             Mat::from_fn(change.nrows(), change.ncols(), |i, j| -(self.sums.outer[(i, j)] + change[(i, j)]) / samples);
         let (layers, features) = (self.layers(&outer)?, self.features_at(&means, &after)?);
-        Ok(Some(ImpliedDecays { layers, features, bias: None }))
+        Ok(Some(ImpliedDecays { layers, features, bias: None, outputs: before.nrows() }))
     }
 
     /// What samples vary about their class means, compared with what these vary: Σ ‖h - h̄_k‖²/Σ n_k ‖h̄_k - h_G‖².

@@ -33,6 +33,8 @@ pub struct ImpliedDecays {
     pub features: Option<ImpliedDecay>,
     /// λ_b; `None` without a bias, or if it or its gradient is zero. At a bias that is free the gradient is zero, and the estimate small.
     pub bias: Option<ImpliedDecay>,
+    /// K.
+    pub(in crate::metrics) outputs: usize,
 }
 
 /// A decay, and how far the arrays are from being stationary with it.
@@ -71,6 +73,7 @@ impl NetworkGradient {
                 ImpliedDecay { decay: inner / self.square, misfit: (1.0 - cosine * cosine).max(0.0).sqrt() }
             }),
             bias: bias.transpose()?.flatten(),
+            outputs: product.nrows(),
         })
     }
 
