@@ -18,6 +18,7 @@ mod start;
 #[cfg(feature = "serde")]
 pub(crate) use saved::Read;
 pub(crate) use {
+    blocks::check_layers,
     means::{class_means, unweighted, weighted},
     start::{fill, gaussian_deviations},
 };

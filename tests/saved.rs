@@ -603,7 +603,7 @@ fn accumulators_of_another_version_or_shape_are_not_read() {
     rules.add(shards()[1][0].0.as_ref(), &shards()[1][0].1).unwrap();
     let rules = serde_json::to_value(rules).unwrap();
     refused::<NearestCenter>(&with(&rules, "/version", json!(1)), "version 1");
-    refused::<NearestCenter>(&with(&rules, "/tally/samples", json!(1)), "do not fit its 1 samples");
+    refused::<NearestCenter>(&with(&rules, "/tally/samples", json!([1])), "do not fit its 1 samples");
     refused::<NearestCenter>(&with(&rules, "/center", json!([1.0])), "do not fit");
     refused::<NearestCenter>(&with(&rules, "/sizes/0/mean", json!(-1.0)), ">= 0");
     refused::<NearestCenter>(&with(&rules, "/apart/1", json!(-1.0)), ">= 0");

@@ -2,6 +2,7 @@
 
     pip install numpy==2.* scipy==1.*
     python3 cli/tests/trained.py            # trains, and writes cli/tests/trained/<case>/
+    python3 cli/tests/trained.py --numbers  # writes the numbers of these files, without training
     python3 cli/tests/trained.py --check    # computes the numbers again from these files, and trains again
 
 Inputs are noisy clusters, one for each class, of unequal counts. A network is one hidden layer of tanh, linear features of
@@ -44,6 +45,8 @@ class Case:
     balanced: bool = False
     adamw: bool = False
     either: bool = False  # the layers are at rest under both losses, with another decay for each
+    bias: bool = True  # of the last layer
+    adjustment: float = 0.0  # times log(n_k/N), added to the logits in training
 
     @property
     def samples(self):
@@ -65,6 +68,10 @@ class Case:
         return self.layer_decays or [self.weight_decay] * (1 + len(self.inner))
 
     @property
+    def is_undecided(self):
+        return self.either and not self.bias
+
+    @property
     def is_penalized(self):
         return self.feature_decay > 0
 
@@ -83,6 +90,11 @@ CASES = {
     "two": Case("squared", [20, 12], 21, [1e-2], 1e-2, either=True),
     "two-entropy": Case("cross-entropy", [20, 12], 21, [2e-2], 1e-2),
     "majority": Case("squared", [60, 4, 4, 4], 1, [0.2], 0.2, either=True),
+    # The same without a bias, whose sum would tell: nothing does.
+    "undecided": Case("cross-entropy", [16, 16, 16, 16], 32, [0.35], 0.35, either=True, bias=False),
+    # Logit adjustment, of which class weights come close.
+    "adjusted": Case("cross-entropy", [36, 12], 33, [2e-2], 1e-2, adjustment=1.0),
+    "adjusted-four": Case("cross-entropy", [36, 20, 10, 6], 34, [2e-2], 1e-2, adjustment=1.0),
 }
 
 
@@ -106,6 +118,9 @@ class Network:
         self.shapes = [shape for a, b in zip(sides, sides[1:]) for shape in ((b, a), (b, 1))]
         for place in range(2, 2 + len(case.inner)):
             self.shapes[2 * place + 1] = (0, 1)  # only the last layer has a bias
+        if not case.bias:
+            self.shapes[-1] = (0, 1)
+        self.shifts = case.adjustment * np.log(np.array(case.counts) / case.samples)[:, None]
         draw = lambda shape: rng.standard_normal(shape) / np.sqrt(shape[1]) if shape[1] > 1 else np.zeros(shape)
         self.start = np.concatenate([draw(shape).ravel() for shape in self.shapes])
 
@@ -129,6 +144,7 @@ class Network:
         if self.case.loss == "squared":
             rest = scores - self.targets
             return scale / (2 * samples) * np.sum(self.alpha * rest**2), scale / samples * self.alpha * rest
+        scores = scores + self.shifts
         shifted = scores - scores.max(0)
         log_sum = np.log(np.exp(shifted).sum(0))
         losses = log_sum - np.sum(self.targets * shifted, axis=0)
@@ -180,21 +196,21 @@ def adam(network, vector, steps, rate, decoupled=0.0, cosine=False):
     return vector
 
 
-def train(case):
+def train(case, iterations=8000):
     """The arrays of a trained network as a framework would store them."""
     network = Network(case, np.random.default_rng(case.seed))
     if case.adamw:
         vector = adam(network, network.start, 2000, 1e-3, case.weight_decay, cosine=True)
     else:
         vector = adam(network, network.start, 2000, 3e-3)
-        options = {"maxiter": 8000, "maxfun": 16000, "maxcor": 40, "ftol": 0.0, "gtol": 1e-9}
+        options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 40, "ftol": 0.0, "gtol": 1e-9}
         vector = minimize(network.objective, vector, jac=True, method="L-BFGS-B", options=options).x
     parts = network.parts(vector)
-    layers, bias = parts[4::2], parts[-1][:, 0]
+    layers, bias = parts[4::2], {"b.npy": parts[-1][:, 0].astype("<f4")} if case.bias else {}
     names = ["W"] if len(layers) == 1 else [f"W{place + 1}" for place in range(len(layers))]
     stored = {f"{name}.npy": np.ascontiguousarray(layer, "<f4") for name, layer in zip(names, layers)}
     features = np.ascontiguousarray(network.forward(parts)[1][0].T, "<f4")
-    return stored | {"b.npy": bias.astype("<f4"), "H.npy": features, "y.npy": network.labels.astype("<i8")}
+    return stored | bias | {"H.npy": features, "y.npy": network.labels.astype("<i8")}
 
 
 def orthogonal_optimum(case):
@@ -224,9 +240,43 @@ def objective(case, weights, bias, features, labels):
 
 
 def plain(stored):
-    """Layers, bias, features d x N and labels in float64."""
-    *layers, bias, features, labels = stored.values()
-    return [layer.astype(float) for layer in layers], bias.astype(float), features.astype(float).T, labels
+    """Layers, bias or None, features d x N and labels in float64."""
+    layers = [array.astype(float) for name, array in stored.items() if name.startswith("W")]
+    bias = stored["b.npy"].astype(float) if "b.npy" in stored else None
+    return layers, bias, stored["H.npy"].astype(float).T, stored["y.npy"]
+
+
+def more(layers, bias, features, labels):
+    """What scripts find in the JSON besides: accuracy by groups of equal counts, effective ranks, Gram matrices."""
+    counts, product = np.bincount(labels), np.linalg.multi_dot(layers[::-1]) if len(layers) > 1 else layers[0]
+    means = np.stack([features[:, labels == k].mean(1) for k in range(len(counts))], axis=1)
+    scores = product @ features + (0 if bias is None else bias[:, None])
+    decided = np.argmax(scores, 0) == labels
+    nearest = np.argmin(np.linalg.norm(features[:, :, None] - means[:, None, :], axis=0), axis=1) == labels
+    groups = []
+    for count in sorted(set(counts.tolist()), reverse=True):
+        classes = [k for k in range(len(counts)) if counts[k] == count]
+        own = np.isin(labels, classes)
+        parts = {"accuracy": float(decided[own].mean()), "nearest_center_accuracy": float(nearest[own].mean())}
+        groups.append({"count": count, "classes": classes, **parts})
+
+    def effective_rank(matrix):
+        values = np.linalg.svd(matrix, compute_uv=False)
+        parts = values[values > 0] / values.sum()
+        return float(np.exp(-np.sum(parts * np.log(parts))))
+
+    gram = lambda columns: (columns.T @ columns).tolist()
+    centered = means - features.mean(1, keepdims=True)
+    return {
+        "accuracy_by_group": groups,
+        "class_effective_ranks": [effective_rank(features[:, labels == k]) for k in range(len(counts))],
+        "gram_matrices": {
+            "classifiers": gram(product.T),
+            "centered_classifiers": gram((product - product.mean(0)).T),
+            "class_means": gram(means),
+            "centered_class_means": gram(centered),
+        },
+    }
 
 
 def expected(case, stored):
@@ -235,19 +285,27 @@ def expected(case, stored):
     values, rounding = implied(*arrays, case.class_weights)
     penalties = None if case.adamw else [decay / case.scale for decay in case.penalties]
     result = {
-        "loss": None if case.adamw else case.loss,
+        "loss": None if case.adamw or case.adjustment or case.is_undecided else case.loss,
         "layer_decay": penalties,
         "feature_decay": case.feature_decay / case.scale / case.samples if case.is_penalized else None,
         "bias_decay": case.weight_decay / case.scale if case.weight_decay and not case.adamw else None,
         "class_weights": "inverse" if case.balanced else "none",
         "implied": values,
         "rounding": rounding,
+        "more": more(*arrays),
     }
     if case.relu:
         optimum = orthogonal_optimum(case)
         found = objective(case, *arrays)
         result |= {"optimum": float(case.scale * optimum), "gap": float((found - optimum) / optimum)}
     return result
+
+
+def scatter(arrays):
+    """What samples vary about their class means, compared with what these vary."""
+    features, labels = arrays[2], arrays[3]
+    means = np.stack([features[:, labels == k].mean(1) for k in range(labels.max() + 1)], axis=1)[:, labels]
+    return np.sum((features - means) ** 2) / np.sum((means - features.mean(1, keepdims=True)) ** 2)
 
 
 def claims(case, stored):
@@ -264,10 +322,16 @@ def claims(case, stored):
         assert not any(fitting.values()), fitting
         assert all(min(result["implied"][loss]["layer_misfit"]) > 0.1 for loss in LOSSES)
         return
+    if case.adjustment:
+        # Features that have collapsed, and are not at rest where the layers are.
+        away = {reading: implied(*arrays, readings[reading[0]])[0][reading[1]] for reading in fitting}
+        assert scatter(arrays) <= 1e-3 and all(0.1 < away[reading]["feature_misfit"] for reading in away), away
+        return
     loss = case.loss.replace("-", "_")
     found = [reading for reading, does_fit in fitting.items() if does_fit and reading[0] == result["class_weights"]]
     assert (result["class_weights"], loss) in found, fitting
     assert (len(found) == 1) != case.either, fitting
+    assert not case.is_undecided or found == [("none", other) for other in LOSSES], fitting
     assert not case.balanced or not any(fitting["none", other] for other in LOSSES), fitting
     decays = result["implied"][loss]
     assert max(decays["layer_misfit"]) <= 1e-3, decays
@@ -283,8 +347,9 @@ def claims(case, stored):
 
 def flags(stored):
     """The command line of `measure`, in the case's folder: no decays."""
-    *layers, bias, features, labels = stored
-    return ["--weights", *layers, "--bias", bias, "--features", features, "--labels", labels]
+    layers = [name for name in stored if name.startswith("W")]
+    bias = ["--bias", "b.npy"] if "b.npy" in stored else []
+    return ["--weights", *layers, *bias, "--features", "H.npy", "--labels", "y.npy"]
 
 
 def decay_flags(case):
@@ -294,6 +359,7 @@ def decay_flags(case):
     words = ["--layer-decay", ",".join(str(decay) for decay in case.layer_decays)]
     words += ["--feature-decay", str(case.feature_decay), "--feature-convention", "mean"]
     words += ["--loss-convention", "mean"] if case.loss == "squared" else ["--loss", case.loss]
+    words += ["--logit-adjustment", str(case.adjustment)] if case.adjustment else []
     return words + (["--class-weights", "inverse"] if case.balanced else [])
 
 
@@ -302,7 +368,17 @@ def write(name, stored):
     folder.mkdir(parents=True, exist_ok=True)
     for file, array in stored.items():
         np.save(folder / file, array)
-    case = CASES[name]
+    write_numbers(name, stored)
+
+
+def read(name):
+    """The arrays as stored, in the order in which the flags name them."""
+    files = [word for word in json.loads((HERE / name / "expected.json").read_text())["flags"] if word.endswith(".npy")]
+    return {file: np.load(HERE / name / file) for file in files}
+
+
+def write_numbers(name, stored):
+    case, folder = CASES[name], HERE / name
     content = {"flags": flags(stored), "decay_flags": decay_flags(case), "expected": expected(case, stored)}
     (folder / "expected.json").write_text(json.dumps(content, indent=2) + "\n")
 
@@ -324,9 +400,7 @@ def check(name):
     """The stored arrays, and those of a new training."""
     case, folder = CASES[name], HERE / name
     claims(case, train(case))
-    content = json.loads((folder / "expected.json").read_text())
-    files = [word for word in content["flags"] if word.endswith(".npy")]
-    stored = {file: np.load(folder / file) for file in files}
+    content, stored = json.loads((folder / "expected.json").read_text()), read(name)
     claims(case, stored)
     assert content["flags"] == flags(stored) and content["decay_flags"] == decay_flags(case), name
     committed, again = content["expected"], expected(case, stored)
@@ -348,11 +422,15 @@ def leaves(tree):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="check these files instead of writing them")
+    parser.add_argument("--numbers", action="store_true", help="compute the numbers again, of the arrays as they are")
     parser.add_argument("cases", nargs="*", default=list(CASES), help="only these")
     arguments = parser.parse_args()
     for name in arguments.cases:
         if arguments.check:
             check(name)
+            continue
+        if arguments.numbers:
+            write_numbers(name, read(name))
             continue
         stored = train(CASES[name])
         claims(CASES[name], stored)

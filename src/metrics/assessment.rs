@@ -1,12 +1,15 @@
 //! Whether the theory applies to a network at all, as its arrays tell: a verdict on the question before any on answers.
 
-use std::fmt;
+mod finding;
+mod order;
 
+pub use self::finding::Finding;
+use self::order::{order, reordered};
 use super::{
     gradient::{ImpliedDecay, ImpliedDecays, NetworkGradient},
     nearest_center::NearestCenter,
 };
-use crate::error::Error;
+use crate::{error::Error, loss::Loss};
 
 /// The misfit up to which layers are stationary. On trained networks: penalties 1e-4 to 1e-3, SGD's `weight_decay` 0.02;
 /// AdamW 0.3, batch norm 0.4, a loss that it was not trained with from 0.15 on.
@@ -14,20 +17,17 @@ const STATIONARY: f64 = 0.05;
 /// The misfit up to which features have been penalized. On trained networks: with a penalty 0.01 to 0.2, since features
 /// of single samples settle last; without one 0.98.
 const PENALIZED: f64 = 0.5;
-/// Standard deviations from chance.
-const BEYOND_CHANCE: f64 = 4.0;
-/// The part of samples that is nearest to the own class mean, from which on labels belong to the features.
-const SEPARATED: f64 = 0.5;
-
+/// The misfit of class means above which features that have collapsed contradict a loss.
+const CONTRADICTED: f64 = 0.1;
+/// The scatter within classes, relative to that between them, up to which features have collapsed.
+const COLLAPSED: f64 = 0.01;
+/// By what factor a constant in the outputs must bring the misfit of class means down, for a bias to be missing.
+const BETTER: f64 = 4.0;
 /// A decay of the bias below this part of the layers' is that of a free bias: its gradient is rounding, of any direction.
 const FREE: f64 = 0.05;
 /// Outputs that differ by less from sample to sample are the same: targets are of size 1, and logits of 0.01 are odds of
 /// 1 %.
 const CONSTANT: f64 = 0.01;
-
-/// Samples a class, in the mean, from which on chance is told from labels: with two, a sample is half of its own class
-/// mean.
-const TELLING: f64 = 8.0;
 
 /// What the arrays of a network say about the question: which loss fits, and what speaks against comparing the network
 /// with an optimum.
@@ -36,171 +36,246 @@ const TELLING: f64 = 8.0;
 pub struct Assessment {
     /// The decays that the arrays imply under each model, in the order of the gradients.
     pub implied: Vec<ImpliedDecays>,
-    /// The models that fit, in the order of the gradients: layers at rest with positive decays, and a bias that is at rest
-    /// as well, free or penalized. Equal counts and two classes can be at rest under both losses.
+    /// The models that fit, in the order of the gradients: layers at rest with positive decays, a bias that is at rest as
+    /// well, free or penalized, and features that do not contradict. Equal counts and two classes can be at rest under
+    /// both losses.
     pub fitting: Vec<usize>,
-    /// What was found.
+    /// What was found, about the model that [`Assessment::fits`].
     pub findings: Vec<Finding>,
-}
-
-/// Something that the arrays of a network tell about the question.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Finding {
-    /// The network is right about no more samples than chance is: the labels belong to other features.
-    LabelsAtChance {
-        /// The part of the samples that it is right about.
-        accuracy: f64,
-        /// Σ (n_k/N)².
-        chance: f64,
-    },
-    /// Features are nearest to the means of their own classes, and the outputs name other classes: outputs and labels are
-    /// in different orders.
-    OutputsReordered {
-        /// The part of the samples that the network is right about.
-        accuracy: f64,
-        /// The part that is nearest to the mean of its class.
-        center_accuracy: f64,
-    },
-    /// Outputs are the same for all samples: what is left is noise.
-    OutputsConstant {
-        /// By how much they differ, in the quadratic mean.
-        spread: f64,
-    },
-    /// Under none of the models are the layers at rest with a penalty: training is still moving, or their decay is not a
-    /// penalty (AdamW), or something between layers and features has a say (batch norm after the features).
-    NotStationary {
-        /// The least misfit of the layers among the models.
-        misfit: f64,
-    },
-    /// The layers are at rest and the features are not: they were not penalized, and there is no optimum of this kind.
-    FeaturesNotPenalized {
-        /// What the balance with the layers implies.
-        implied: ImpliedDecay,
-    },
-    /// The bias was penalized as well.
-    BiasPenalized {
-        /// Its decay.
-        implied: ImpliedDecay,
-    },
+    fits: Option<usize>,
 }
 
 impl Assessment {
-    /// Assesses a network from its gradients under several models and from its decisions.
+    /// Assesses a network from its gradients under several models, and from its decisions on the same samples.
     ///
     /// # Errors
     ///
     /// As [`NetworkGradient::implied_decays`].
     pub fn new(gradients: &[NetworkGradient], decisions: &NearestCenter) -> Result<Self, Error> {
-        let implied = gradients.iter().map(NetworkGradient::implied_decays).collect::<Result<Vec<_>, _>>()?;
-        let at_rest: Vec<usize> =
-            (0..implied.len()).filter(|&model| layer_misfit(&implied[model]) <= STATIONARY).collect();
-        let with_bias: Vec<usize> = (at_rest.iter().copied())
-            .filter(|&model| gradients[model].bias_pull() <= STATIONARY || implied[model].penalized_bias().is_some())
-            .collect();
-        let fitting = if with_bias.is_empty() { at_rest } else { with_bias };
-        let mut findings = Vec::new();
-        if let Some(&model) = fitting.first() {
-            let ImpliedDecays { features, .. } = &implied[model];
-            if let Some(implied) = features.filter(|implied| !(implied.misfit <= PENALIZED && implied.decay > 0.0)) {
-                findings.push(Finding::FeaturesNotPenalized { implied });
-            }
-            findings.extend(implied[model].penalized_bias().map(|implied| Finding::BiasPenalized { implied }));
-        } else if let Some(gradient) = gradients.first() {
-            let spread = gradient.output_spread();
-            let counts = gradient.model().class_counts();
-            let misfit = implied.iter().map(layer_misfit).fold(f64::INFINITY, f64::min);
-            findings.push(if spread <= CONSTANT {
-                Finding::OutputsConstant { spread }
-            } else {
-                let labels = counts.and_then(|counts| labels(counts.counts(), decisions));
-                labels.unwrap_or(Finding::NotStationary { misfit })
-            });
-        }
-        Ok(Self { implied, fitting, findings })
+        Self::of(gradients, decisions, None)
     }
 
-    /// The first of the models that fit.
+    /// The same for a network whose training is said to have minimized this loss: if several fit, it is the one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Assessment::new`].
+    pub fn with_loss(gradients: &[NetworkGradient], decisions: &NearestCenter, loss: Loss) -> Result<Self, Error> {
+        Self::of(gradients, decisions, Some(loss))
+    }
+
+    fn of(gradients: &[NetworkGradient], decisions: &NearestCenter, said: Option<Loss>) -> Result<Self, Error> {
+        let implied = gradients.iter().map(NetworkGradient::implied_decays).collect::<Result<Vec<_>, _>>()?;
+        let evidence = Evidence { gradients, implied: &implied, decisions };
+        let (fitting, against) = evidence.fitting()?;
+        let losses = evidence.losses(&fitting);
+        let of_loss = |loss| fitting.iter().copied().find(|&model| gradients[model].model().loss() == loss);
+        let fits = said.and_then(of_loss).or_else(|| fitting.first().copied().filter(|_| losses.len() == 1));
+        let mut findings = Vec::new();
+        match fits {
+            Some(model) => findings.extend(evidence.of_model(model)?),
+            None if fitting.is_empty() => findings.extend(evidence.without_model(against)?),
+            None => findings.push(Finding::LossUndecided { losses }),
+        }
+        if !fitting.is_empty() {
+            findings.extend(evidence.counts().and_then(|counts| reordered(counts, decisions)));
+            findings.extend(evidence.is_at_rest_at_any_size().then_some(Finding::SizesUntested));
+        }
+        Ok(Self { implied, fitting, findings, fits })
+    }
+
+    /// The model that fits: the first of those of one loss, or of the loss that is said; `None` if several losses fit and
+    /// nothing tells which one it was.
     #[must_use]
     pub fn fits(&self) -> Option<usize> {
-        self.fitting.first().copied()
+        self.fits
+    }
+
+    /// Whether layers are at rest under a model that the class means contradict.
+    #[must_use]
+    pub fn is_contradicted(&self) -> bool {
+        self.findings.iter().any(|finding| matches!(finding, Finding::FeaturesContradict { .. }))
     }
 
     /// Whether the network can be compared with the optimum of the model that fits.
     #[must_use]
     pub fn applies(&self) -> bool {
-        self.fits().is_some() && self.findings.iter().all(|finding| matches!(finding, Finding::BiasPenalized { .. }))
+        self.fits.is_some() && self.findings.iter().all(Finding::allows_comparison)
+    }
+}
+
+/// What findings are made from.
+struct Evidence<'a> {
+    gradients: &'a [NetworkGradient],
+    implied: &'a [ImpliedDecays],
+    decisions: &'a NearestCenter,
+}
+
+impl Evidence<'_> {
+    fn counts(&self) -> Option<&[u64]> {
+        Some(self.gradients.first()?.model().class_counts()?.counts())
+    }
+
+    /// The models that fit, and what speaks against one whose layers are at rest.
+    fn fitting(&self) -> Result<(Vec<usize>, Option<Finding>), Error> {
+        let (mut at_rest, mut against) = (Vec::new(), None::<f64>);
+        for model in (0..self.implied.len()).filter(|&model| layer_misfit(&self.implied[model].layers) <= STATIONARY) {
+            match self.contradiction(model)? {
+                None => at_rest.push(model),
+                Some(misfit) => against = Some(against.map_or(misfit, |other| other.min(misfit))),
+            }
+        }
+        let with_bias: Vec<usize> = at_rest.iter().copied().filter(|&model| self.is_bias_at_rest(model)).collect();
+        let mut against = against.map(|misfit| Finding::FeaturesContradict { misfit });
+        let fitting = match at_rest.first() {
+            // Layers that are at rest under any loss say nothing of the loss, and neither does this bias.
+            Some(&model) if with_bias.is_empty() && self.is_at_rest_at_any_size() => {
+                against.get_or_insert(Finding::BiasNotAtRest { pull: self.gradients[model].bias_pull() });
+                Vec::new()
+            }
+            _ if with_bias.is_empty() => at_rest,
+            _ => with_bias,
+        };
+        Ok((self.with_sum_explained(fitting), against))
+    }
+
+    /// Whether there is no bias, or one that is at rest, free or penalized.
+    fn is_bias_at_rest(&self, model: usize) -> bool {
+        let gradient = &self.gradients[model];
+        let is_free = gradient.bias_pull() <= STATIONARY;
+        !gradient.model().has_bias() || is_free || self.implied[model].penalized_bias().is_some()
+    }
+
+    /// The misfit of class means, if features look penalized and have collapsed, so that no noise of single samples
+    /// explains it.
+    fn contradiction(&self, model: usize) -> Result<Option<f64>, Error> {
+        let Some(features) = self.implied[model].penalized_features() else { return Ok(None) };
+        let (gradient, rules) = (&self.gradients[model], self.decisions.rules());
+        if features.misfit <= CONTRADICTED || !(gradient.scatter_ratio(rules) <= COLLAPSED) {
+            return Ok(None);
+        }
+        let misfit = gradient.mean_features(rules)?.map_or(features.misfit, |means| means.misfit.min(features.misfit));
+        Ok((misfit > CONTRADICTED).then_some(misfit))
+    }
+
+    /// Squared loss with a bias makes the outputs of every sample sum up to what the targets do. Cross-entropy does not
+    /// change that sum: it stays what it was at the start, or decays to zero. So the sum decides between the two.
+    fn with_sum_explained(&self, fitting: Vec<usize>) -> Vec<usize> {
+        let is_squared = |model: &usize| self.gradients[*model].model().loss() == Loss::Squared;
+        let (squared, others): (Vec<usize>, Vec<usize>) = fitting.iter().copied().partition(is_squared);
+        let Some(&first) = squared.first().filter(|_| !others.is_empty()) else { return fitting };
+        if !self.gradients[first].model().has_bias() {
+            return fitting;
+        }
+        if self.gradients[first].output_sum_error() <= STATIONARY { squared } else { others }
+    }
+
+    fn losses(&self, models: &[usize]) -> Vec<Loss> {
+        let mut losses = Vec::new();
+        for &model in models {
+            let loss = self.gradients[model].model().loss();
+            if !losses.contains(&loss) {
+                losses.push(loss);
+            }
+        }
+        losses
+    }
+
+    /// Findings about a model that fits.
+    fn of_model(&self, model: usize) -> Result<Vec<Finding>, Error> {
+        let implied = &self.implied[model];
+        let mut findings = Vec::new();
+        if !self.is_bias_at_rest(model) {
+            findings.push(Finding::BiasNotAtRest { pull: self.gradients[model].bias_pull() });
+        }
+        let missing = if implied.features.is_some_and(|features| features.misfit > CONTRADICTED) {
+            self.missing_bias(&[model])?
+        } else {
+            None
+        };
+        let is_penalized = implied.penalized_features().is_some();
+        let unpenalized = implied.features.filter(|_| !is_penalized);
+        let unpenalized = unpenalized.map(|implied| Finding::FeaturesNotPenalized { implied });
+        findings.extend(missing.or(unpenalized));
+        findings.extend(implied.penalized_bias().map(|implied| Finding::BiasPenalized { implied }));
+        Ok(findings)
+    }
+
+    /// Why no model fits.
+    fn without_model(&self, against: Option<Finding>) -> Result<Option<Finding>, Error> {
+        let (Some(gradient), Some(counts)) = (self.gradients.first(), self.counts()) else { return Ok(None) };
+        let spread = gradient.output_spread();
+        if spread <= CONSTANT {
+            return Ok(Some(Finding::OutputsConstant { spread }));
+        }
+        if let Some(finding) = order(counts, self.decisions) {
+            return Ok(Some(finding));
+        }
+        let every: Vec<usize> = (0..self.gradients.len()).collect();
+        if let Some(finding) = self.missing_bias(&every)? {
+            return Ok(Some(finding));
+        }
+        let least = self.implied.iter().map(|implied| layer_misfit(&implied.layers)).fold(f64::INFINITY, f64::min);
+        let moving = Finding::NotStationary { misfit: least };
+        Ok(Some(against.unwrap_or(moving)))
+    }
+
+    /// Whether a constant in the outputs brings layers and class means of one of these models to rest.
+    fn missing_bias(&self, models: &[usize]) -> Result<Option<Finding>, Error> {
+        let rules = self.decisions.rules();
+        let misfit = |layers: &[Option<ImpliedDecay>], features: Option<ImpliedDecay>| {
+            let of_features = features.filter(|own| own.decay > 0.0).map_or(1.0, |own| own.misfit);
+            (layer_misfit(layers), of_features)
+        };
+        let mut best: Option<(f64, f64)> = None;
+        for &model in models {
+            let gradient = &self.gradients[model];
+            let Some(implied) = gradient.with_constant(rules)? else { continue };
+            let without = misfit(&self.implied[model].layers, gradient.mean_features(rules)?);
+            let with = misfit(&implied.layers, implied.features);
+            let brings_layers = without.0 > STATIONARY && with.0 <= STATIONARY;
+            let is_better = without.1 > CONTRADICTED && with.1 <= CONTRADICTED.min(without.1 / BETTER);
+            let brings_means = with.0 <= STATIONARY && is_better;
+            if brings_layers || brings_means {
+                let pair = if brings_means { (without.1, with.1) } else { (without.0, with.0) };
+                best = Some(best.filter(|best| best.1 <= pair.1).unwrap_or(pair));
+            }
+        }
+        Ok(best.map(|(without, with)| Finding::BiasMissing { without, with }))
+    }
+
+    /// Whether the gradient of every layer is parallel to the layer under every loss: then residuals of any profile are,
+    /// and so those at any other size.
+    fn is_at_rest_at_any_size(&self) -> bool {
+        let every: Vec<usize> = (0..self.gradients.len()).collect();
+        let is_parallel = |layer: &Option<ImpliedDecay>| layer.is_some_and(|layer| layer.misfit <= STATIONARY);
+        self.losses(&every).len() > 1 && self.implied.iter().all(|implied| implied.layers.iter().all(is_parallel))
     }
 }
 
 /// The largest misfit of the layers: 1 if one is zero, or if a decay is not positive.
-fn layer_misfit(implied: &ImpliedDecays) -> f64 {
+fn layer_misfit(layers: &[Option<ImpliedDecay>]) -> f64 {
     let misfit =
         |layer: &Option<ImpliedDecay>| layer.filter(|layer| layer.decay > 0.0).map_or(1.0, |layer| layer.misfit);
-    implied.layers.iter().map(misfit).fold(0.0, f64::max)
+    layers.iter().map(misfit).fold(0.0, f64::max)
 }
 
 impl ImpliedDecays {
-    /// The decay of a bias that is at rest with one; `None` if it is free, or not at rest.
+    /// The decay of features that were penalized: those whose misfit is at most 0.5.
+    #[must_use]
+    pub fn penalized_features(&self) -> Option<ImpliedDecay> {
+        self.features.filter(|features| features.misfit <= PENALIZED && features.decay > 0.0)
+    }
+
+    /// The decay of a bias that is at rest with one; `None` if it is free, or not at rest. The bias of two classes is
+    /// parallel to its gradient wherever it is: there the decay must be that of a layer, as `weight_decay` on everything
+    /// has it.
     #[must_use]
     pub fn penalized_bias(&self) -> Option<ImpliedDecay> {
-        let least = self.layers.iter().flatten().map(|layer| layer.decay).fold(f64::INFINITY, f64::min);
-        self.bias.filter(|bias| bias.misfit <= STATIONARY && bias.decay >= FREE * least)
-    }
-}
-
-/// Whether labels belong to features and outputs.
-fn labels(counts: &[u64], decisions: &NearestCenter) -> Option<Finding> {
-    let (accuracy, center_accuracy) = (decisions.accuracy()?, decisions.center_accuracy()?);
-    let samples: f64 = counts.iter().map(|&count| count as f64).sum();
-    let chance: f64 = counts.iter().map(|&count| (count as f64 / samples).powi(2)).sum();
-    let deviation = (chance * (1.0 - chance) / samples).sqrt();
-    // Of few samples, or of one class that has almost all, chance is too close to perfection to tell.
-    let beyond = (chance + BEYOND_CHANCE * deviation).min(f64::midpoint(1.0, chance));
-    let per_class = samples / counts.len() as f64;
-    if counts.len() < 2 || per_class < TELLING || accuracy > beyond {
-        None
-    } else if center_accuracy >= SEPARATED.max(beyond) {
-        Some(Finding::OutputsReordered { accuracy, center_accuracy })
-    } else {
-        Some(Finding::LabelsAtChance { accuracy, chance })
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LabelsAtChance { accuracy, chance } => write!(
-                f,
-                "labels do not belong to the outputs: the network is right about {:.1} % of the samples, and chance about \
-                 {:.1} %; are labels and features in the same order, and is the network trained?",
-                100.0 * accuracy,
-                100.0 * chance
-            ),
-            Self::OutputsReordered { accuracy, center_accuracy } => write!(
-                f,
-                "outputs and labels are in different orders: {:.1} % of the samples are nearest to the mean of their \
-                 class, and the outputs are right about {:.1} %",
-                100.0 * center_accuracy,
-                100.0 * accuracy
-            ),
-            Self::OutputsConstant { spread } => {
-                write!(f, "outputs are the same for all samples, up to {spread:.1e}: the arrays do not tell the decays")
-            }
-            Self::NotStationary { misfit } => write!(
-                f,
-                "the layers are not at rest under any of these losses with any decay (misfit {misfit:.2}): training is \
-                 still moving, its decay is not a penalty (AdamW), these are not all of its samples, or the loss is another \
-                 one (class weights, label smoothing, logit adjustment)"
-            ),
-            Self::FeaturesNotPenalized { implied: ImpliedDecay { decay, misfit } } => write!(
-                f,
-                "features were not penalized (misfit {misfit:.2}): there is no optimum of this kind; the balance with \
-                 the layers implies {decay:.3e}"
-            ),
-            Self::BiasPenalized { implied: ImpliedDecay { decay, .. } } => {
-                write!(f, "the bias was penalized as well, with {decay:.3e}")
-            }
-        }
+        let decays = || self.layers.iter().flatten().map(|layer| layer.decay);
+        let least = decays().fold(f64::INFINITY, f64::min);
+        let is_shared = |bias: &ImpliedDecay| decays().any(|decay| (bias.decay / decay - 1.0).abs() <= STATIONARY);
+        let is_told = |bias: &ImpliedDecay| self.outputs > 2 || is_shared(bias);
+        self.bias.filter(|bias| bias.misfit <= STATIONARY && bias.decay >= FREE * least && is_told(bias))
     }
 }

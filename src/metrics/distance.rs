@@ -4,15 +4,11 @@ use faer::{Col, ColRef, Mat, Scale};
 
 use super::features::FeatureStatistics;
 use crate::{
-    error::{Block, Error},
-    linalg::{
-        checks::{check_finite, check_shape},
-        dense_svd,
-        memory::try_zeros,
-    },
+    error::Error,
+    linalg::{dense_svd, memory::try_zeros},
     loss::Loss,
     model::Ufm,
-    parameters::weighted,
+    parameters::{check_layers, weighted},
     point::PointRef,
     theory::{Minimizer, Optimum},
 };
@@ -112,7 +108,7 @@ pub fn network_distance(
 ) -> Result<Option<Distance>, Error> {
     let ufm = optimum.ufm();
     statistics.check_belongs_to(ufm)?;
-    check_network(ufm, weights, bias)?;
+    check_layers(ufm, weights, bias)?;
     if !optimum.is_unique() {
         return Ok(None);
     }
@@ -122,25 +118,6 @@ pub fn network_distance(
         _ => squares_of_rotations(optimum, &weights[0], &features)?,
     };
     Ok(Some(by_block(ufm, &squares, statistics.within(), bias_distance(ufm, bias, optimum.bias()))))
-}
-
-/// Whether layers and bias are those of a model.
-pub(super) fn check_network(ufm: &Ufm, weights: &[Mat<f64>], bias: Option<ColRef<'_, f64>>) -> Result<(), Error> {
-    if weights.len() != ufm.depth() {
-        return Err(Error::LayerCount { expected: ufm.depth(), found: weights.len() });
-    }
-    for (l, weights) in weights.iter().enumerate() {
-        check_shape(Block::Weights(l), ufm.weight_shape(l), weights.shape())?;
-        check_finite(Block::Weights(l), weights.as_ref())?;
-    }
-    if bias.is_some() != ufm.has_bias() {
-        return Err(Error::BiasPresence { expected: ufm.has_bias() });
-    }
-    if let Some(bias) = bias {
-        check_shape(Block::Bias, (ufm.outputs(), 1), (bias.nrows(), 1))?;
-        check_finite(Block::Bias, bias.as_mat())?;
-    }
-    Ok(())
 }
 
 /// Squares of the distances of features and layers in balanced variables, and the square of what each block has.

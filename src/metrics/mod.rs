@@ -1,6 +1,7 @@
 //! How far a point, or a trained network, is from neural collapse as the theory describes it.
 
 mod assessment;
+mod class_ranks;
 mod collapse;
 mod distance;
 mod features;
@@ -11,6 +12,7 @@ mod singular_values;
 mod variability;
 
 pub use assessment::{Assessment, Finding};
+pub use class_ranks::ClassRanks;
 pub use collapse::{Collapse, collapse, network_collapse};
 pub use distance::{Distance, distance, network_distance};
 pub use features::{FeatureAccumulator, FeatureStatistics, Label, Rows, ScatterAccumulator};

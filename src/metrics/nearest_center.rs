@@ -2,14 +2,14 @@
 
 use faer::{Col, ColRef, Mat, MatRef, Par};
 
-use self::rules::shared;
 pub(super) use self::rules::{Rules, Tally};
+use self::rules::{shared, shared_by_all};
 use super::features::{FeatureStatistics, Label, MAX_SAMPLES, PANEL, Rows, check_batch, indices};
 use crate::{
     error::{Block, Error},
     linalg::{
         checks::{check_finite, check_shape},
-        cores::{all_cores, map_range},
+        cores::map_range,
     },
     theory::Optimum,
 };
@@ -136,7 +136,7 @@ impl NearestCenter {
         if own != others {
             return Err(Error::Unmergeable { what: "the network or the class means" });
         }
-        if self.tally.samples.saturating_add(other.tally.samples) > MAX_SAMPLES {
+        if self.tally.total().saturating_add(other.tally.total()) > MAX_SAMPLES {
             return Err(Error::TooManySamples { class: own.means.ncols() - 1 });
         }
         self.tally.absorb(&other.tally);
@@ -168,13 +168,43 @@ impl NearestCenter {
     /// chosen at random. `None` before there are samples.
     #[must_use]
     pub fn accuracy(&self) -> Option<f64> {
-        self.tally.part(shared(&self.tally.correct))
+        self.tally.part(shared_by_all(&self.tally.correct))
     }
 
     /// The part of the samples whose nearest class mean is that of their class, under the same rules.
     #[must_use]
     pub fn center_accuracy(&self) -> Option<f64> {
-        self.tally.part(shared(&self.tally.correct_by_center))
+        self.tally.part(shared_by_all(&self.tally.correct_by_center))
+    }
+
+    /// [`NearestCenter::accuracy`] over the samples of these classes. `None` before there are any, or if there is no such
+    /// class.
+    #[must_use]
+    pub fn accuracy_of(&self, classes: &[usize]) -> Option<f64> {
+        self.part_of(classes, &self.tally.correct)
+    }
+
+    /// [`NearestCenter::center_accuracy`] over the samples of these classes.
+    #[must_use]
+    pub fn center_accuracy_of(&self, classes: &[usize]) -> Option<f64> {
+        self.part_of(classes, &self.tally.correct_by_center)
+    }
+
+    fn part_of(&self, classes: &[usize], correct: &[Vec<u64>]) -> Option<f64> {
+        let samples: u64 = classes.iter().filter_map(|&class| self.tally.samples.get(class)).sum();
+        let correct: f64 = classes.iter().filter_map(|&class| correct.get(class)).map(|of| shared(of)).sum();
+        (samples > 0).then(|| (correct + 0.0) / samples as f64)
+    }
+
+    /// What the network decides at the mean of every class, argmax_j (W_{L:1} h̄_k + b)_j; the class itself if it shares
+    /// the first place. Cost: 2 K² d operations, K² numbers.
+    #[must_use]
+    pub fn decisions_at_means(&self) -> Vec<usize> {
+        let logits = self.rules.logits_of_means();
+        let first = |(class, logits): (usize, ColRef<'_, f64>)| {
+            (0..logits.nrows()).fold(class, |best, j| if logits[j] > logits[best] { j } else { best })
+        };
+        logits.col_iter().enumerate().map(first).collect()
     }
 }
 
@@ -206,8 +236,7 @@ pub fn optimum_disagreement(optimum: &Optimum) -> Result<f64, Error> {
     let apart = vec![0.0; counts.len()];
     let rules = Rules::new(classifiers.as_ref(), bias.as_ref().map(Col::as_ref), origin, means.clone(), apart);
     let labels: Vec<usize> = (0..counts.len()).collect();
-    let mut logits = Mat::zeros(counts.len(), counts.len());
-    rules.logits(means.as_ref(), logits.as_mut(), all_cores());
+    let logits = rules.logits_of_means();
     let tally = rules.judge(means.as_ref(), logits.as_ref(), &labels, |class| counts[class]);
-    Ok(tally.disagreements as f64 / tally.samples as f64)
+    Ok(tally.disagreements as f64 / tally.total() as f64)
 }

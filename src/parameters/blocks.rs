@@ -1,6 +1,6 @@
 //! The blocks of parameters, one by one, and whether they are those of a model.
 
-use faer::{Col, Mat, MatMut, MatRef};
+use faer::{Col, ColRef, Mat, MatMut, MatRef};
 
 use super::Parameters;
 use crate::{
@@ -39,35 +39,49 @@ impl Parameters {
 
     /// The same for features with this many columns.
     pub(crate) fn check_blocks(&self, ufm: &Ufm, columns: usize) -> Result<(), Error> {
-        if self.weights.len() != ufm.depth() {
-            return Err(Error::LayerCount { expected: ufm.depth(), found: self.weights.len() });
-        }
-        if self.bias.is_some() != ufm.has_bias() {
-            return Err(Error::BiasPresence { expected: ufm.has_bias() });
-        }
+        check_presence(ufm, &self.weights, self.bias())?;
         // Before the shapes: other counts are often the reason why these differ, and a better explanation. If one side
         // has a matrix of targets, nothing is known of classes, and shapes are all that can be compared.
         if let (Some(expected), Some(found)) = (ufm.class_counts(), &self.classes) {
             expected.check_same(found.counts())?;
         }
-        for (l, weights) in self.weights.iter().enumerate() {
-            check_shape(Block::Weights(l), ufm.weight_shape(l), weights.shape())?;
-        }
-        check_shape(Block::Features, (ufm.feature_width(), columns), self.features.shape())?;
-        match &self.bias {
-            Some(bias) => check_shape(Block::Bias, (ufm.outputs(), 1), (bias.nrows(), 1)),
-            None => Ok(()),
-        }
+        check_layer_shapes(ufm, &self.weights, self.bias())?;
+        check_shape(Block::Features, (ufm.feature_width(), columns), self.features.shape())
     }
 
     pub(crate) fn check_finite(&self) -> Result<(), Error> {
-        for (l, weights) in self.weights.iter().enumerate() {
-            check_finite(Block::Weights(l), weights.as_ref())?;
-        }
-        check_finite(Block::Features, self.features.as_ref())?;
-        match &self.bias {
-            Some(bias) => check_finite(Block::Bias, bias.as_ref().as_mat()),
-            None => Ok(()),
-        }
+        check_finite_layers(&self.weights, self.bias())?;
+        check_finite(Block::Features, self.features.as_ref())
     }
+}
+
+/// Whether layers and a bias, of a network whose samples are elsewhere, are those of a model, and finite.
+pub(crate) fn check_layers(ufm: &Ufm, weights: &[Mat<f64>], bias: Option<ColRef<'_, f64>>) -> Result<(), Error> {
+    check_presence(ufm, weights, bias)?;
+    check_layer_shapes(ufm, weights, bias)?;
+    check_finite_layers(weights, bias)
+}
+
+fn check_presence(ufm: &Ufm, weights: &[Mat<f64>], bias: Option<ColRef<'_, f64>>) -> Result<(), Error> {
+    if weights.len() != ufm.depth() {
+        return Err(Error::LayerCount { expected: ufm.depth(), found: weights.len() });
+    }
+    if bias.is_some() != ufm.has_bias() {
+        return Err(Error::BiasPresence { expected: ufm.has_bias() });
+    }
+    Ok(())
+}
+
+fn check_layer_shapes(ufm: &Ufm, weights: &[Mat<f64>], bias: Option<ColRef<'_, f64>>) -> Result<(), Error> {
+    for (l, weights) in weights.iter().enumerate() {
+        check_shape(Block::Weights(l), ufm.weight_shape(l), weights.shape())?;
+    }
+    bias.map_or(Ok(()), |bias| check_shape(Block::Bias, (ufm.outputs(), 1), (bias.nrows(), 1)))
+}
+
+fn check_finite_layers(weights: &[Mat<f64>], bias: Option<ColRef<'_, f64>>) -> Result<(), Error> {
+    for (l, weights) in weights.iter().enumerate() {
+        check_finite(Block::Weights(l), weights.as_ref())?;
+    }
+    bias.map_or(Ok(()), |bias| check_finite(Block::Bias, bias.as_mat()))
 }

@@ -1,7 +1,7 @@
 //! Where the flags say one thing and the arrays another.
 
 use neural_collapse::{
-    ClassWeights, Loss, LossConvention, Ufm,
+    ClassWeights, FeatureConvention, Loss, LossConvention, Ufm,
     metrics::{ImpliedDecay, ImpliedDecays},
 };
 
@@ -55,9 +55,16 @@ pub(crate) fn of_decays(flags: &Flags, model: &Ufm, implied: &ImpliedDecays, has
         _ => 1.0,
     };
     let decay = explained * model.feature_decay();
-    if let Some(own) = implied.features.filter(|own| own.misfit <= 0.5 && !is_same(decay, *own)) {
+    if let Some(own) = implied.penalized_features().filter(|own| !is_same(decay, *own)) {
         let given = flags.feature_decay.unwrap_or_default();
-        notes.push(format!("features: you say {}; the arrays say {}", short(given), short(given * own.decay / decay)));
+        let mut note =
+            format!("features: you say {}; the arrays say {}", short(given), short(given * own.decay / decay));
+        // Over a part of the samples the mean loss is the same, and the penalty of all samples is larger beside it.
+        let part = decay / own.decay;
+        if notes.is_empty() && flags.feature_convention == Some(FeatureConvention::Total) && part < 1.0 {
+            note += &format!("; are these all samples of training? {:.0} % of each class would say this", 100.0 * part);
+        }
+        notes.push(note);
     }
     let bias = implied.penalized_bias().map_or(0.0, |own| own.decay);
     let close = (model.bias_decay() / bias - 1.0).abs() <= SAME;

@@ -12,13 +12,13 @@ use neural_collapse::faer::Mat;
 use super::{
     measurement::{Measurement, SingularValues},
     network::Network,
+    question::loss_name,
 };
-use crate::shared::numbers::short;
 
 /// Rows of a heat map beyond which neighbors are drawn as their mean.
 const MOST_CELLS: usize = 64;
-/// Names along a side beyond which they would run into each other.
-const MOST_NAMES: usize = 13;
+/// Digits of the names along a side beyond which they would run into each other.
+const MOST_DIGITS: usize = 26;
 /// Panels of a row.
 const COLUMNS: usize = 3;
 
@@ -46,7 +46,7 @@ pub(crate) fn render(network: &Network, measurement: &Measurement) -> String {
         let difference: Vec<Vec<f64>> =
             rows.map(|(ours, theirs)| ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs).collect()).collect();
         let largest = most(&difference);
-        let title = format!("{name}, difference: at most {:.1e} of {}", largest, short(range));
+        let title = format!("{name}, difference: at most {largest:.1e} of {range:.1e}");
         // On a scale of its own: on that of the others a good network has nothing to see.
         panels.push(heat_map(&difference, largest, &order, &title));
     }
@@ -68,12 +68,18 @@ fn title(network: &Network, measurement: &Measurement) -> String {
     let mut parts =
         vec![if counts.len() > 40 { format!("{classes} classes") } else { format!("{classes} classes: {counts}") }];
     if let Some((model, _)) = &measurement.question.model {
-        let decays: Vec<String> = model.layers().iter().map(|layer| short(layer.decay)).collect();
-        parts.push(format!("{}, decays {} and {}", model.loss(), decays.join(", "), short(model.feature_decay())));
+        let decays: Vec<String> = model.layers().iter().map(|layer| format!("{:.3e}", layer.decay)).collect();
+        let layers = if decays.len() == 1 { "layer" } else { "layers" };
+        parts.push(format!(
+            "{}, decays {layers} {}, features {:.3e} (theory's units)",
+            loss_name(model.loss()),
+            decays.join(" "),
+            model.feature_decay()
+        ));
     }
     let gap = measurement.target.as_ref().and_then(|target| target.gap);
-    parts.extend(gap.map(|gap| format!("gap {gap:.1e}")));
-    parts.push(if measurement.question.applies() { "the theory applies".into() } else { "no verdict".into() });
+    parts.extend(gap.map(|gap| format!("relative gap {gap:.1e}")));
+    parts.push(if measurement.applies() { "the theory applies".into() } else { "no verdict".into() });
     parts.join("; ")
 }
 
@@ -92,7 +98,12 @@ fn cells(gram: &Mat<f64>, order: &[usize]) -> Vec<Vec<f64>> {
 
 /// The classes of every row.
 fn bins(order: &[usize]) -> Vec<&[usize]> {
-    order.chunks(order.len().div_ceil(MOST_CELLS).max(1)).collect()
+    order.chunks(binned(order)).collect()
+}
+
+/// Classes of a row.
+fn binned(order: &[usize]) -> usize {
+    order.len().div_ceil(MOST_CELLS).max(1)
 }
 
 fn most(cells: &[Vec<f64>]) -> f64 {
@@ -118,7 +129,8 @@ fn heat_map(cells: &[Vec<f64>], most: f64, order: &[usize], title: &str) -> Pane
     let plots = vec![Plot::Heatmap(map)];
     // Every class has a cell, every few of them a name: that of the first class of the cell.
     let bins = bins(order);
-    let step = bins.len().div_ceil(MOST_NAMES);
+    let digits = order.len().saturating_sub(1).to_string().len();
+    let step = bins.len().div_ceil(MOST_DIGITS / digits.min(MOST_DIGITS));
     let name = |(place, bin): (usize, &&[usize])| {
         if place.is_multiple_of(step) { bin[0].to_string() } else { String::new() }
     };
@@ -126,7 +138,10 @@ fn heat_map(cells: &[Vec<f64>], most: f64, order: &[usize], title: &str) -> Pane
     let layout = Layout::auto_from_plots(&plots)
         .with_title(title)
         .with_title_size(13)
-        .with_x_label("classes by falling count")
+        .with_x_label(match binned(order) {
+            1 => "classes by falling count".into(),
+            size => format!("classes by falling count; each cell is the mean of {size} x {size}"),
+        })
         .with_y_categories(names.iter().rev().cloned().collect())
         .with_x_categories(names);
     (plots, layout)

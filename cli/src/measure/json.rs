@@ -2,15 +2,19 @@
 
 use neural_collapse::{
     Loss, Ufm,
-    metrics::{Distance, FrameDistances, ImpliedDecay, ImpliedDecays, NetworkGradient},
+    faer::Mat,
+    metrics::{Distance, Finding, FrameDistances, ImpliedDecay, ImpliedDecays, NetworkGradient},
 };
 use serde_json::{Value, json};
 
 use super::{
-    measurement::{Classes, Measurement},
+    measurement::{Classes, GroupAccuracy, Measurement},
     network::Network,
     question::{LOSSES, Question, Source, index},
 };
+
+/// Classes beyond which there are no Gram matrices.
+const MOST_GRAMS: usize = 100;
 
 pub(crate) fn as_json(network: &Network, measurement: &Measurement) -> Value {
     let [paper, unweighted, weighted, undivided] = measurement.nc1;
@@ -26,7 +30,7 @@ pub(crate) fn as_json(network: &Network, measurement: &Measurement) -> Value {
     json!({
         "counts": network.counts.counts(),
         "implied": implied(question),
-        "applies": question.applies(),
+        "applies": measurement.applies(),
         "findings": findings(measurement),
         "model": model.map(described),
         "decays_from": source.map(|source| if source == Source::Flags { "flags" } else { "arrays" }),
@@ -60,6 +64,9 @@ pub(crate) fn as_json(network: &Network, measurement: &Measurement) -> Value {
         "row_sum": measurement.row_sum,
         "accuracy": measurement.accuracy,
         "nearest_center_accuracy": measurement.center_accuracy,
+        "accuracy_by_group": groups(measurement),
+        "class_effective_ranks": measurement.class_ranks,
+        "gram_matrices": gram_matrices(measurement),
         "feature_mean": { "measured": measurement.feature_mean, "predicted": target.and_then(|target| target.feature_mean) },
         "frames": {
             "measured": frames(&measurement.classes),
@@ -70,11 +77,46 @@ pub(crate) fn as_json(network: &Network, measurement: &Measurement) -> Value {
     })
 }
 
+fn groups(measurement: &Measurement) -> Vec<Value> {
+    let group = |group: &GroupAccuracy| {
+        json!({
+            "count": group.count,
+            "classes": group.classes,
+            "accuracy": group.accuracy,
+            "nearest_center_accuracy": group.center_accuracy,
+        })
+    };
+    measurement.groups.iter().map(group).collect()
+}
+
+/// K x K numbers each: null for more classes than a script would want in one line.
+fn gram_matrices(measurement: &Measurement) -> Option<Value> {
+    let classes = &measurement.classes;
+    let rows =
+        |gram: &Mat<f64>| -> Vec<Vec<f64>> { gram.row_iter().map(|row| row.iter().copied().collect()).collect() };
+    (classes.mean_gram.nrows() <= MOST_GRAMS).then(|| {
+        json!({
+            "classifiers": rows(&classes.classifier_gram),
+            "centered_classifiers": rows(&measurement.centered_classifier_gram),
+            "class_means": rows(&measurement.plain_mean_gram),
+            "centered_class_means": rows(&classes.mean_gram),
+        })
+    })
+}
+
 /// Everything that the table says about the question, as sentences.
 pub(super) fn findings(measurement: &Measurement) -> Vec<String> {
     let question = &measurement.question;
     let mut all = question.notes.clone();
-    all.extend(question.findings().map(ToString::to_string));
+    all.extend(question.findings().map(|finding| match finding {
+        Finding::BiasMissing { .. } => format!("{finding}: was --bias forgotten?"),
+        Finding::LossUndecided { .. } => format!("{finding}: say it with --loss"),
+        Finding::SizesUntested => format!("{finding}: give the decays of training to test it"),
+        Finding::FeaturesContradict { .. } => {
+            format!("{finding}: try --logit-adjustment, --label-smoothing, --ldam or --class-weights")
+        }
+        finding => finding.to_string(),
+    }));
     all.extend(measurement.without_target.iter().map(|why| format!("the optimum is not known: {why}")));
     all
 }

@@ -8,6 +8,7 @@ mod json;
 mod labels;
 mod measurement;
 mod network;
+mod passes;
 mod question;
 mod table;
 mod target;
@@ -27,7 +28,8 @@ use crate::shared::{conventions, loss_flags::LossFlags, svg_file};
 /// Arrays are FILE.npy, FILE.safetensors:TENSOR or, of a model in several files,
 /// model.safetensors.index.json:TENSOR, as frameworks have them: layers (out, in), features with one sample a row, labels
 /// from 0. Floats of 64 to 8 bits, bfloat16 among them, integers of any width, C or Fortran order; sides of 1 say
-/// nothing. Features are read in batches, twice, and need not fit in memory; a pipe is copied to a temporary file.
+/// nothing. Features are read in batches, twice, or three times if
+/// only class weights can explain them, and need not fit in memory; a pipe is copied to a temporary file.
 ///
 /// No decays are needed: the arrays imply them. If you give what your code minimizes, loss and both penalties as it
 /// scales them, the two are compared. Verdicts say how far a number is from its target. There are none if the arrays are

@@ -26,10 +26,12 @@ pub(crate) struct Question {
     /// Under each of [`LOSSES`].
     pub(crate) gradients: Vec<NetworkGradient>,
     pub(crate) assessment: Assessment,
-    /// The loss that fits: of several the one of the flags, or the first.
+    /// The loss that fits: of several the one of the flags, or none if there is none.
     pub(crate) fits: Option<Loss>,
     /// The class weights that the arrays were read with.
     pub(crate) weights: String,
+    /// The number of layers.
+    pub(crate) depth: usize,
     /// Whether all layers are there, and not their product alone.
     pub(crate) has_all_layers: bool,
     /// Sentences about decays that are given and others that the arrays imply.
@@ -55,6 +57,7 @@ impl Flags {
     pub(crate) fn check_decays(&self) -> Result<(), String> {
         self.loss.check_bias(self.bias.is_some())?;
         let together = |flag: &str, other: &str| Err(format!("{flag} is given without {other}: give both, or neither"));
+        self.loss.note_free_bias();
         match (self.has_decays(), self.feature_decay.is_some()) {
             (true, false) => return together("--layer-decay", "--feature-decay"),
             (false, true) => return together("--feature-decay", "--layer-decay"),
@@ -82,7 +85,7 @@ impl Flags {
 
 impl Network {
     /// The number of layers: that of the arrays, or of their product as the flags say.
-    fn depth(&self, flags: &Flags) -> Result<usize, String> {
+    pub(crate) fn depth(&self, flags: &Flags) -> Result<usize, String> {
         let (given, decays) = (self.weights.len(), flags.layer_decay.len());
         let depth = flags.layers.unwrap_or(given.max(decays));
         if !(1..=MOST_LAYERS).contains(&depth) {
@@ -199,7 +202,7 @@ impl Question {
             return Err("--nonnegative-features: some features are negative".into());
         }
         let finish = |ufm: Ufm| if is_nonnegative { ufm.with_nonnegative_features() } else { ufm };
-        let fits = fitting(&assessment, flags.loss.loss).filter(|_| has_all_layers);
+        let (depth, fits) = (network.depth(flags)?, assessment.fits().filter(|_| has_all_layers));
         let model = match (given, flags.loss.loss.or(fits.map(|fit| LOSSES[fit]))) {
             (Some(given), _) => Some((finish(given), Source::Flags)),
             (None, Some(loss)) if assessment.applies() && fits == Some(index(loss)) => {
@@ -211,7 +214,8 @@ impl Question {
         let fits = fits.map(|fit| LOSSES[fit]);
         let weights =
             if *weights == ClassWeights::None { flags.loss.class_weights().to_string() } else { weights.to_string() };
-        let mut question = Self { model, gradients, assessment, fits, weights, has_all_layers, notes: Vec::new() };
+        let mut question =
+            Self { model, gradients, assessment, fits, weights, depth, has_all_layers, notes: Vec::new() };
         notes.extend(question.compare(flags));
         question.notes = notes;
         Ok(question)
@@ -232,19 +236,36 @@ impl Question {
         if self.has_all_layers {
             return self.assessment.applies() && self.fits == Some(model.loss());
         }
-        let features = self.assessment.implied[index(model.loss())].features;
-        features.is_some_and(|features| features.misfit <= 0.5 && features.decay > 0.0)
+        self.assessment.implied[index(model.loss())].penalized_features().is_some()
     }
 
     /// What was found about the arrays; of a product of layers only what does not need each of them.
     pub(crate) fn findings(&self) -> impl Iterator<Item = &Finding> {
-        let is_about_layers = |finding: &Finding| {
+        let is_about_order = |finding: &Finding| {
             matches!(
                 finding,
-                Finding::NotStationary { .. } | Finding::FeaturesNotPenalized { .. } | Finding::BiasPenalized { .. }
+                Finding::LabelsAtChance { .. }
+                    | Finding::OutputsReordered { .. }
+                    | Finding::ClassesReordered { .. }
+                    | Finding::OutputsConstant { .. }
             )
         };
-        self.assessment.findings.iter().filter(move |finding| self.has_all_layers || !is_about_layers(finding))
+        // Decays that are given, and are those of the arrays, test the sizes.
+        let is_tested = self.are_decays_given() && self.notes.is_empty();
+        self.assessment
+            .findings
+            .iter()
+            .filter(move |finding| self.has_all_layers || is_about_order(finding))
+            .filter(move |finding| !(is_tested && **finding == Finding::SizesUntested))
+    }
+
+    /// Whether the sizes of the layers are tested by nothing.
+    pub(crate) fn are_sizes_untested(&self) -> bool {
+        self.findings().any(|finding| *finding == Finding::SizesUntested)
+    }
+
+    pub(crate) fn are_decays_given(&self) -> bool {
+        self.model.as_ref().is_some_and(|(_, source)| *source == Source::Flags)
     }
 
     /// Sentences about what the flags say and the arrays do not.
@@ -261,11 +282,6 @@ impl Question {
 
 pub(crate) fn loss_name(loss: Loss) -> String {
     if loss == Loss::Squared { "squared loss".into() } else { loss.to_string() }
-}
-
-/// Of the losses that fit the given one, or the first.
-fn fitting(assessment: &Assessment, given: Option<Loss>) -> Option<usize> {
-    given.map(index).filter(|given| assessment.fitting.contains(given)).or(assessment.fits())
 }
 
 pub(crate) fn index(loss: Loss) -> usize {

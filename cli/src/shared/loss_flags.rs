@@ -120,7 +120,15 @@ impl LossFlags {
 
     /// The model with this loss, or a message that names the flag.
     pub(super) fn apply(&self, ufm: Ufm, training: TrainingConvention) -> Result<Ufm, String> {
+        self.note_free_bias();
         self.apply_to(ufm.with_bias(!self.no_bias), self.kind(), training)
+    }
+
+    /// Says, once, that a decay of zero is no decay.
+    pub(crate) fn note_free_bias(&self) {
+        if self.bias_decay == Some(0.0) {
+            note("--bias-decay 0: the bias is free, as without the flag; --no-bias leaves it out");
+        }
     }
 
     /// The model with these flags and another loss than theirs, and the bias that it has.
@@ -145,9 +153,6 @@ impl LossFlags {
         if let Some(decay) = self.bias_decay {
             let decay = training.layer_decay(decay, classes).map_err(named("--bias-decay"))?;
             ufm = ufm.with_bias_decay(decay).map_err(named("--bias-decay"))?;
-            if decay == 0.0 {
-                note("--bias-decay 0: the bias is free, as without the flag; --no-bias leaves it out");
-            }
         }
         Ok(if self.nonnegative_features { ufm.with_nonnegative_features() } else { ufm })
     }

@@ -4,15 +4,21 @@ use std::sync::Arc;
 
 use faer::{Accum, Col, Mat, MatRef, Scale, linalg::matmul::matmul};
 
-use super::{Network, NetworkGradient, kernels::Pulls, part::Sums, spread::Spread};
+use super::{
+    kernels::Pulls,
+    network::{Network, NetworkGradient},
+    part::Sums,
+    spread::Spread,
+};
 use crate::{
     error::Error,
     linalg::{
         cores::all_cores,
         memory::{slice_mut, try_zeros},
     },
-    metrics::{distance::check_network, features::FeatureStatistics},
+    metrics::features::FeatureStatistics,
     model::Ufm,
+    parameters::check_layers,
 };
 
 impl FeatureStatistics {
@@ -38,7 +44,7 @@ impl FeatureStatistics {
         bias: Option<Col<f64>>,
     ) -> Result<NetworkGradient, Error> {
         self.check_belongs_to(ufm)?;
-        check_network(ufm, &weights, bias.as_ref().map(Col::as_ref))?;
+        check_layers(ufm, &weights, bias.as_ref().map(Col::as_ref))?;
         if !ufm.output_loss().is_rotation_invariant() {
             return Err(Error::NeedsSamples);
         }
@@ -118,7 +124,7 @@ fn add_deviations(
 }
 
 /// A product on all cores.
-fn multiplied(left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
+pub(super) fn multiplied(left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
     let mut product = try_zeros("gradient of the network", left.nrows(), right.ncols() as u64)?;
     matmul(product.as_mut(), Accum::Replace, left, right, 1.0, all_cores());
     Ok(product)

@@ -2,7 +2,10 @@
 
 use faer::{Mat, MatRef, Scale};
 
-use super::{Network, NetworkGradient, kernels::Pulls};
+use super::{
+    kernels::Pulls,
+    network::{Network, NetworkGradient},
+};
 use crate::{error::Error, linalg::checks::first_not_finite};
 
 /// The decays that a network was trained with, as its arrays tell them under one loss.
@@ -30,6 +33,8 @@ pub struct ImpliedDecays {
     pub features: Option<ImpliedDecay>,
     /// λ_b; `None` without a bias, or if it or its gradient is zero. At a bias that is free the gradient is zero, and the estimate small.
     pub bias: Option<ImpliedDecay>,
+    /// K.
+    pub(in crate::metrics) outputs: usize,
 }
 
 /// A decay, and how far the arrays are from being stationary with it.
@@ -51,20 +56,10 @@ impl NetworkGradient {
     ///
     /// [`Error::MatrixNotFinite`] if products of layers and residuals leave the range of `f64`.
     pub fn implied_decays(&self) -> Result<ImpliedDecays, Error> {
-        let Network { weights, bias, product } = &*self.network;
+        let Network { bias, product, .. } = &*self.network;
         let pull = Scale(-1.0 / self.samples());
         let outer = pull * &self.sums.outer;
-        // From W_L down: what is above a layer, transposed, times R Hᵀ/N.
-        let mut above = outer.clone();
-        let mut layers = vec![None; weights.len()];
-        for l in (0..weights.len()).rev() {
-            let below = weights[..l].iter().fold(None, |below: Option<Mat<f64>>, weights| {
-                Some(below.map_or_else(|| weights.clone(), |below| weights * below))
-            });
-            let gradient = below.map_or_else(|| above.clone(), |below| &above * below.transpose());
-            layers[l] = implied(gradient.as_ref(), weights[l].as_ref())?;
-            above = weights[l].transpose() * above;
-        }
+        let layers = self.layers(&outer)?;
         let inner = outer.as_ref().col_iter().zip(product.as_ref().col_iter());
         let inner: f64 = inner.map(|(a, b)| a.transpose() * b).sum();
         // Misfits are those of the samples looked at.
@@ -78,13 +73,31 @@ impl NetworkGradient {
                 ImpliedDecay { decay: inner / self.square, misfit: (1.0 - cosine * cosine).max(0.0).sqrt() }
             }),
             bias: bias.transpose()?.flatten(),
+            outputs: product.nrows(),
         })
+    }
+
+    /// What R Hᵀ/N says of every layer.
+    pub(super) fn layers(&self, outer: &Mat<f64>) -> Result<Vec<Option<ImpliedDecay>>, Error> {
+        let weights = &self.network.weights;
+        // From W_L down: what is above a layer, transposed, times R Hᵀ/N.
+        let mut above = outer.clone();
+        let mut layers = vec![None; weights.len()];
+        for l in (0..weights.len()).rev() {
+            let below = weights[..l].iter().fold(None, |below: Option<Mat<f64>>, weights| {
+                Some(below.map_or_else(|| weights.clone(), |below| weights * below))
+            });
+            let gradient = below.map_or_else(|| above.clone(), |below| &above * below.transpose());
+            layers[l] = implied(gradient.as_ref(), weights[l].as_ref())?;
+            above = weights[l].transpose() * above;
+        }
+        Ok(layers)
     }
 }
 
 /// λ and misfit of a block from the negative gradient A by it; `None` if one of the two is zero. In units of the largest
 /// entries, so that no square leaves the range of `f64`.
-fn implied(gradient: MatRef<'_, f64>, block: MatRef<'_, f64>) -> Result<Option<ImpliedDecay>, Error> {
+pub(super) fn implied(gradient: MatRef<'_, f64>, block: MatRef<'_, f64>) -> Result<Option<ImpliedDecay>, Error> {
     if let Some((row, col, value)) = first_not_finite(gradient) {
         return Err(Error::MatrixNotFinite { row, col, value });
     }

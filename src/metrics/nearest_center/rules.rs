@@ -6,17 +6,18 @@ use faer::{
     prelude::{Reborrow, ReborrowMut},
 };
 
-use crate::linalg::{checks::are_equal, memory::slice};
+use crate::linalg::{checks::are_equal, cores::all_cores, memory::slice};
 
-/// Numbers of samples: exact, so that their sums do not depend on any order.
+/// Numbers of samples of every class: exact, so that their sums do not depend on any order. Lists end with the last class
+/// seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(in crate::metrics) struct Tally {
-    pub(super) samples: u64,
+    pub(super) samples: Vec<u64>,
     pub(super) disagreements: u64,
     /// Samples whose class shares the first place with m others, for m = 0, 1, ..
-    pub(super) correct: Vec<u64>,
-    pub(super) correct_by_center: Vec<u64>,
+    pub(super) correct: Vec<Vec<u64>>,
+    pub(super) correct_by_center: Vec<Vec<u64>>,
 }
 
 /// Both rules about a center c of the features, so that features far from the origin lose no digits.
@@ -28,7 +29,7 @@ pub(in crate::metrics) struct Rules {
     /// W c + b.
     pub(in crate::metrics) shift: Col<f64>,
     /// h̄_k - c, d × K.
-    pub(super) means: Mat<f64>,
+    pub(in crate::metrics) means: Mat<f64>,
     /// ‖h̄_k - c‖².
     pub(super) squares: Col<f64>,
     /// What every class adds to the rounding of its numbers.
@@ -97,6 +98,13 @@ impl Rules {
     pub(in crate::metrics) fn logits(&self, samples: MatRef<'_, f64>, mut logits: MatMut<'_, f64>, par: Par) {
         matmul(logits.rb_mut(), Accum::Replace, self.classifiers.as_ref(), samples, 1.0, par);
         logits.col_iter_mut().for_each(|mut column| column += &self.shift);
+    }
+
+    /// The logits of class means, K × K.
+    pub(in crate::metrics) fn logits_of_means(&self) -> Mat<f64> {
+        let mut logits = Mat::zeros(self.classifiers.nrows(), self.means.ncols());
+        self.logits(self.means.as_ref(), logits.as_mut(), all_cores());
+        logits
     }
 
     /// Judges samples minus the center, one column for each, of which the logits are known.
@@ -180,33 +188,58 @@ fn first(values: &[f64], rounding: impl Fn(usize) -> f64) -> Vec<usize> {
 impl Tally {
     fn count(&mut self, class: usize, by_logit: &[usize], by_center: &[usize], weight: u64) {
         let agree = by_logit.iter().any(|k| by_center.contains(k));
-        self.samples += weight;
+        *at(&mut self.samples, class) += weight;
         self.disagreements += if agree { 0 } else { weight };
         for (first, correct) in [(by_logit, &mut self.correct), (by_center, &mut self.correct_by_center)] {
             if first.contains(&class) {
-                correct.resize(correct.len().max(first.len()), 0);
-                correct[first.len() - 1] += weight;
+                *at(at(correct, class), first.len() - 1) += weight;
             }
         }
     }
 
     pub(in crate::metrics) fn absorb(&mut self, other: &Self) {
-        self.samples += other.samples;
+        add(&mut self.samples, &other.samples);
         self.disagreements += other.disagreements;
         let lists = [(&mut self.correct, &other.correct), (&mut self.correct_by_center, &other.correct_by_center)];
         for (own, others) in lists {
-            own.resize(own.len().max(others.len()), 0);
-            own.iter_mut().zip(others).for_each(|(own, others)| *own += others);
+            own.resize(own.len().max(others.len()), Vec::new());
+            own.iter_mut().zip(others).for_each(|(own, others)| add(own, others));
         }
     }
 
-    pub(super) fn part(&self, of: f64) -> Option<f64> {
-        (self.samples > 0).then(|| of / self.samples as f64)
+    pub(super) fn total(&self) -> u64 {
+        self.samples.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
+
+    /// The part of all samples.
+    pub(super) fn part(&self, of: f64) -> Option<f64> {
+        let samples = self.total();
+        (samples > 0).then(|| of / samples as f64)
+    }
+}
+
+/// An entry of a list that grows to hold it.
+fn at<T: Clone + Default>(list: &mut Vec<T>, place: usize) -> &mut T {
+    if list.len() <= place {
+        list.resize(place + 1, T::default());
+    }
+    &mut list[place]
+}
+
+fn add(own: &mut Vec<u64>, others: &[u64]) {
+    own.resize(own.len().max(others.len()), 0);
+    own.iter_mut().zip(others).for_each(|(own, others)| *own += others);
 }
 
 /// Where several classes share the first place, one of them is chosen at random: a sample of m + 1 counts 1/(m + 1).
 pub(super) fn shared(correct: &[u64]) -> f64 {
     // The sum of nothing is -0.
     (1_u64..).zip(correct).map(|(sharing, &samples)| samples as f64 / sharing as f64).sum::<f64>() + 0.0
+}
+
+/// The same over all classes, whose samples are added up before they are divided.
+pub(super) fn shared_by_all(correct: &[Vec<u64>]) -> f64 {
+    let mut sum = Vec::new();
+    correct.iter().for_each(|of_class| add(&mut sum, of_class));
+    shared(&sum)
 }

@@ -16,7 +16,7 @@ impl Serialize for NearestCenter {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Rules { center, classifiers, shift, means, squares, sizes, apart } = &self.rules;
         let mut saved = serializer.serialize_struct("NearestCenter", 9)?;
-        saved.serialize_field("version", &Version::<2>)?;
+        saved.serialize_field("version", &Version::<3>)?;
         saved.serialize_field("center", &Writing(center))?;
         saved.serialize_field("classifiers", &Writing(classifiers))?;
         saved.serialize_field("shift", &Writing(shift))?;
@@ -37,7 +37,7 @@ impl Serialize for NearestCenter {
 #[serde(rename = "NearestCenter", deny_unknown_fields)]
 pub(super) struct Read {
     #[serde(rename = "version")]
-    _version: Version<2>,
+    _version: Version<3>,
     #[serde(with = "crate::linalg::saved")]
     center: Col<f64>,
     #[serde(with = "crate::linalg::saved")]
@@ -82,11 +82,17 @@ impl TryFrom<Read> for NearestCenter {
 
 impl Tally {
     fn check(&self, classes: usize) -> Result<(), String> {
-        let lists = [&self.correct, &self.correct_by_center];
-        let total = |list: &Vec<u64>| list.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
-        let fits = self.samples <= MAX_SAMPLES
-            && self.disagreements <= self.samples
-            && lists.iter().all(|list| list.len() <= classes && total(list) <= self.samples);
-        fits.then_some(()).ok_or_else(|| format!("nearest center: counts do not fit its {} samples", self.samples))
+        let total = |list: &[u64]| list.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
+        let samples = total(&self.samples);
+        let of_class = |class: usize| self.samples.get(class).copied().unwrap_or(0);
+        // As many share a place as there are classes, and no class has more samples than it has.
+        let fit = |list: &Vec<Vec<u64>>| {
+            list.iter().enumerate().all(|(class, of)| of.len() <= classes && total(of) <= of_class(class))
+        };
+        let fits = samples <= MAX_SAMPLES
+            && self.samples.len() <= classes
+            && self.disagreements <= samples
+            && [&self.correct, &self.correct_by_center].into_iter().all(fit);
+        fits.then_some(()).ok_or_else(|| format!("nearest center: counts do not fit its {samples} samples"))
     }
 }

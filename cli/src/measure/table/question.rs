@@ -1,0 +1,162 @@
+//! The upper part of the table: what the arrays say about the question.
+
+use neural_collapse::{
+    metrics::ImpliedDecay,
+    theory::{GroupFate, Optimum},
+};
+
+use super::{
+    super::{
+        json::findings,
+        measurement::Measurement,
+        question::{LOSSES, Source, loss_name},
+        target::Target,
+    },
+    GAP_ROUNDING, REACHED, decay,
+};
+use crate::shared::numbers::digits;
+
+/// What decays are decays of.
+const UNITS: &str = "(of the mean over samples of half the squared error, summed over outputs, or of the cross-entropy,
+plus decay/2 |W|^2 for each layer and decay/2 |H|^2 for the features of all samples together)";
+
+/// The decays that the arrays imply under every loss.
+pub(super) fn implied(measurement: &Measurement) -> String {
+    let question = &measurement.question;
+    let cells = |implied: Option<ImpliedDecay>| {
+        let (decay, misfit) = implied
+            .map_or(("-".into(), "-".into()), |implied| (decay(implied.decay), format!("{:.1e}", implied.misfit)));
+        format!("{decay:>13}{misfit:>9}")
+    };
+    let name = "decays that arrays imply";
+    let mut lines = Vec::new();
+    let depth = if question.has_all_layers { question.assessment.implied[0].layers.len() } else { 0 };
+    let head = |l: usize| if depth == 1 { "layer".to_owned() } else { format!("layer {}", l + 1) };
+    let layers = (0..depth).map(|l| format!("{:>13}{:>9}", head(l), "misfit")).collect::<Vec<_>>().concat();
+    lines.push(format!("{name:<26}{layers}{:>13}{:>9}", "features", "misfit"));
+    for (loss, decays) in LOSSES.iter().zip(&question.assessment.implied) {
+        let layers: String = decays.layers[..depth].iter().copied().map(cells).collect();
+        let fits = if question.fits == Some(*loss) { "  fits" } else { "" };
+        lines.push(format!("{:<26}{layers}{}{fits}", loss.to_string(), cells(decays.features)));
+    }
+    if question.weights != "none" {
+        lines.push(format!("read with class weights: {}", question.weights));
+    }
+    lines.push(UNITS.into());
+    if !question.has_all_layers {
+        lines.push("(a product does not tell the decays of its layers: --weights W1.npy W2.npy ... does)".into());
+    }
+    lines.join("\n") + "\n\n"
+}
+
+/// What the network is compared with, and what speaks against that.
+pub(super) fn question(measurement: &Measurement) -> String {
+    let question = &measurement.question;
+    let mut lines: Vec<String> = findings(measurement).into_iter().map(|finding| format!("- {finding}")).collect();
+    if let Some((model, source)) = question.model.as_ref().filter(|_| measurement.target.is_some()) {
+        let mut decays: Vec<_> = model.layers().iter().map(|layer| digits(layer.decay)).collect();
+        if *source == Source::Arrays {
+            decays = model.layers().iter().map(|layer| decay(layer.decay)).collect();
+        }
+        if decays.iter().all(|decay| *decay == decays[0]) {
+            decays.truncate(1);
+        }
+        let (from, features) = match source {
+            Source::Flags => ("of the flags, in these units", digits(model.feature_decay())),
+            Source::Arrays => ("from the arrays", decay(model.feature_decay())),
+        };
+        lines.push(format!(
+            "compared with the optimum of {}, decays {from}: layers {}, features {features}",
+            loss_name(model.loss()),
+            decays.join(", ")
+        ));
+    }
+    if let Some(target) = &measurement.target {
+        lines.push(optimum(target));
+        lines.extend(collapsed(&target.optimum));
+    }
+    lines.push(verdict(measurement));
+    lines.join("\n") + "\n\n"
+}
+
+/// Has training got there?
+fn verdict(measurement: &Measurement) -> String {
+    let (question, target) = (&measurement.question, measurement.target.as_ref());
+    if !measurement.applies() {
+        let why = match (&question.model, target) {
+            _ if !question.has_all_layers && question.model.is_none() => {
+                "the decays are not known: give all layers, or --layer-decay and --feature-decay"
+            }
+            (None, _) => "the arrays do not say which optimum to compare with",
+            (_, None) => "the optimum is not known",
+            _ => "the arrays are not those of this model",
+        };
+        return format!("no verdicts: {why}");
+    }
+    match target.and_then(|target| target.gap) {
+        Some(gap) if gap < -GAP_ROUNDING => {
+            "the network is below this point, which is not its optimum: no verdicts".into()
+        }
+        Some(_) if question.are_sizes_untested() => {
+            "compared by its geometry alone: at any size it is an optimum of the decays that this size implies".into()
+        }
+        Some(gap) if gap <= REACHED => {
+            format!("the network has reached its optimum: relative gap {gap:.1e}")
+        }
+        Some(gap) => {
+            format!("the network has not reached its optimum: relative gap {gap:.1e}")
+        }
+        None => "compared by its geometry alone: the objective needs all layers, and --weights is their product".into(),
+    }
+}
+
+fn optimum(target: &Target) -> String {
+    let optimum = &target.optimum;
+    let proved = match optimum {
+        Optimum::Closed(_) => String::new(),
+        Optimum::Nonnegative(minimizer) if !minimizer.is_proved() => {
+            return format!(
+                "best point known: orthogonal class means of {} classes; the least objective may be up to {:.1e} of it lower",
+                optimum.rank(),
+                optimum.gap()
+            );
+        }
+        _ if optimum.gap().abs() < 1e-15 => ", proved to rounding".into(),
+        _ => format!(", proved to {:.0e} of its objective", optimum.gap().abs()),
+    };
+    let unique = if optimum.is_unique() { "unique up to rotation" } else { "not unique: see `predict`" };
+    format!("optimum: rank {} of {}, {unique}{proved}", optimum.rank(), optimum.ufm().outputs())
+}
+
+/// The classes that the optimum does not tell apart.
+fn collapsed(optimum: &Optimum) -> Vec<String> {
+    let fates: Vec<(u64, usize, GroupFate)> = match optimum {
+        Optimum::Closed(minimizer) => {
+            let (Some(classes), Ok(fates)) = (minimizer.ufm().class_counts(), minimizer.group_fates()) else {
+                return Vec::new();
+            };
+            classes.groups().zip(fates).map(|(group, fate)| (group.count, group.multiplicity(), fate)).collect()
+        }
+        Optimum::Certified(minimizer) => {
+            minimizer.groups().iter().map(|group| (group.count, group.multiplicity(), group.fate)).collect()
+        }
+        Optimum::Nonnegative(minimizer) => {
+            let gone = minimizer.groups().iter().filter(|group| group.is_vanished);
+            gone.map(|group| (group.count, group.classes.len(), GroupFate::Vanished)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let line = |fate, end| {
+        let groups = fates.iter().filter(|(_, _, own)| *own == fate);
+        let names: Vec<_> = groups.map(|(count, classes, _)| format!("{count}x{classes}")).collect();
+        let names = if names.len() > 5 { format!("{} groups of classes", names.len()) } else { names.join(", ") };
+        (!names.is_empty()).then(|| format!("{names} {end}"))
+    };
+    let shared = line(GroupFate::Coincident, "have one classifier for each count at the optimum (minority collapse)");
+    let gone = match optimum {
+        Optimum::Nonnegative(_) => "have their class mean at zero at the optimum",
+        _ => "have no classifier at the optimum",
+    };
+    let zero = line(GroupFate::Vanished, gone);
+    shared.into_iter().chain(zero).collect()
+}

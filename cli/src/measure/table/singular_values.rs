@@ -1,0 +1,29 @@
+//! Singular values of every block.
+
+use super::{super::measurement::Measurement, number};
+
+/// Rows of singular values beyond which people stop reading.
+const MOST_ROWS: usize = 40;
+
+/// The end of the table: measured and predicted, block by block.
+pub(super) fn singular_values(measurement: &Measurement) -> String {
+    let all = &measurement.singular_values;
+    let predicted = measurement.target.as_ref().map(|target| &target.singular_values[..]).unwrap_or_default();
+    let row = |cells: &mut dyn Iterator<Item = [String; 2]>| {
+        let cells: Vec<_> = cells.map(|[left, right]| format!("{left:>13}{right:>13}")).collect();
+        cells.concat().trim_end().to_owned()
+    };
+    let mut lines = vec!["singular values, measured and predicted".into()];
+    lines.push(row(&mut all.iter().map(|of| [of.block.clone(), String::new()])));
+    let rows = all.iter().map(|of| of.values.len()).max().unwrap_or(0);
+    for k in 0..rows.min(MOST_ROWS) {
+        lines.push(row(&mut all.iter().enumerate().map(|(place, of)| {
+            let predicted = predicted.get(place).and_then(|values| values.get(k)).copied();
+            [number(of.values.get(k).copied()), predicted.map_or(String::new(), |value| number(Some(value)))]
+        })));
+    }
+    if rows > MOST_ROWS {
+        lines.push(format!("    ... {} more, all of them with --json", rows - MOST_ROWS));
+    }
+    lines.join("\n") + "\n"
+}

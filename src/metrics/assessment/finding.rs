@@ -1,0 +1,170 @@
+//! What may be found, in words.
+
+use std::fmt;
+
+use super::super::gradient::ImpliedDecay;
+use crate::loss::Loss;
+
+/// Classes that a sentence names.
+const MOST_NAMED: usize = 10;
+
+/// Something that the arrays of a network tell about the question.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Finding {
+    /// The network is right about no more samples than chance is: the labels belong to other features.
+    LabelsAtChance {
+        /// The part of the samples that it is right about.
+        accuracy: f64,
+        /// Σ (n_k/N)².
+        chance: f64,
+    },
+    /// Features are nearest to the means of their own classes, and the outputs name other classes: outputs and labels are
+    /// in different orders.
+    OutputsReordered {
+        /// The part of the samples that the network is right about.
+        accuracy: f64,
+        /// The part that is nearest to the mean of its class.
+        center_accuracy: f64,
+    },
+    /// The same for some classes only: the outputs of each name another one of them.
+    ClassesReordered {
+        /// Each class with the one that the network decides at its mean.
+        classes: Vec<(usize, usize)>,
+    },
+    /// Outputs are the same for all samples: what is left is noise.
+    OutputsConstant {
+        /// By how much they differ, in the quadratic mean.
+        spread: f64,
+    },
+    /// Under none of the models are the layers at rest with a penalty: training is still moving, or their decay is not a
+    /// penalty (AdamW), or something between layers and features has a say (batch norm after the features).
+    NotStationary {
+        /// The least misfit of the layers among the models.
+        misfit: f64,
+    },
+    /// The layers are at rest under a model, and features that have collapsed are not: the loss is another one.
+    FeaturesContradict {
+        /// The misfit of the class means.
+        misfit: f64,
+    },
+    /// The arrays are at rest only if the outputs have a constant, and the network has no bias.
+    BiasMissing {
+        /// The misfit of layers, or of class means if that is larger, without the constant.
+        without: f64,
+        /// With it.
+        with: f64,
+    },
+    /// Several losses fit, and nothing in the arrays tells which one it was.
+    LossUndecided {
+        /// The losses.
+        losses: Vec<Loss>,
+    },
+    /// Layers like these are at rest at any size: with two classes, with equal counts, or with one direction left. The
+    /// decays are those of a training that has ended, which the arrays cannot confirm.
+    SizesUntested,
+    /// The layers are at rest and the features are not: they were not penalized, and there is no optimum of this kind.
+    FeaturesNotPenalized {
+        /// What the balance with the layers implies.
+        implied: ImpliedDecay,
+    },
+    /// The layers are at rest and the bias is not, free or penalized: classes have other frequencies here than in training,
+    /// by their samples or by class weights, or the bias was not trained.
+    BiasNotAtRest {
+        /// [`NetworkGradient::bias_pull`](super::super::NetworkGradient::bias_pull).
+        pull: f64,
+    },
+    /// The bias was penalized as well.
+    BiasPenalized {
+        /// Its decay.
+        implied: ImpliedDecay,
+    },
+}
+
+impl Finding {
+    /// Whether a network of which this was found can be compared with an optimum.
+    #[must_use]
+    pub fn allows_comparison(&self) -> bool {
+        matches!(self, Self::BiasPenalized { .. } | Self::SizesUntested)
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LabelsAtChance { accuracy, chance } => write!(
+                f,
+                "labels do not belong to the outputs: the network is right about {:.1} % of the samples, and chance about \
+                 {:.1} %; are labels and features in the same order, and is the network trained?",
+                100.0 * accuracy,
+                100.0 * chance
+            ),
+            Self::OutputsReordered { accuracy, center_accuracy } => write!(
+                f,
+                "outputs and labels are in different orders: {:.1} % of the samples are nearest to the mean of their \
+                 class, and the outputs are right about {:.1} %",
+                100.0 * center_accuracy,
+                100.0 * accuracy
+            ),
+            Self::ClassesReordered { classes } => {
+                let named = classes.iter().take(MOST_NAMED).map(|(class, other)| format!("{class} as {other}"));
+                let named = named.collect::<Vec<_>>().join(", ");
+                let more = match classes.len().saturating_sub(MOST_NAMED) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                write!(
+                    f,
+                    "outputs of some classes are in another order than the labels: samples near their own class mean \
+                     are decided for another class, {named}{more} (counted from 0)"
+                )
+            }
+            Self::OutputsConstant { spread } => {
+                write!(f, "outputs are the same for all samples, up to {spread:.1e}: the arrays do not tell the decays")
+            }
+            Self::NotStationary { misfit } => write!(
+                f,
+                "the layers are not at rest under any of these losses with any decay (misfit {misfit:.2}): training is \
+                 still moving, its decay is not a penalty (AdamW), these are not all of its samples, or the loss is another \
+                 one (class weights, label smoothing, logit adjustment)"
+            ),
+            Self::FeaturesContradict { misfit } => write!(
+                f,
+                "the layers are at rest, and class means are not (misfit {misfit:.2}), though the features have collapsed: \
+                 the loss is another one (logit adjustment, label smoothing, margins, other class weights)"
+            ),
+            Self::BiasMissing { without, with } => write!(
+                f,
+                "the arrays are at rest if a constant is added to the outputs (misfit {with:.1e}), and not without \
+                 (misfit {without:.2}): the network was trained with a bias, which is missing"
+            ),
+            Self::LossUndecided { losses } => {
+                let names: Vec<&str> = losses.iter().map(|loss| loss.name()).collect();
+                write!(
+                    f,
+                    "several losses fit: {}; with two classes, or with equal counts, layers can be at rest under both, \
+                     and nothing else tells which one it was",
+                    names.join(" and ")
+                )
+            }
+            Self::SizesUntested => write!(
+                f,
+                "layers like these are at rest at any size (two classes, equal counts, or one direction left): the \
+                 decays are those of a training that has ended, and its misfit does not test whether it has"
+            ),
+            Self::FeaturesNotPenalized { implied: ImpliedDecay { decay, misfit } } => write!(
+                f,
+                "features were not penalized (misfit {misfit:.2}): there is no optimum of this kind; the balance with \
+                 the layers implies {decay:.3e}"
+            ),
+            Self::BiasNotAtRest { pull } => write!(
+                f,
+                "the layers are at rest, and the bias is not (pull {pull:.2}): these are not all samples of training, \
+                 its classes were weighted, or its bias was not trained"
+            ),
+            Self::BiasPenalized { implied: ImpliedDecay { decay, .. } } => {
+                write!(f, "the bias was penalized as well, with {decay:.3e}")
+            }
+        }
+    }
+}

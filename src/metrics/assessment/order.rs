@@ -1,0 +1,83 @@
+//! Whether labels belong to features and outputs.
+
+use super::{super::nearest_center::NearestCenter, finding::Finding};
+
+/// Standard deviations from chance.
+const BEYOND_CHANCE: f64 = 4.0;
+/// The part of samples that is nearest to the own class mean, from which on labels belong to the features.
+const SEPARATED: f64 = 0.5;
+/// Samples a class, in the mean, from which on chance is told from labels: with two, a sample is half of its own class
+/// mean.
+const TELLING: f64 = 8.0;
+
+/// What is wrong with the order of the labels: nothing belongs together, all classes are renamed, or some are.
+pub(super) fn order(counts: &[u64], decisions: &NearestCenter) -> Option<Finding> {
+    let (all, some) = (labels(counts, decisions), reordered(counts, decisions));
+    match (all, some) {
+        // More is said by the classes, if the network is right about all others.
+        (Some(Finding::OutputsReordered { .. }), Some(Finding::ClassesReordered { classes }))
+            if classes.len() < counts.len() && are_others_right(counts, decisions, &classes) =>
+        {
+            Some(Finding::ClassesReordered { classes })
+        }
+        (all, some) => all.or(some),
+    }
+}
+
+fn are_others_right(counts: &[u64], decisions: &NearestCenter, named: &[(usize, usize)]) -> bool {
+    let is_right = |class: usize| decisions.accuracy_of(&[class]).is_some_and(|accuracy| accuracy >= SEPARATED);
+    (0..counts.len()).all(|class| named.binary_search_by_key(&class, |&(own, _)| own).is_ok() || is_right(class))
+}
+
+/// Whether labels belong to features and outputs at all.
+fn labels(counts: &[u64], decisions: &NearestCenter) -> Option<Finding> {
+    let (accuracy, center_accuracy) = (decisions.accuracy()?, decisions.center_accuracy()?);
+    let samples: f64 = counts.iter().map(|&count| count as f64).sum();
+    let chance: f64 = counts.iter().map(|&count| (count as f64 / samples).powi(2)).sum();
+    let deviation = (chance * (1.0 - chance) / samples).sqrt();
+    // Of few samples, or of one class that has almost all, chance is too close to perfection to tell.
+    let beyond = (chance + BEYOND_CHANCE * deviation).min(f64::midpoint(1.0, chance));
+    let per_class = samples / counts.len() as f64;
+    if counts.len() < 2 || per_class < TELLING || accuracy > beyond {
+        None
+    } else if center_accuracy >= SEPARATED.max(beyond) {
+        Some(Finding::OutputsReordered { accuracy, center_accuracy })
+    } else {
+        Some(Finding::LabelsAtChance { accuracy, chance })
+    }
+}
+
+/// Classes whose outputs name each other: the network is wrong about most samples of each, though these are nearest to
+/// their own class mean, and what it decides at the means is a permutation of these classes. Minority classes that have
+/// collapsed, which the network takes for frequent ones, are none.
+pub(super) fn reordered(counts: &[u64], decisions: &NearestCenter) -> Option<Finding> {
+    let decided = decisions.decisions_at_means();
+    let is_wrong = |&class: &usize| {
+        let part = |accuracy: Option<f64>| accuracy.unwrap_or(1.0);
+        decided[class] != class
+            && part(decisions.accuracy_of(&[class])) < 1.0 - SEPARATED
+            && part(decisions.center_accuracy_of(&[class])) >= SEPARATED
+    };
+    let is_wrong: Vec<bool> = (0..counts.len()).map(|class| is_wrong(&class)).collect();
+    // Who walks from a class to the one that is decided for it, and meets their own steps, has found a circle.
+    let (mut walked, mut classes) = (vec![usize::MAX; counts.len()], Vec::new());
+    for start in 0..counts.len() {
+        let mut class = start;
+        while is_wrong[class] && walked[class] == usize::MAX {
+            walked[class] = start;
+            class = decided[class];
+        }
+        if is_wrong[class] && walked[class] == start {
+            let first = class;
+            loop {
+                classes.push((class, decided[class]));
+                class = decided[class];
+                if class == first {
+                    break;
+                }
+            }
+        }
+    }
+    classes.sort_unstable();
+    (!classes.is_empty()).then_some(Finding::ClassesReordered { classes })
+}
