@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use neural_collapse::{
-    ClassCounts, Layer, Loss, Targets, Ufm,
+    ClassCounts, ClassWeights, Layer, Loss, Targets, Ufm,
     rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom},
 };
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ impl Configuration {
             .context("--width, --layer-decay, --feature-decay")?
             .with_loss(self.loss.parse::<Loss>()?)?;
         if !self.class_weights.is_empty() {
-            ufm = ufm.with_class_weights(self.class_weights.clone()).context("--class-weights")?;
+            ufm = ufm.with_class_weights(ClassWeights::Given(self.class_weights.clone())).context("--class-weights")?;
         }
         if self.logit_adjustment != 0.0 {
             ufm = ufm.with_logit_adjustment(self.logit_adjustment).context("--logit-adjustment")?;
