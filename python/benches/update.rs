@@ -17,7 +17,7 @@ fn main() -> Result<(), Error> {
         (state >> 8) as f32 / 16_777_216.0 - 0.5
     };
     let features: Vec<f32> = (0..ROWS * WIDTH).map(|_| number()).collect();
-    let labels: Vec<i64> = (0..ROWS).map(|sample| (sample * 7919 % CLASSES) as i64).collect();
+    let labels: Vec<usize> = (0..ROWS).map(|sample| sample * 7919 % CLASSES).collect();
     for scatter in [true, false] {
         let mut accumulator = if scatter {
             FeatureAccumulator::with_scatter(WIDTH, CLASSES)?
@@ -31,7 +31,12 @@ fn main() -> Result<(), Error> {
             seconds.push(start.elapsed().as_secs_f64());
         }
         seconds.sort_by(f64::total_cmp);
-        println!("{}: {:.6} median, {:.6} least", if scatter { "scatter" } else { "means" }, seconds[BATCHES / 2], seconds[0]);
+        println!(
+            "{}: {:.6} median, {:.6} least",
+            if scatter { "scatter" } else { "means" },
+            seconds[BATCHES / 2],
+            seconds[0]
+        );
     }
     Ok(())
 }

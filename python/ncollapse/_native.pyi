@@ -14,7 +14,7 @@ class Accumulator:
     @property
     def width(self) -> int: ...
     @property
-    def counts(self) -> NDArray[np.uint64]:
+    def counts(self) -> NDArray[np.int64]:
         """The samples of each class, (K,)."""
     def update(self, features: Any, labels: Any, *, batch: Optional[int] = None) -> None:
         """Takes in features (B, d) or (B, d, 1, 1) and labels (B,), or nothing if there is an error."""
@@ -85,7 +85,7 @@ class Prediction:
     @property
     def num_classes(self) -> int: ...
     @property
-    def counts(self) -> NDArray[np.uint64]: ...
+    def counts(self) -> NDArray[np.int64]: ...
     @property
     def bias(self) -> Optional[NDArray[np.float64]]: ...
     @property

@@ -15,7 +15,7 @@ use crate::{
     errors::{refuse, refused},
     labels::{Labels, Slice},
     numbered::Numbered,
-    output::array2,
+    output::{array2, counts},
     threads::detached,
     with_labels, with_rows,
 };
@@ -60,6 +60,9 @@ enum Sums {
     Numbered(Numbered),
 }
 
+/// What pickle writes: the type, two arguments to make it of, and the state.
+type Reduced<'py> = (Bound<'py, PyAny>, (usize, usize), Bound<'py, PyBytes>);
+
 fn empty(width: usize, classes: usize, scatter: bool) -> Result<FeatureAccumulator, Error> {
     if scatter { FeatureAccumulator::with_scatter(width, classes) } else { FeatureAccumulator::new(width, classes) }
 }
@@ -97,7 +100,13 @@ impl State {
         self.counts.iter().all(|&count| count == 0) && matches!(self.sums, Sums::Stream(_))
     }
 
-    fn update(&mut self, py: Python<'_>, features: &Features<'_>, labels: Slice<'_>, batch: Option<u64>) -> PyResult<()> {
+    fn update(
+        &mut self,
+        py: Python<'_>,
+        features: &Features<'_>,
+        labels: Slice<'_>,
+        batch: Option<u64>,
+    ) -> PyResult<()> {
         if batch.is_some() && self.is_empty() {
             self.sums = Sums::Numbered(Numbered::default());
         }
@@ -304,7 +313,7 @@ impl Accumulator {
         Ok(Self::from_state(detached(py, || State::from_bytes(data))?.map_err(refuse)?))
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (usize, usize), Bound<'py, PyBytes>)> {
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
         let bytes = slf.get().to_bytes(slf.py(), false)?;
         // A small one of the type, which takes its state from the bytes.
         Ok((slf.get_type().into_any(), (1, 1), bytes))
@@ -336,8 +345,8 @@ impl Accumulator {
 
     /// The samples of each class, (K,).
     #[getter]
-    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
-        Ok(PyArray1::from_slice(py, &self.lock(py)?.counts))
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        Ok(counts(py, &self.lock(py)?.counts))
     }
 
     /// The mean of the features of each class, (K, d); zero for a class without samples.

@@ -279,7 +279,5 @@ fn copied<'py>(chunk: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     }
     let numpy = numpy(py)?;
     let array = shared(&chunk)?;
-    let order = pyo3::types::PyDict::new(py);
-    order.set_item("dtype", target)?;
-    numpy.call_method(intern!(py, "ascontiguousarray"), (array,), Some(&order))
+    numpy.call_method1(intern!(py, "require"), (array, target, ["C_CONTIGUOUS", "ALIGNED"]))
 }

@@ -37,11 +37,15 @@ pub(crate) fn expand(groups: &[Vec<usize>], of: impl Fn(usize, usize) -> Option<
                 None => 0.0,
             };
             for &k in rows {
-                cols.iter().for_each(|&l| matrix[(k, l)] = between);
+                for &l in cols {
+                    matrix[(k, l)] = between;
+                }
             }
         }
         let own = of(rows[0], rows[0]);
-        rows.iter().for_each(|&k| matrix[(k, k)] = own);
+        for &k in rows {
+            matrix[(k, k)] = own;
+        }
     }
     Ok(matrix)
 }

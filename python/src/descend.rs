@@ -55,32 +55,32 @@ struct Keywords<'py> {
 
 /// Where a descent is.
 #[derive(Clone, Copy, Debug)]
-struct Step {
-    step: usize,
+struct Shown {
+    number: usize,
     objective: f64,
     gradient_norm: f64,
     gap: Option<f64>,
-    step_size: f64,
+    length: f64,
 }
 
-impl Step {
+impl Shown {
     fn new(progress: &Progress<'_>) -> Self {
         Self {
-            step: progress.record.step,
+            number: progress.record.step,
             objective: progress.record.objective,
             gradient_norm: progress.record.gradient_norm,
             gap: progress.gap,
-            step_size: progress.step_size,
+            length: progress.step_size,
         }
     }
 
     fn as_dict(self, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
         Ok(dict!(py, {
-            "step": self.step,
+            "step": self.number,
             "objective": self.objective,
             "gradient_norm": self.gradient_norm,
             "gap": self.gap,
-            "step_size": self.step_size,
+            "step_size": self.length,
         }))
     }
 }
@@ -88,7 +88,7 @@ impl Step {
 /// A descent in its thread, and the two ends of the conversation with it.
 struct Worker {
     thread: JoinHandle<Result<Run, Error>>,
-    steps: Receiver<Step>,
+    steps: Receiver<Shown>,
     answers: Sender<bool>,
     stop: Arc<AtomicBool>,
 }
@@ -105,7 +105,7 @@ impl Worker {
                     let is_shown = every.is_some_and(|every| progress.record.step.is_multiple_of(every));
                     // A caller that is gone wants no more steps.
                     let goes_on = !is_shown
-                        || (sender.send(Step::new(progress)).is_ok() && receiver.recv().is_ok_and(|goes_on| goes_on));
+                        || (sender.send(Shown::new(progress)).is_ok() && receiver.recv().is_ok_and(|goes_on| goes_on));
                     if goes_on && !flag.load(Ordering::Relaxed) {
                         ControlFlow::Continue(())
                     } else {

@@ -2,9 +2,7 @@
 
 use neural_collapse::{
     Error, Ufm,
-    theory::{
-        Certified, CertifiedGeometry, Geometry, GroupFate, Limit, Minimizer, NonnegativeMinimizer, Optimum,
-    },
+    theory::{Certified, CertifiedGeometry, Geometry, GroupFate, Limit, Minimizer, NonnegativeMinimizer, Optimum},
 };
 use pyo3::{prelude::*, types::PyDict};
 
@@ -72,7 +70,8 @@ impl Group {
     }
 
     fn __repr__(&self) -> String {
-        let classes = if self.classes.len() == 1 { "1 class".into() } else { format!("{} classes", self.classes.len()) };
+        let classes =
+            if self.classes.len() == 1 { "1 class".into() } else { format!("{} classes", self.classes.len()) };
         format!("Group({classes} of {} samples: {})", self.count, self.fate)
     }
 }
@@ -97,8 +96,7 @@ pub(crate) fn groups(optimum: &Optimum) -> Result<Vec<Group>, Error> {
 
 fn closed(minimizer: &Minimizer) -> Result<Vec<Group>, Error> {
     let counts = minimizer.ufm().class_counts().ok_or(Error::NoClassCounts)?;
-    let (geometry, fates, bias): (Geometry, _, _) =
-        (minimizer.geometry()?, minimizer.group_fates()?, minimizer.bias());
+    let (geometry, fates, bias): (Geometry, _, _) = (minimizer.geometry()?, minimizer.group_fates()?, minimizer.bias());
     let of = |(r, fate): (usize, GroupFate)| {
         let group = counts.group(r);
         let class = group.classes[0];

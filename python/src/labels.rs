@@ -34,7 +34,7 @@ pub(crate) enum Slice<'a> {
     Unsigned(&'a [u64]),
 }
 
-impl<'a> Slice<'a> {
+impl Slice<'_> {
     pub(crate) fn range(self, start: usize, length: usize) -> Self {
         match self {
             Self::Signed(labels) => Self::Signed(&labels[start..start + length]),
@@ -70,7 +70,7 @@ impl<'py> Labels<'py> {
         let item: usize = dtype.getattr(intern!(py, "itemsize"))?.extract()?;
         let target = if kind == "u" && item == 8 { "uint64" } else { "int64" };
         let flat = array.call_method1(intern!(py, "reshape"), (-1,))?;
-        let flat = numpy.call_method1(intern!(py, "ascontiguousarray"), (flat, target))?;
+        let flat = numpy.call_method1(intern!(py, "require"), (flat, target, ["C_CONTIGUOUS", "ALIGNED"]))?;
         let shared = |error: numpy::BorrowError| refuse(format!("labels: {error}"));
         if target == "uint64" {
             return Ok(Self::Unsigned(flat.cast::<PyArray1<u64>>()?.try_readonly().map_err(shared)?));

@@ -34,7 +34,6 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<accumulator::Accumulator>()?;
-    module.add_class::<model::Model>()?;
     module.add_class::<predict::Prediction>()?;
     module.add_class::<groups::Group>()?;
     module.add_function(wrap_pyfunction!(metrics::metrics, module)?)?;

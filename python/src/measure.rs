@@ -2,6 +2,7 @@
 
 use neural_collapse::{
     ClassCounts, ClassWeights, Error, Layer, Loss, Ufm,
+    faer::Mat,
     metrics::{Assessment, ImpliedDecay, ImpliedDecays, NearestCenter, NetworkGradient},
 };
 use pyo3::{prelude::*, types::PyDict};
@@ -93,7 +94,7 @@ impl Given {
         loss: Loss,
         weights: &ClassWeights,
     ) -> Result<Ufm, Error> {
-        let widths = network.weights.iter().map(|layer| layer.ncols());
+        let widths = network.weights.iter().map(Mat::ncols);
         let layers: Vec<Layer> = widths.zip(layers).map(|(width, &decay)| Layer::new(width, decay)).collect();
         let targets = self.options.targets(counts.clone())?;
         let ufm = Ufm::new(targets, layers, features)?.with_bias(network.bias.is_some());
@@ -226,7 +227,7 @@ pub(crate) fn measure<'py>(
     let given = Given::new(keywords, &network)?;
     let samples = Samples::new(features, labels)?;
     if let Samples::Arrays(features, _) = &samples {
-        network.check_shape(network.product.nrows(), features.width)?;
+        network.check_width(features.width)?;
     }
     let none = ClassWeights::None;
     let read = |counts: &ClassCounts| given.readings(counts, &network, &none).map_err(refused);
@@ -292,15 +293,24 @@ fn describe<'py>(
         "nc2": dict!(py, { "classifier": &none, "features": &none }),
         "nc3": dict!(py, { "product": &none, "alignment": &none }),
     });
-    for key in
-        ["rank", "unique", "nc4_predicted", "objective", "optimum", "optimum_gap", "gap", "distance", "distances",
-         "cdnv_apart", "collapsed"]
-    {
+    for key in [
+        "rank",
+        "unique",
+        "nc4_predicted",
+        "objective",
+        "optimum",
+        "optimum_gap",
+        "gap",
+        "distance",
+        "distances",
+        "cdnv_apart",
+        "collapsed",
+    ] {
         dict.set_item(key, &none)?;
     }
     measured.fill(&dict)?;
     if let Ok(Some(target)) = &target {
-        let names: Vec<String> = measured.values.iter().map(|values| values.block.clone()).collect();
+        let names: Vec<String> = measured.spectra.iter().map(|spectrum| spectrum.block.clone()).collect();
         let outputs = counts.classes();
         // Without decays of the caller there is no scale but that of the theory.
         let has_scale = given.decays.is_some() && model.is_some_and(|model| model.loss() == Loss::Squared);

@@ -55,6 +55,18 @@ impl Network {
         )))
     }
 
+    /// Whether the first layer reads features of this width.
+    pub(crate) fn check_width(&self, width: usize) -> PyResult<()> {
+        let (rows, cols) = self.weights[0].shape();
+        if cols == width {
+            return Ok(());
+        }
+        let transposed = if rows == width { ": is it the transpose?" } else { "" };
+        Err(refuse(format!(
+            "weights: {rows} x {cols} given, features of width {width} need a layer that reads {width} numbers{transposed}"
+        )))
+    }
+
     pub(crate) fn bias(&self) -> Option<ColRef<'_, f64>> {
         self.bias.as_ref().map(Col::as_ref)
     }
@@ -62,7 +74,7 @@ impl Network {
 
 /// Singular values of one block, by falling value.
 #[derive(Debug)]
-pub(crate) struct Values {
+pub(crate) struct Spectrum {
     pub(crate) block: String,
     pub(crate) values: Vec<f64>,
     effective_rank: Option<f64>,
@@ -119,7 +131,7 @@ pub(crate) struct Measured {
     row_sum: Option<f64>,
     classes: Classes,
     plain_means: Option<FrameDistances>,
-    pub(crate) values: Vec<Values>,
+    pub(crate) spectra: Vec<Spectrum>,
 }
 
 impl Measured {
@@ -141,7 +153,7 @@ impl Measured {
             row_sum: product.map(|product| row_sum(product.as_ref())).transpose()?.flatten(),
             classes: Classes::new(product, &statistics.centered_means()?)?,
             plain_means: few.then(|| frame_distances(statistics.class_means())).transpose()?,
-            values: values(statistics, network)?,
+            spectra: spectra(statistics, network)?,
         })
     }
 
@@ -161,9 +173,9 @@ impl Measured {
         dict.set_item("frames", dict!(py, { "measured": self.classes.frames(py)?, "uncentered_means": plain }))?;
         dict.set_item("grams", dict!(py, { "measured": self.classes.grams(py)? }))?;
         let all = PyDict::new(py);
-        for values in &self.values {
-            let of = dict!(py, { "measured": &values.values, "effective_rank": values.effective_rank });
-            all.set_item(&values.block, of)?;
+        for spectrum in &self.spectra {
+            let of = dict!(py, { "measured": &spectrum.values, "effective_rank": spectrum.effective_rank });
+            all.set_item(&spectrum.block, of)?;
         }
         dict.set_item("singular_values", all)
     }
@@ -181,10 +193,10 @@ pub(crate) fn feature_mean(weighted_means: &Mat<f64>, counts: &ClassCounts) -> O
     (size > 0.0).then(|| mean.norm_l2() / size)
 }
 
-fn values(statistics: &FeatureStatistics, network: Option<&Network>) -> Result<Vec<Values>, Error> {
+fn spectra(statistics: &FeatureStatistics, network: Option<&Network>) -> Result<Vec<Spectrum>, Error> {
     let of = |block: String, matrix: &Mat<f64>| {
         let values: Vec<f64> = dense_svd(matrix.as_ref())?.values.iter().copied().collect();
-        Ok::<_, Error>(Values { block, effective_rank: effective_rank(&values), values })
+        Ok::<_, Error>(Spectrum { block, effective_rank: effective_rank(&values), values })
     };
     let mut all = Vec::new();
     if let Some(network) = network {

@@ -1,8 +1,8 @@
 //! The model and its loss from the keywords of Python.
 
 use neural_collapse::{
-    Block, ClassCounts, ClassWeights, Error, FeatureConvention, Layer, Loss, LossConvention, Targets, TrainingConvention,
-    Ufm, WeightConvention,
+    Block, ClassCounts, ClassWeights, Error, FeatureConvention, Layer, Loss, LossConvention, Targets,
+    TrainingConvention, Ufm, WeightConvention,
 };
 use pyo3::prelude::*;
 
@@ -62,7 +62,6 @@ pub(crate) struct Options {
 }
 
 /// A model with the scales of its caller.
-#[pyclass(frozen, module = "ncollapse")]
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) ufm: Ufm,
@@ -89,7 +88,8 @@ impl Options {
             (_, squared) => squared.unwrap_or(LossConvention::HalfSum),
         };
         let features = read.feature_reduction.as_ref().map(|word| word.parse::<FeatureConvention>());
-        let features = features.transpose().map_err(|error| renamed(error, "feature convention", "feature_reduction"))?;
+        let features =
+            features.transpose().map_err(|error| renamed(error, "feature convention", "feature_reduction"))?;
         let weights = read.weight_reduction.parse::<WeightConvention>();
         Ok(Self {
             loss,

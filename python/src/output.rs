@@ -27,6 +27,11 @@ pub(crate) fn array1<'py>(py: Python<'py>, column: ColRef<'_, f64>) -> Bound<'py
     PyArray1::from_vec(py, column.iter().copied().collect())
 }
 
+/// Counts, which are below 2^53, as the integers that NumPy prefers.
+pub(crate) fn counts<'py>(py: Python<'py>, counts: &[u64]) -> Bound<'py, PyArray1<i64>> {
+    PyArray1::from_vec(py, counts.iter().map(|count| count.cast_signed()).collect())
+}
+
 /// Implied decays, with a list for the layers.
 pub(crate) fn decays<'py>(py: Python<'py>, implied: &ImpliedDecays) -> PyResult<Bound<'py, PyDict>> {
     let decay = |implied: &Option<ImpliedDecay>| implied.map(|implied| implied.decay);

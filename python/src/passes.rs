@@ -2,7 +2,9 @@
 
 use neural_collapse::{
     ClassCounts, Error, Loss, Ufm,
-    metrics::{FeatureAccumulator, FeatureStatistics, GradientAccumulator, NearestCenter, NetworkGradient, ScatterAccumulator},
+    metrics::{
+        FeatureAccumulator, FeatureStatistics, GradientAccumulator, NearestCenter, NetworkGradient, ScatterAccumulator,
+    },
 };
 use pyo3::prelude::*;
 
@@ -119,9 +121,10 @@ pub(crate) fn passes<'py>(
     let known = detached(py, || known.iter().map(gradient).collect::<Result<Vec<_>, _>>())?;
     let mut all: Vec<NetworkGradient> = known.map_err(refused)?;
     let mut gradients = accumulator(network, readings)?.with_decisions(rules).map_err(refused)?;
-    let mut second = match is_narrow {
-        true => Some(detached(py, || ScatterAccumulator::new(statistics.clone()))?.map_err(refused)?),
-        false => None,
+    let mut second = if is_narrow {
+        Some(detached(py, || ScatterAccumulator::new(statistics.clone()))?.map_err(refused)?)
+    } else {
+        None
     };
     samples.stream(py, width, |batch, labels| {
         with_rows!(batch, rows => with_labels!(labels, labels => {
@@ -147,9 +150,11 @@ pub(crate) fn third_pass<'py>(
     readings: Vec<Ufm>,
 ) -> PyResult<Vec<NetworkGradient>> {
     let mut gradients = accumulator(network, readings)?;
-    samples.stream(py, network.product.ncols(), |batch, labels| {
-        with_rows!(batch, rows => with_labels!(labels, labels => gradients.add_rows(rows, labels)))
-    })?;
+    samples.stream(
+        py,
+        network.product.ncols(),
+        |batch, labels| with_rows!(batch, rows => with_labels!(labels, labels => gradients.add_rows(rows, labels))),
+    )?;
     gradients.finish().map_err(refused)
 }
 

@@ -16,7 +16,7 @@ use crate::{
     errors::{refuse, refused},
     groups::{Group, groups, has_closed_geometry},
     model::Model,
-    output::{array1, array2},
+    output::{array1, array2, counts},
     threads::detached,
 };
 
@@ -186,8 +186,8 @@ impl Prediction {
 
     /// The samples of each class, (K,).
     #[getter]
-    fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
-        PyArray1::from_slice(py, self.model.ufm.class_counts().map_or(&[], |counts| counts.counts()))
+    fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        counts(py, self.model.ufm.class_counts().map_or(&[], |counts| counts.counts()))
     }
 
     /// The optimal bias, (K,); None without one.

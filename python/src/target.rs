@@ -5,7 +5,8 @@ use neural_collapse::{
     faer::{Col, Mat, Scale},
     linalg::dense_svd,
     metrics::{
-        Collapse, Distance, FeatureStatistics, NetworkGradient, network_collapse, network_distance, optimum_disagreement,
+        Collapse, Distance, FeatureStatistics, NetworkGradient, network_collapse, network_distance,
+        optimum_disagreement,
     },
     theory::Optimum,
 };
