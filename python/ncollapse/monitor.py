@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
     from ._native import Accumulator
-    from ._results import Metrics
+    from ._results import Measurement, Metrics
 
 
 class CollapseMonitor:
@@ -65,6 +65,7 @@ class CollapseMonitor:
         self.history, self.records = [], []
         self.accumulator = None
         self._features: Any = None
+        self._is_measuring = False
         self._handle = self.head.register_forward_pre_hook(self._hook)
 
     @property
@@ -73,7 +74,7 @@ class CollapseMonitor:
         return self.epoch % self.every == 0
 
     def _hook(self, module: Any, inputs: tuple[Any, ...]) -> None:
-        if self.is_recording and inputs:
+        if (self.is_recording or self._is_measuring) and inputs:
             self._features = inputs[0].detach()
 
     def update(self, labels: Any) -> None:
@@ -99,12 +100,11 @@ class CollapseMonitor:
         **keywords
             As for ``ncollapse.measure``: loss, decays.
         """
-        from . import measure_batches, metrics
+        from . import metrics
 
         record: Optional[Metrics] = None
         if self.is_recording and batches is not None:
-            features = _Features(self, batches)
-            record = measure_batches(features, self._weight(), self._bias(), **keywords)
+            record = self.measure(batches, **keywords)
         elif self.is_recording and self.accumulator is not None:
             if keywords:
                 raise TypeError(f"end_epoch: {', '.join(keywords)} given without batches, which they are for")
@@ -115,6 +115,13 @@ class CollapseMonitor:
         self.accumulator, self._features = None, None
         self.epoch += 1
         return record
+
+    def measure(self, batches: Iterable[tuple[Any, Any]], **keywords: Any) -> Measurement:
+        """The model as it is compared with its optimum, without recording: goes through the samples two or three
+        times, in evaluation mode and without gradients. The keywords are those of ``ncollapse.measure``."""
+        from . import measure_batches
+
+        return measure_batches(_Features(self, batches), self._weight(), self._bias(), **keywords)
 
     def _weight(self) -> Any:
         return self.head.weight.detach()
@@ -154,6 +161,7 @@ class _Features:
         device = monitor.head.weight.device
         was_training = model.training
         model.eval()
+        monitor._is_measuring = True
         try:
             for inputs, labels in self.batches:
                 with sys.modules["torch"].no_grad():
@@ -163,13 +171,15 @@ class _Features:
                     raise ValueError("end_epoch: the model does not call the head that is watched")
                 yield features, labels
         finally:
+            monitor._is_measuring = False
             model.train(was_training)
 
 
 def _find(model: Any, name: str) -> Any:
     modules = dict(model.named_modules())
     if name not in modules:
-        linear = [other for other, module in modules.items() if len(getattr(getattr(module, "weight", ()), "shape", ())) == 2]
+        sides = {other: len(getattr(getattr(module, "weight", ()), "shape", ())) for other, module in modules.items()}
+        linear = [other for other, count in sides.items() if count == 2]
         raise ValueError(f"head: the model has no module {name!r}; those with a matrix are {', '.join(linear)}")
     return modules[name]
 

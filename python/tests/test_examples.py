@@ -33,7 +33,7 @@ def test_digits_collapse(tmp_path):
     out = run("digits.py", "--epochs", "60", "--every", "20", "--out", str(tmp_path / "digits.png"))
     lines = [line for line in out.splitlines() if line.startswith("epoch")]
     nc1 = [float(line.split()[3]) for line in lines]
-    assert len(nc1) == 4 and nc1[2] < nc1[0] / 3
+    assert len(nc1) == 3 and nc1[2] < nc1[0] / 3
     assert "relative gap" in out
 
 

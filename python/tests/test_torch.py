@@ -153,13 +153,16 @@ def test_monitor_goes_through_batches_in_evaluation_mode(data):
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(features, labels), batch_size=13, shuffle=True)
     with nc.CollapseMonitor(model, head=model.fc) as monitor:
         record = monitor.end_epoch(loader)
+        monitor.every = 2  # this epoch is not recorded, and can be measured
+        assert monitor.measure(loader).nc1 == pytest.approx(record.nc1, rel=1e-5) and len(monitor.history) == 1
         assert model.training and monitor.accumulator is None
     model.eval()
     with torch.no_grad():
         expected = nc.measure(model.body(features), labels, model.fc.weight, model.fc.bias)
-    # The loader shuffles: other orders of sums.
-    assert record.nc1 == pytest.approx(expected.nc1, rel=1e-9)
-    assert record.implied["cross_entropy"]["layer_decay"][0] == pytest.approx(expected.implied["cross_entropy"]["layer_decay"][0])
+    # In batches of other sizes PyTorch rounds its features in other ways: 8 sums of 6 terms in float32.
+    assert record.nc1 == pytest.approx(expected.nc1, rel=1e-5)
+    ours, theirs = (of.implied["cross_entropy"]["layer_decay"][0] for of in (record, expected))
+    assert ours == pytest.approx(theirs, rel=1e-5)
     model(features)
     assert monitor._features is None, "the hook is still there"
 
