@@ -60,6 +60,10 @@ enum Sums {
     Numbered(Numbered),
 }
 
+/// Numbers of an accumulator up to which its sizes and counts are compared with its sums when it is read, 128 MiB: that
+/// takes a copy. What the library has is checked by the library in any case.
+const MOST_CHECKED: usize = 1 << 24;
+
 /// What pickle writes: the type, two arguments to make it of, and the state.
 type Reduced<'py> = (Bound<'py, PyAny>, (usize, usize), Bound<'py, PyBytes>);
 
@@ -125,7 +129,11 @@ impl State {
             }
         }
         // The library has refused labels out of range.
-        let mut count = |label: usize| self.counts[label] += 1;
+        let mut count = |label: usize| {
+            if let Some(count) = self.counts.get_mut(label) {
+                *count += 1;
+            }
+        };
         match labels {
             Slice::Signed(labels) => labels.iter().filter_map(|&label| label.try_into().ok()).for_each(&mut count),
             Slice::Unsigned(labels) => labels.iter().filter_map(|&label| label.try_into().ok()).for_each(&mut count),
@@ -194,17 +202,23 @@ impl State {
             sums @ Sums::Stream(_) => sums,
         };
         let state = Self { sums, ..read };
-        let statistics = state.statistics().map_err(|error| error.to_string())?;
-        let counts_fit = match statistics.class_counts() {
-            Ok(counts) => counts.counts() == state.counts,
-            // A class has no samples.
-            Err(_) => state.counts.contains(&0),
-        };
-        let fits = statistics.class_means().shape() == (state.width, state.num_classes)
-            && statistics.has_scatter() == state.scatter
-            && state.counts.len() == state.num_classes
-            && counts_fit;
+        let numbers = state.width.saturating_mul(state.width.saturating_add(state.num_classes));
+        let fits = state.counts.len() == state.num_classes && (numbers > MOST_CHECKED || state.fits()?);
         if fits { Ok(state) } else { Err("accumulator: its sizes and counts are not those of its sums".into()) }
+    }
+}
+
+impl State {
+    /// Whether sizes and counts are those of the sums.
+    fn fits(&self) -> Result<bool, String> {
+        let statistics = self.statistics().map_err(|error| error.to_string())?;
+        let counts_fit = match statistics.class_counts() {
+            Ok(counts) => counts.counts() == self.counts,
+            // A class has no samples.
+            Err(_) => self.counts.contains(&0),
+        };
+        let shape = (self.width, self.num_classes);
+        Ok(counts_fit && statistics.class_means().shape() == shape && statistics.has_scatter() == self.scatter)
     }
 }
 
