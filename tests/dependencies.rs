@@ -15,7 +15,10 @@ fn metadata() -> Value {
     fs::create_dir_all(copy.join("cli")).unwrap();
     let mut manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     for (members, kept) in [
-        (r#"members = ["cli", "examples/imbalanced_mlp", "examples/theory_meets_descent"]"#, r#"members = ["cli"]"#),
+        (
+            r#"members = ["cli", "examples/imbalanced_mlp", "examples/theory_meets_descent", "python"]"#,
+            r#"members = ["cli"]"#,
+        ),
         (r#"default-members = [".", "cli", "examples/theory_meets_descent"]"#, r#"default-members = [".", "cli"]"#),
     ] {
         assert!(manifest.contains(members), "the workspace has other members");

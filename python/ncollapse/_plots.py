@@ -1,0 +1,82 @@
+"""Figures, with matplotlib."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._results import Measurement
+    from .monitor import CollapseMonitor
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError("plot needs matplotlib: pip install matplotlib") from error
+    return plt
+
+
+def plot_measurement(measurement: Measurement) -> Any:
+    """A row for classifiers and one for class means, and one for singular values."""
+    import numpy as np
+
+    plt = _pyplot()
+    data = measurement._data
+    order = np.argsort(-np.asarray(measurement.counts), kind="stable")
+    values = list(measurement.singular_values.items())
+    columns = max(2, len(values))
+    figure, axes = plt.subplots(3, columns, figsize=(4 * columns, 11), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    predicted = data["grams"].get("predicted") or {}
+    for row, of in enumerate(("classifiers", "means")):
+        pair = [("predicted", predicted.get(of)), ("measured", data["grams"]["measured"][of])]
+        pair = [(name, gram / (np.linalg.norm(gram) or 1)) for name, gram in pair if gram is not None]
+        most = max([np.abs(gram).max() for _, gram in pair], default=1)
+        for axis, (name, gram) in zip(axes[row], pair):
+            axis.set_axis_on()
+            axis.imshow(gram[np.ix_(order, order)], cmap="RdBu", vmin=-most, vmax=most)
+            axis.set_title(f"{of}, {name}")
+            axis.set_xlabel("classes by falling count")
+    for axis, (block, of) in zip(axes[2], values):
+        axis.set_axis_on()
+        if of.get("predicted") is not None:
+            axis.plot(range(1, len(of["predicted"]) + 1), of["predicted"], "o", color="0.75", ms=7, label="predicted")
+        axis.plot(range(1, len(of["measured"]) + 1), of["measured"], ".", color="C0", label="measured")
+        axis.set_title(f"singular values: {block}")
+        axis.set_ylim(bottom=0)
+        axis.legend()
+    figure.suptitle(measurement.verdict)
+    figure.tight_layout()
+    return figure
+
+
+def plot_history(monitor: CollapseMonitor) -> Any:
+    """Metrics on the left, implied decays on the right, against epochs."""
+    plt = _pyplot()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    history = monitor.history
+    epochs = [row["epoch"] for row in history]
+
+    def curve(axis: Any, key: str, label: str) -> None:
+        points = [(epoch, row[key]) for epoch, row in zip(epochs, history) if row.get(key) is not None and row[key] > 0]
+        if points:
+            axis.semilogy(*zip(*points), marker=".", label=label)
+
+    for key, label in (
+        ("nc1", "NC1"), ("cdnv", "CDNV"), ("mean_simplex", "means to simplex"),
+        ("classifier_simplex", "classifiers to simplex"), ("self_duality", "self-duality"), ("gap", "gap"),
+    ):  # fmt: skip
+        curve(left, key, label)
+    for key, label in (("layer_decay", "layer"), ("feature_decay", "features"), ("misfit", "misfit of the layer")):
+        curve(right, key, label)
+    left.set_title("neural collapse")
+    right.set_title("implied decays, in the theory's units")
+    for axis in (left, right):
+        axis.set_xlabel("epoch")
+        if axis.lines:
+            axis.legend()
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,73 @@
+//! Matrices of numbers between classes, which are constant on blocks of groups.
+
+use neural_collapse::{
+    faer::{Mat, MatRef},
+    linalg,
+    theory::Optimum,
+};
+
+use crate::errors::refuse;
+use pyo3::PyResult;
+
+/// The classes of every group that the minimizer cannot tell apart.
+pub(crate) fn groups(optimum: &Optimum) -> Vec<Vec<usize>> {
+    match optimum {
+        Optimum::Closed(minimizer) => match minimizer.ufm().class_counts() {
+            Some(classes) => classes.groups().map(|group| group.classes.to_vec()).collect(),
+            None => Vec::new(),
+        },
+        Optimum::Certified(minimizer) => minimizer.groups().iter().map(|group| group.classes.clone()).collect(),
+        Optimum::Nonnegative(minimizer) => minimizer.groups().iter().map(|group| group.classes.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A K x K matrix from the numbers of one or two classes of each pair of groups; NaN for `None`.
+pub(crate) fn expand(groups: &[Vec<usize>], of: impl Fn(usize, usize) -> Option<f64>) -> PyResult<Mat<f64>> {
+    let of = |k, l| of(k, l).unwrap_or(f64::NAN);
+    let classes: usize = groups.iter().map(Vec::len).sum();
+    if classes.checked_mul(classes).is_none_or(|numbers| numbers > isize::MAX as usize / 8) {
+        return Err(refuse(format!("{classes} x {classes} numbers do not fit in memory")));
+    }
+    let mut matrix = Mat::zeros(classes, classes);
+    for (r, rows) in groups.iter().enumerate() {
+        for (t, cols) in groups.iter().enumerate() {
+            let between = match cols.get(usize::from(r == t)) {
+                Some(&other) => of(rows[0], other),
+                None => 0.0,
+            };
+            for &k in rows {
+                for &l in cols {
+                    matrix[(k, l)] = between;
+                }
+            }
+        }
+        let own = of(rows[0], rows[0]);
+        for &k in rows {
+            matrix[(k, k)] = own;
+        }
+    }
+    Ok(matrix)
+}
+
+/// Inner products of the rows of a matrix.
+pub(crate) fn gram(rows: MatRef<'_, f64>) -> Mat<f64> {
+    rows * rows.transpose()
+}
+
+/// Angles in degrees from inner products; NaN for a vector of zero.
+pub(crate) fn angles(gram: &Mat<f64>) -> Mat<f64> {
+    let norm = |k: usize| gram[(k, k)].max(0.0).sqrt();
+    Mat::from_fn(gram.nrows(), gram.ncols(), |k, l| {
+        if k == l && norm(k) > 0.0 {
+            return 0.0;
+        }
+        // 0/0 is NaN.
+        (gram[(k, l)] / (norm(k) * norm(l))).clamp(-1.0, 1.0).acos().to_degrees()
+    })
+}
+
+/// Singular values, by falling value.
+pub(crate) fn singular_values(matrix: MatRef<'_, f64>) -> Result<Vec<f64>, neural_collapse::Error> {
+    Ok(linalg::dense_svd(matrix)?.values.iter().copied().collect())
+}

@@ -1,0 +1,46 @@
+//! The native half of the Python package `ncollapse`: arrays in, plain objects out. The Python half is in `ncollapse/`.
+//!
+//! - [`arrays`], [`labels`], [`matrices`]: arrays of NumPy, PyTorch and others, read where they lie or copied in chunks
+//! - [`threads`]: the pool that everything heavy runs in, without the lock of the interpreter
+//! - [`accumulator`], [`numbered`]: class means and scatter from batches, merged and saved
+//! - [`metrics`]: the numbers of neural collapse from an accumulator
+//! - [`model`], [`predict`], [`groups`], [`blocks`], [`limits`], [`descend`]: the theory and the descents
+//! - [`measure`], [`passes`], [`target`]: a network compared with its optimum
+//! - [`errors`], [`output`]: messages and results in Python's terms
+
+mod accumulator;
+mod arrays;
+mod blocks;
+mod descend;
+mod errors;
+mod groups;
+mod labels;
+mod limits;
+mod matrices;
+mod measure;
+mod metrics;
+mod model;
+mod numbered;
+mod output;
+mod passes;
+mod predict;
+mod target;
+mod threads;
+
+use pyo3::prelude::*;
+
+/// The native half of `ncollapse`.
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<accumulator::Accumulator>()?;
+    module.add_class::<predict::Prediction>()?;
+    module.add_class::<groups::Group>()?;
+    module.add_function(wrap_pyfunction!(metrics::metrics, module)?)?;
+    module.add_function(wrap_pyfunction!(measure::measure, module)?)?;
+    module.add_function(wrap_pyfunction!(limits::limits, module)?)?;
+    module.add_function(wrap_pyfunction!(descend::descend, module)?)?;
+    module.add_function(wrap_pyfunction!(threads::set_num_threads, module)?)?;
+    module.add_function(wrap_pyfunction!(threads::get_num_threads, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! The largest decays that keep what a network needs, and the class weights that do.
+
+use neural_collapse::{
+    ClassWeights, Error, Ufm,
+    theory::{Goal, Limit},
+};
+use numpy::PyArray1;
+use pyo3::{prelude::*, types::PyDict};
+
+use crate::{
+    dict,
+    errors::{refuse, refused},
+    groups::{has_closed_geometry, number},
+    model::Model,
+    threads::detached,
+};
+
+/// What has to be kept, by the keywords of Python.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Keywords {
+    rank: Option<usize>,
+    norm_ratio: Option<f64>,
+    largest_q: f64,
+}
+
+/// In the theory's units.
+struct Limits {
+    scale: Option<Limit>,
+    layers: Vec<Option<Limit>>,
+    features: Option<Limit>,
+    separable_scale: Option<Limit>,
+    weights: Option<ClassWeights>,
+}
+
+fn goal(keywords: &Keywords) -> PyResult<Goal> {
+    match (keywords.rank, keywords.norm_ratio) {
+        (Some(_), Some(_)) => Err(refuse("rank and norm_ratio: both given, accepted is one of them, or neither")),
+        (Some(rank), None) => Ok(Goal::Rank(rank)),
+        (None, Some(ratio)) => Ok(Goal::NormRatio(ratio)),
+        (None, None) => Ok(Goal::AllDirections),
+    }
+}
+
+fn find(ufm: &Ufm, goal: Goal, largest_q: f64) -> Result<Limits, Error> {
+    let one_layer = ufm.depth() == 1 && !ufm.has_nonnegative_features();
+    let separable_scale = one_layer.then(|| ufm.separable_scale()).transpose()?;
+    let weights = match one_layer.then(|| ufm.separating_weights(largest_q)).transpose() {
+        Err(Error::NoSeparatingWeights { .. }) => None,
+        weights => weights?,
+    };
+    if has_closed_geometry(ufm) {
+        let minimizer = ufm.minimizer()?;
+        let layers = (0..ufm.depth()).map(|l| minimizer.largest_layer_decay(goal, l).map(Some));
+        return Ok(Limits {
+            scale: Some(minimizer.largest_scale(goal)?),
+            layers: layers.collect::<Result<_, _>>()?,
+            features: Some(minimizer.largest_feature_decay(goal)?),
+            separable_scale,
+            weights,
+        });
+    }
+    if goal != Goal::AllDirections {
+        return Err(Error::NoClosedForm { because: "a rank or a ratio of norms with this loss" });
+    }
+    // The law of contrasts, for one layer and any loss.
+    let contrasts = ufm.contrasts()?;
+    let scale = contrasts.largest_scale();
+    Ok(Limits {
+        scale,
+        layers: vec![scale.map(|scale| contrasts.layer_decay(scale))],
+        features: scale.map(|scale| contrasts.feature_decay(scale)),
+        separable_scale,
+        weights,
+    })
+}
+
+/// The largest decays as a dictionary, in the caller's units.
+#[pyfunction]
+pub(crate) fn limits<'py>(
+    py: Python<'py>,
+    keywords: &Bound<'py, PyAny>,
+    wanted: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let model = Model::new(keywords)?;
+    let wanted: Keywords = wanted.extract()?;
+    let goal = goal(&wanted)?;
+    let found = detached(py, || find(&model.ufm, goal, wanted.largest_q))?.map_err(refused)?;
+    let kept = found.scale.map(|scale| match scale {
+        Limit::Never => "never",
+        Limit::Below(_) => "below",
+        Limit::Always => "always",
+    });
+    let layers: Vec<Option<f64>> = (found.layers.iter())
+        .map(|limit| limit.map(|limit| model.layer_decay(number(limit))).transpose())
+        .collect::<PyResult<_>>()?;
+    let features = found.features.map(|limit| model.feature_decay(number(limit))).transpose()?;
+    let counts = model.ufm.class_counts();
+    let weights = found.weights.zip(counts).map(|(weights, counts)| weights.of(counts)).transpose().map_err(refused)?;
+    Ok(dict!(py, {
+        "kept": kept,
+        "scale": found.scale.map(number),
+        "layer_decays": layers,
+        "feature_decay": features,
+        "separable_scale": found.separable_scale.map(number),
+        "class_weights": weights.map(|weights| PyArray1::from_vec(py, weights)),
+    }))
+}

@@ -1,0 +1,315 @@
+//! Where the last layers must end.
+
+use neural_collapse::{
+    Error,
+    faer::Mat,
+    theory::{Direction, Optimum},
+};
+use numpy::{PyArray1, PyArray2};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList},
+};
+
+use crate::{
+    blocks, dict,
+    errors::{refuse, refused},
+    groups::{Group, groups, has_closed_geometry},
+    model::Model,
+    output::{array1, array2, counts},
+    threads::detached,
+};
+
+/// Where the last layers of a classifier must end: what ``ncollapse.predict`` gives.
+#[pyclass(frozen, module = "ncollapse", name = "Prediction")]
+#[derive(Debug)]
+pub(crate) struct Prediction {
+    model: Model,
+    optimum: Optimum,
+    groups: Vec<Py<Group>>,
+}
+
+/// Rows of classifiers, or class means as rows.
+#[derive(Clone, Copy)]
+enum Which {
+    Classifiers,
+    ClassMeans,
+}
+
+impl Which {
+    fn new(word: &str) -> PyResult<Self> {
+        match word {
+            "classifiers" => Ok(Self::Classifiers),
+            "class_means" => Ok(Self::ClassMeans),
+            _ => Err(refuse(format!("of: {word:?} given, accepted: classifiers, class_means"))),
+        }
+    }
+
+    fn rows(self, optimum: &Optimum) -> Result<Mat<f64>, Error> {
+        match self {
+            Self::Classifiers => optimum.classifiers(),
+            Self::ClassMeans => Ok(optimum.class_means()?.transpose().to_owned()),
+        }
+    }
+}
+
+/// The optimum of a model, whatever its loss.
+pub(crate) fn optimum(model: &Model) -> Result<Optimum, Error> {
+    let ufm = &model.ufm;
+    if ufm.has_closed_form() && !has_closed_geometry(ufm) && ufm.depth() == 1 {
+        return ufm.certified_minimizer().map(Optimum::from);
+    }
+    ufm.optimum()
+}
+
+fn direction<'py>(py: Python<'py>, direction: &Direction) -> PyResult<Bound<'py, PyDict>> {
+    Ok(dict!(py, {
+        "multiplicity": direction.multiplicity,
+        "target": direction.target,
+        "shrinkage": direction.shrinkage,
+        "prediction": direction.prediction,
+        "product": direction.product,
+        "feature": direction.feature,
+        "layers": &direction.layers,
+        "fate": direction.fate.name(),
+        "critical_scale": direction.critical_scale,
+    }))
+}
+
+impl Prediction {
+    fn matrix(&self, py: Python<'_>, word: &str) -> PyResult<Mat<f64>> {
+        let which = Which::new(word)?;
+        detached(py, || which.rows(&self.optimum))?.map_err(refused)
+    }
+
+    fn gram_of(&self, py: Python<'_>, word: &str) -> PyResult<Mat<f64>> {
+        let which = Which::new(word)?;
+        let groups = blocks::groups(&self.optimum);
+        match &self.optimum {
+            Optimum::Closed(minimizer) if has_closed_geometry(&self.model.ufm) => {
+                let geometry = minimizer.geometry().map_err(refused)?;
+                let gram = match which {
+                    Which::Classifiers => geometry.classifiers(),
+                    Which::ClassMeans => geometry.class_means(),
+                };
+                detached(py, || blocks::expand(&groups, |k, l| gram.inner_product(k, l)))?
+            }
+            Optimum::Certified(minimizer) => {
+                let geometry = minimizer.geometry().map_err(refused)?;
+                let gram = match which {
+                    Which::Classifiers => geometry.classifiers(),
+                    Which::ClassMeans => geometry.class_means(),
+                };
+                detached(py, || blocks::expand(&groups, |k, l| Some(gram.inner_product(k, l))))?
+            }
+            optimum => detached(py, || which.rows(optimum).map(|rows| blocks::gram(rows.as_ref())))?.map_err(refused),
+        }
+    }
+}
+
+/// The prediction for the keywords of a model.
+impl Prediction {
+    fn make(py: Python<'_>, keywords: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let model = Model::new(keywords)?;
+        let (optimum, groups) = detached(py, || {
+            let optimum = optimum(&model)?;
+            // Of smoothed labels without a bias, and more than one layer, the objective alone is known.
+            let is_open = matches!(optimum, Optimum::Closed(_)) && !has_closed_geometry(&model.ufm);
+            let groups = if is_open { Vec::new() } else { groups(&optimum)? };
+            Ok((optimum, groups))
+        })?
+        .map_err(refused)?;
+        let groups = groups.into_iter().map(|group| Py::new(py, group)).collect::<PyResult<_>>()?;
+        Ok(Self { model, optimum, groups })
+    }
+}
+
+#[pymethods]
+impl Prediction {
+    #[new]
+    fn new(py: Python<'_>, keywords: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::make(py, keywords)
+    }
+
+    /// The least objective, in the theory's units: half the squared error summed over classes, or the cross-entropy, mean
+    /// over samples; penalties included.
+    #[getter]
+    fn objective(&self) -> f64 {
+        self.optimum.objective()
+    }
+
+    /// The least loss in the units of ``reduction``, penalties included: what training can reach.
+    #[getter]
+    fn loss(&self) -> f64 {
+        self.model.loss(self.optimum.objective())
+    }
+
+    /// What no point has a lower objective than; the objective itself for a closed form.
+    #[getter]
+    fn lower_bound(&self) -> f64 {
+        self.optimum.lower_bound()
+    }
+
+    /// (objective - lower_bound)/objective.
+    #[getter]
+    fn gap(&self) -> f64 {
+        self.optimum.gap()
+    }
+
+    /// The rank of the prediction, of every layer and of the class means.
+    #[getter]
+    fn rank(&self) -> usize {
+        self.optimum.rank()
+    }
+
+    /// Whether the minimizer is unique up to rotations of the features.
+    #[getter]
+    fn is_unique(&self) -> bool {
+        self.optimum.is_unique()
+    }
+
+    /// "closed form", "certified", or "nonnegative features".
+    #[getter]
+    fn method(&self) -> &'static str {
+        match self.optimum {
+            Optimum::Closed(_) => "closed form",
+            Optimum::Certified(_) => "certified",
+            _ => "nonnegative features",
+        }
+    }
+
+    /// The number of classes K.
+    #[getter]
+    fn num_classes(&self) -> usize {
+        self.model.ufm.outputs()
+    }
+
+    /// The samples of each class, (K,).
+    #[getter]
+    fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        counts(py, self.model.ufm.class_counts().map_or(&[], |counts| counts.counts()))
+    }
+
+    /// The optimal bias, (K,); None without one.
+    #[getter]
+    fn bias<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f64>>> {
+        self.optimum.bias().map(|bias| array1(py, bias.as_ref()))
+    }
+
+    /// What becomes of the classes, one Group for each count and weight, by falling count.
+    #[getter]
+    fn groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.groups.iter().map(|group| group.bind(py)))
+    }
+
+    /// The distinct singular values of the target with what becomes of them, a dictionary each; None without a closed
+    /// form.
+    #[getter]
+    fn directions<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        let Optimum::Closed(minimizer) = &self.optimum else { return Ok(None) };
+        let all = minimizer.directions().iter().map(|of| direction(py, of)).collect::<PyResult<Vec<_>>>()?;
+        PyList::new(py, all).map(Some)
+    }
+
+    /// Singular values of ``of`` = "classifiers", "class_means" (weighted by the roots of the counts) or "prediction",
+    /// by falling value, (K,).
+    #[pyo3(signature = (of="prediction"))]
+    fn singular_values<'py>(&self, py: Python<'py>, of: &str) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let classes = self.model.ufm.outputs();
+        let mut values = match (&self.optimum, of) {
+            (Optimum::Closed(minimizer), "prediction") => minimizer.singular_values(|direction| direction.prediction),
+            (Optimum::Closed(minimizer), "classifiers") => minimizer.singular_values(|direction| direction.product),
+            (Optimum::Closed(minimizer), "class_means") => minimizer.singular_values(|direction| direction.feature),
+            (optimum, "prediction" | "classifiers" | "class_means") => {
+                let all = || -> Result<_, Error> {
+                    let (classifiers, mut means) = (optimum.classifiers()?, optimum.class_means()?);
+                    let counts = optimum.ufm().class_counts().ok_or(Error::NoClassCounts)?;
+                    for (mut mean, &count) in means.col_iter_mut().zip(counts.counts()) {
+                        mean *= neural_collapse::faer::Scale((count as f64).sqrt());
+                    }
+                    match of {
+                        "classifiers" => blocks::singular_values(classifiers.as_ref()),
+                        "class_means" => blocks::singular_values(means.as_ref()),
+                        _ => blocks::singular_values((classifiers * means).as_ref()),
+                    }
+                };
+                detached(py, all)?.map_err(refused)?
+            }
+            _ => {
+                return Err(refuse(format!("of: {of:?} given, accepted: prediction, classifiers, class_means")));
+            }
+        };
+        values.resize(classes, 0.0);
+        Ok(PyArray1::from_vec(py, values))
+    }
+
+    /// The classifiers, rows of W, in the space of rank dimensions that they share with the class means, (K, rank).
+    fn classifiers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        array2(py, self.matrix(py, "classifiers")?.as_ref())
+    }
+
+    /// The class means as rows, in the same space, (K, rank).
+    fn class_means<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        array2(py, self.matrix(py, "class_means")?.as_ref())
+    }
+
+    /// Inner products between the ``of`` = "classifiers" or "class_means" of all classes, (K, K); NaN if a tie leaves
+    /// them open.
+    #[pyo3(signature = (of="classifiers"))]
+    fn gram<'py>(&self, py: Python<'py>, of: &str) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        array2(py, self.gram_of(py, of)?.as_ref())
+    }
+
+    /// Angles in degrees between the ``of`` = "classifiers" or "class_means" of all classes, (K, K); NaN for zeros.
+    #[pyo3(signature = (of="classifiers"))]
+    fn angles<'py>(&self, py: Python<'py>, of: &str) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        if let Optimum::Closed(minimizer) = &self.optimum
+            && has_closed_geometry(&self.model.ufm)
+        {
+            // However small an angle is: an arc cosine would lose it.
+            let geometry = minimizer.geometry().map_err(refused)?;
+            let gram = match Which::new(of)? {
+                Which::Classifiers => geometry.classifiers(),
+                Which::ClassMeans => geometry.class_means(),
+            };
+            let groups = blocks::groups(&self.optimum);
+            let angles = || blocks::expand(&groups, |k, l| gram.angle(k, l).map(f64::to_degrees));
+            return array2(py, detached(py, angles)??.as_ref());
+        }
+        array2(py, blocks::angles(&self.gram_of(py, of)?).as_ref())
+    }
+
+    /// Norms of the ``of`` = "classifiers" or "class_means" of all classes, (K,).
+    #[pyo3(signature = (of="classifiers"))]
+    fn norms<'py>(&self, py: Python<'py>, of: &str) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let gram = self.gram_of(py, of)?;
+        Ok(PyArray1::from_vec(py, (0..gram.nrows()).map(|k| gram[(k, k)].max(0.0).sqrt()).collect()))
+    }
+
+    /// Everything but matrices as a dictionary of plain objects.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let groups = self.groups.iter().map(|group| group.get().to_dict(py)).collect::<PyResult<Vec<_>>>()?;
+        let ufm = &self.model.ufm;
+        Ok(dict!(py, {
+            "classes": ufm.outputs(),
+            "samples": ufm.samples(),
+            "layers": ufm.depth(),
+            "bias": ufm.has_bias(),
+            "loss": ufm.loss().name(),
+            "objective": self.objective(),
+            "training_loss": self.loss(),
+            "lower_bound": self.lower_bound(),
+            "gap": self.gap(),
+            "rank": self.rank(),
+            "unique": self.is_unique(),
+            "method": self.method(),
+            "directions": self.directions(py)?,
+            "groups": groups,
+        }))
+    }
+
+    fn __repr__(&self) -> String {
+        let (objective, rank, classes) = (self.objective(), self.rank(), self.model.ufm.outputs());
+        format!("Prediction({}: objective {objective:.15e}, rank {rank} of {classes})", self.method())
+    }
+}

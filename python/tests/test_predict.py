@@ -1,0 +1,187 @@
+"""Predictions compared with dense decompositions, and with the objective written out in NumPy."""
+
+import json
+
+import ncollapse as nc
+import numpy as np
+import pytest
+from oracle import EPSILON, objective
+
+LETTERS = [1500] + [600] * 5 + [50] * 20
+
+
+def closed_form(counts, layer_decay, feature_decay, bias):
+    """Theorems 4.1 and 4.2 of Liu 2024 from a dense decomposition: objective and Gram matrices."""
+    counts = np.asarray(counts, float)
+    total, roots = counts.sum(), np.sqrt(counts)
+    target = np.diag(roots) - (np.outer(counts, roots) / total if bias else 0)
+    left, sigma, right = np.linalg.svd(target)
+    sigma[sigma < 1e-9 * sigma[0]] = 0
+    with np.errstate(divide="ignore"):
+        e = np.minimum(1, total * np.sqrt(layer_decay * feature_decay) / sigma)
+    z = sigma * (1 - e)
+    ratio = np.sqrt(feature_decay / layer_decay)
+    least = (np.where(sigma > 0, sigma**2 * e * (2 - e), 0)).sum() / (2 * total)
+    classifiers = (left * z * ratio) @ left.T
+    means = (right.T * z / ratio) @ right / np.outer(roots, roots)
+    return least, classifiers, means, (z > 0).sum()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("counts", [LETTERS, [500, 500, 400, 100, 7], [30, 30, 30]])
+def test_squared_loss_is_the_closed_form(counts, bias):
+    layer_decay, feature_decay = 5e-3, 5e-4
+    prediction = nc.predict(counts, widths=64, layer_decay=layer_decay, feature_decay=feature_decay, bias=bias)
+    least, classifiers, means, rank = closed_form(counts, layer_decay, feature_decay, bias)
+    # A dense decomposition of K x K, to K epsilons of its largest value.
+    rounding = 100 * len(counts) * EPSILON
+    assert prediction.method == "closed form" and prediction.gap == 0 and prediction.is_unique
+    assert prediction.objective == prediction.lower_bound == pytest.approx(least, rel=rounding)
+    assert prediction.rank == rank == prediction.classifiers().shape[1]
+    np.testing.assert_allclose(prediction.gram(), classifiers, atol=rounding * classifiers.max())
+    np.testing.assert_allclose(prediction.gram("class_means"), means, atol=rounding * means.max())
+    own = prediction.classifiers()
+    np.testing.assert_allclose(own @ own.T, classifiers, atol=rounding * classifiers.max())
+    np.testing.assert_allclose(prediction.norms() ** 2, np.diag(classifiers), atol=rounding * classifiers.max())
+    if bias:
+        np.testing.assert_allclose(prediction.bias, np.array(counts) / sum(counts), rtol=4 * EPSILON)
+    else:
+        assert prediction.bias is None
+
+
+@pytest.mark.parametrize(
+    "loss, weights",
+    [("squared", None), ("cross-entropy", None), ("cross-entropy", "inverse-root"), ("squared", "inverse")],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_prediction_has_its_objective_and_no_gradient(loss, weights, bias):
+    counts, layer_decay, feature_decay = [200, 80, 80, 11], 4e-3, 1e-3
+    prediction = nc.predict(
+        counts, widths=16, layer_decay=layer_decay, feature_decay=feature_decay, loss=loss, class_weights=weights, bias=bias
+    )
+    alpha = {None: np.ones(4), "inverse": 1 / np.array(counts), "inverse-root": np.array(counts) ** -0.5}[weights]
+    alpha = alpha * sum(counts) / (alpha @ np.array(counts))
+    intercept = prediction.bias if bias else np.zeros(4)
+    value, by_classifiers, by_means, by_bias = objective(
+        counts, prediction.classifiers(), prediction.class_means(), intercept, layer_decay, feature_decay, loss, alpha
+    )
+    assert prediction.objective == pytest.approx(value, rel=1e-12)
+    assert prediction.lower_bound <= value * (1 + 1e-12) and abs(prediction.gap) < 1e-10
+    # A gap g bounds a gradient by the root of 2 g times the curvature, which is below 1 here.
+    for gradient in (by_classifiers, by_means, by_bias)[: 3 if bias else 2]:
+        assert np.abs(gradient).max() < 1e-6
+
+
+def test_minority_classes_collapse_and_weights_bring_them_back():
+    keywords = dict(widths=512, layer_decay=5e-3, feature_decay=5e-4)
+    prediction = nc.predict("1500,600x5,50x20", **keywords)
+    assert [(group.count, group.multiplicity, group.fate) for group in prediction.groups] == [
+        (1500, 1, "single"), (600, 5, "distinct"), (50, 20, "coincident"),
+    ]  # fmt: skip
+    group = prediction.groups[2]
+    assert group.classes == list(range(6, 26)) and group.nearest_angle == 0 and group.coincidence_scale < 1
+    # q = N root(decays/n) is 1 where they come together, and proportional to all decays together.
+    assert group.coincidence_scale == pytest.approx(1 / (5500 * np.sqrt(5e-3 * 5e-4 / 50)), rel=1e-12)
+    weighted = nc.predict("1500,600x5,50x20", loss="cross-entropy", class_weights="inverse-root", **keywords)
+    assert all(group.fate != "coincident" for group in weighted.groups)
+    plain = nc.predict("1500,600x5,50x20", loss="cross-entropy", **keywords)
+    assert plain.groups[2].fate == "coincident"
+
+
+def test_angles_are_those_of_the_classifiers():
+    for loss in ("squared", "cross-entropy"):
+        prediction = nc.predict([90, 40, 40, 9], widths=8, layer_decay=1e-3, feature_decay=1e-3, loss=loss)
+        rows = prediction.classifiers()
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        expected = np.degrees(np.arccos(np.clip(unit @ unit.T, -1, 1)))
+        # An arc cosine near 1 has the root of the rounding.
+        np.testing.assert_allclose(prediction.angles(), expected, atol=1e-5)
+        assert (prediction.angles().diagonal() == 0).all()
+        group = prediction.groups[1]
+        assert group.nearest_angle == pytest.approx(np.delete(expected[1], 1).min(), abs=1e-5)
+        assert np.degrees(1) > 0 and group.nearest_class in (0, 2, 3)
+
+
+def test_reductions_scale_the_loss():
+    counts, classes, total = [50, 20, 20], 3, 90
+    for reduction, alpha in (("mean", 2 / classes), ("half-mean", 1 / classes), ("sum", 2.0), ("half-sum", 1.0)):
+        scaled = nc.predict(
+            counts, widths=8, layer_decay=alpha * 4e-3, feature_decay=alpha * total * 1e-3, reduction=reduction, feature_reduction="mean"
+        )
+        plain = nc.predict(counts, widths=8, layer_decay=4e-3, feature_decay=1e-3)
+        assert scaled.objective == pytest.approx(plain.objective, rel=8 * EPSILON)
+        assert scaled.loss == pytest.approx(alpha * plain.objective, rel=16 * EPSILON)
+    entropy = [nc.predict(counts, widths=8, layer_decay=4e-3, feature_decay=1e-3, loss="cross-entropy", reduction=r) for r in (None, "mean")]
+    assert entropy[0].objective == entropy[1].objective == entropy[0].loss
+
+
+def test_deep_layers_and_nonnegative_features():
+    deep = nc.predict([60, 60, 20], widths=[16, 12], layer_decay=1e-3, feature_decay=1e-3)
+    assert deep.rank == 2 and deep.directions[0]["layers"][0] > 0
+    assert nc.predict([60, 60, 20], widths=16, layers=2, layer_decay=1e-3, feature_decay=1e-3).objective == deep.objective
+    relu = nc.predict([60, 60, 20], widths=16, layer_decay=1e-3, feature_decay=1e-3, bias=False, nonnegative_features=True)
+    assert relu.method == "nonnegative features" and relu.rank == 3
+    means = relu.class_means()
+    np.testing.assert_allclose(means @ means.T, np.diag(np.diag(means @ means.T)), atol=1e-15)
+    np.testing.assert_allclose(relu.gram("class_means"), means @ means.T, atol=1e-15)
+    smoothed = nc.predict([60, 60, 20], widths=16, layer_decay=1e-3, feature_decay=1e-3, bias=False, label_smoothing=0.1)
+    assert smoothed.method == "certified"
+
+
+def test_counts_may_be_text_lists_or_arrays():
+    keywords = dict(widths=8, layer_decay=1e-3, feature_decay=1e-3)
+    expected = nc.predict([50, 20, 20], **keywords).objective
+    for counts in ("50,20x2", (50, 20, 20), np.array([50, 20, 20], np.uint8), np.array([50, 20, 20])):
+        assert nc.predict(counts, **keywords).objective == expected
+
+
+def test_a_prediction_is_plain_and_says_what_it_is():
+    for loss in ("squared", "cross-entropy"):
+        prediction = nc.predict([50, 20, 20], widths=8, layer_decay=1e-3, feature_decay=1e-3, loss=loss)
+        read = json.loads(json.dumps(prediction.to_dict()))
+        assert read["groups"][1]["classes"] == [1, 2] and read["rank"] == prediction.rank
+        assert "rank 2 of 3" in repr(prediction) and "2 classes of 20 samples: distinct" in repr(prediction.groups[1])
+        singular = np.linalg.svd(prediction.classifiers(), compute_uv=False)
+        np.testing.assert_allclose(prediction.singular_values("classifiers")[:2], singular, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "message, keywords",
+    [
+        (r"class counts: class 1 .* has -2 samples, at least 1 is needed", dict(counts=[5, -2])),
+        (r"class counts: class 1 .* has 0 samples", dict(counts=[5, 0])),
+        ("class counts: the list is empty", dict(counts=[])),
+        ("class counts: dtype float64 given", dict(counts=[5.0, 2.0])),
+        (r"class counts: shape \[1, 2\] given", dict(counts=[[5, 2]])),
+        ("class counts: entry 1 .* is \"005\"", dict(counts="1,005")),
+        ("widths: wide given, a whole number or a list", dict(widths="wide")),
+        ("widths: 3 values given for 2 layers", dict(widths=[4, 4, 4], layers=2)),
+        ("layers: 0 given, 1 to 10000 are accepted", dict(layers=0)),
+        ("the width d_1 is 0", dict(widths=0)),
+        ("layer_decay: decay of .* 0.0 given, a positive finite number is needed", dict(layer_decay=0.0)),
+        ("layer_decay: .*-1.0 given", dict(layer_decay=-1.0)),
+        ("feature_decay: .*inf given", dict(feature_decay=float("inf"))),
+        ("loss: \"hinge\" given, accepted: squared, cross-entropy", dict(loss="hinge")),
+        ("reduction: \"none\" given, accepted: mean, half-mean, sum, half-sum", dict(reduction="none")),
+        ("reduction: sum given, which scales the squared error", dict(reduction="sum", loss="cross-entropy")),
+        ("feature_reduction: \"sum\" given, accepted: total, mean", dict(feature_reduction="sum")),
+        ("class weights: 3 given, one for each of 2 classes", dict(class_weights=[1, 2, 3])),
+        ("class weights: entry 0 .* is \"balanced\"", dict(class_weights="balanced")),
+        ("bias_decay: given with bias=False", dict(bias=False, bias_decay=1e-3)),
+        ("no certificate of a global minimum for two or more layers", dict(widths=[4, 4], loss="cross-entropy")),
+        ("the width d_1 is 1, but the minimizer has rank 2", dict(counts=[5, 4, 3], widths=1, loss="cross-entropy", layer_decay=1e-4)),
+    ],
+)
+def test_refuses_bad_arguments(message, keywords):
+    keywords = dict(dict(counts=[5, 2], widths=4, layer_decay=1e-3, feature_decay=1e-3), **keywords)
+    with pytest.raises(ValueError, match=message):
+        nc.predict(keywords.pop("counts"), **keywords)
+
+
+def test_refuses_words_that_are_not_there():
+    prediction = nc.predict([5, 2], widths=4, layer_decay=1e-3, feature_decay=1e-3)
+    for call in (prediction.gram, prediction.norms, prediction.angles, prediction.singular_values):
+        with pytest.raises(ValueError, match="of: \"weights\" given, accepted"):
+            call("weights")
+    with pytest.raises(TypeError):
+        nc.predict([5, 2], widths=4, layer_decay=1e-3, feature_decay=1e-3, momentum=0.9)
