@@ -41,8 +41,7 @@ fn assess_with(
     let readings = vec![reading(Loss::Squared), reading(Loss::CrossEntropy)];
     let mut statistics = FeatureAccumulator::new(features.nrows(), weights.nrows()).unwrap();
     statistics.add(features.as_ref(), labels).unwrap();
-    let rules =
-        NearestCenter::new(weights.as_ref(), bias.as_ref().map(|bias| bias.as_ref()), &statistics.finish()).unwrap();
+    let rules = NearestCenter::new(weights.as_ref(), bias.as_ref().map(Col::as_ref), &statistics.finish()).unwrap();
     let pass = GradientAccumulator::new(readings, vec![weights.clone()], bias).unwrap();
     let mut pass = pass.with_decisions(rules).unwrap();
     pass.add(features.as_ref(), labels).unwrap();
