@@ -4,7 +4,7 @@
 
 use neural_collapse::{
     ClassCounts, ClassWeights, Layer, Loss, Parameters, Ufm,
-    faer::Mat,
+    faer::{Col, Mat},
     metrics::{ClassRanks, FeatureAccumulator, GradientAccumulator, NearestCenter},
 };
 use rand::SeedableRng;
@@ -34,8 +34,7 @@ fn empty(with_decisions: bool) -> GradientAccumulator {
     let product = &weights[1] * &weights[0];
     let mut statistics = FeatureAccumulator::new(5, 3).unwrap();
     statistics.add(features.as_ref(), &labels()).unwrap();
-    let rules =
-        NearestCenter::new(product.as_ref(), bias.as_ref().map(|bias| bias.as_ref()), &statistics.finish()).unwrap();
+    let rules = NearestCenter::new(product.as_ref(), bias.as_ref().map(Col::as_ref), &statistics.finish()).unwrap();
     let pass = GradientAccumulator::new(models(), weights, bias).unwrap();
     if with_decisions { pass.with_decisions(rules).unwrap() } else { pass }
 }

@@ -1,6 +1,9 @@
 //! `neural-collapse measure` on trained networks whose arrays, flags or labels are not what they should be: it says what is
 //! wrong with the question.
 
+// Class numbers of small networks.
+#![allow(clippy::cast_possible_truncation)]
+
 #[path = "program/measure.rs"]
 mod measure;
 mod program;

@@ -62,7 +62,10 @@ pub(crate) fn of_decays(flags: &Flags, model: &Ufm, implied: &ImpliedDecays, has
         // Over a part of the samples the mean loss is the same, and the penalty of all samples is larger beside it.
         let part = decay / own.decay;
         if notes.is_empty() && flags.feature_convention == Some(FeatureConvention::Total) && part < 1.0 {
-            note += &format!("; are these all samples of training? {:.0} % of each class would say this", 100.0 * part);
+            let part = format!("{:.0} % of each class", 100.0 * part);
+            note.push_str("; are these all samples of training? ");
+            note.push_str(&part);
+            note.push_str(" would say this");
         }
         notes.push(note);
     }

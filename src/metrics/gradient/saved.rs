@@ -13,6 +13,7 @@ use super::{
     part::{Part, Sums},
 };
 use crate::{
+    error::Error,
     linalg::saved::{Version, Writing},
     model::Ufm,
 };
@@ -112,7 +113,7 @@ impl TryFrom<Read> for GradientAccumulator {
 
     fn try_from(read: Read) -> Result<Self, String> {
         let Read { models, weights, bias, product, decisions, parts, .. } = read;
-        let text = |error: crate::Error| format!("gradient: {error}");
+        let text = |error: Error| format!("gradient: {error}");
         let empty = Self::new(models, weights, bias).map_err(text)?;
         if product.shape() != empty.network.product.shape() {
             let (rows, cols) = empty.network.product.shape();

@@ -240,6 +240,8 @@ pub(super) fn shared(correct: &[u64]) -> f64 {
 /// The same over all classes, whose samples are added up before they are divided.
 pub(super) fn shared_by_all(correct: &[Vec<u64>]) -> f64 {
     let mut sum = Vec::new();
-    correct.iter().for_each(|of_class| add(&mut sum, of_class));
+    for of_class in correct {
+        add(&mut sum, of_class);
+    }
     shared(&sum)
 }
