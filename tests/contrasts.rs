@@ -1,42 +1,16 @@
 //! The law of contrasts, thresholds and weights, compared with certified minimizers.
 
+#[allow(dead_code)] // Models alone: the random ones here are of another kind.
+mod one_layer;
+
 use std::time::{Duration, Instant};
 
 use neural_collapse::{
     ClassCounts, ClassWeights, Error, Layer, Loss, Targets, Ufm,
     theory::{Certified, Contrast, GroupFate, Limit},
 };
+use one_layer::Options;
 use proptest::prelude::*;
-
-#[derive(Clone, Debug)]
-struct Options {
-    counts: Vec<u64>,
-    q: f64,
-    loss: Loss,
-    weights: Vec<f64>,
-    smoothing: f64,
-    tau: f64,
-    ldam: f64,
-    cdt: f64,
-    bias: Option<f64>,
-}
-
-impl Options {
-    /// The model with both decays times a factor: at 1, N √(λ_W λ_H/n) of the largest class is `q`.
-    fn scaled(&self, factor: f64) -> Ufm {
-        let classes = ClassCounts::new(self.counts.clone()).unwrap();
-        let decay = factor * self.q * (classes.group(0).count as f64).sqrt() / classes.samples() as f64;
-        let targets = Targets::smoothed(classes, self.smoothing).unwrap();
-        let ufm = Ufm::new(targets, [Layer::new(64, 2.0 * decay)], decay / 2.0).unwrap().with_loss(self.loss).unwrap();
-        let ufm = ufm.with_class_weights(ClassWeights::Given(self.weights.clone())).unwrap();
-        let ufm =
-            ufm.with_logit_adjustment(self.tau).unwrap().with_ldam(self.ldam).unwrap().with_cdt(self.cdt).unwrap();
-        match self.bias {
-            Some(decay) => ufm.with_bias_decay(decay).unwrap(),
-            None => ufm.without_bias(),
-        }
-    }
-}
 
 prop_compose! {
     fn groups()(groups in prop::collection::vec((1_u64..500, 1_usize..4), 1..5)) -> Vec<(u64, usize)> { groups }

@@ -13,8 +13,9 @@ use super::{
     bounded::Moved,
     entrywise::{Carry, Step, Sums, advance_on_all_cores, complete, look_ahead},
     layers::Layers,
-    pass::{Constants, Part, Task},
+    pass::Part,
     plan::Plan,
+    task::{Constants, Task},
     variables::{Scales, Variables},
 };
 use crate::{

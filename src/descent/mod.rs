@@ -26,6 +26,7 @@ mod stall;
 mod state;
 mod step;
 mod stop;
+mod task;
 mod trajectory;
 mod variables;
 mod walk;

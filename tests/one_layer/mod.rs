@@ -29,9 +29,14 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn ufm(&self) -> Ufm {
+        self.scaled(1.0)
+    }
+
+    /// The model with both decays times a factor: at 1, N √(λ_W λ_H/n) of the largest class is `q`.
+    pub(crate) fn scaled(&self, factor: f64) -> Ufm {
         let classes = ClassCounts::new(self.counts.clone()).unwrap();
         let largest = classes.group(0).count as f64;
-        let decay = self.q * largest.sqrt() / classes.samples() as f64;
+        let decay = factor * self.q * largest.sqrt() / classes.samples() as f64;
         let targets = Targets::smoothed(classes, self.smoothing).unwrap();
         // As wide as the rank can be, so that points are small.
         let width = targets.outputs();

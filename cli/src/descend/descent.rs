@@ -19,7 +19,7 @@ use neural_collapse::{
 
 use super::{
     Flags,
-    optimum::Optimum,
+    goal::Goal,
     report::{Measured, Report},
 };
 use crate::shared::svg_file;
@@ -46,9 +46,9 @@ pub(crate) fn descend(flags: &Flags) -> Result<Report, String> {
 fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, String> {
     let ufm = flags.model.ufm()?;
     let text = |error: neural_collapse::Error| error.to_string();
-    let optimum = Optimum::new(&ufm).map_err(text)?;
+    let goal = Goal::new(&ufm).map_err(text)?;
     let start = start(flags, &ufm).map_err(text)?;
-    let descent = descent(flags, &optimum);
+    let descent = descent(flags, &goal);
     let mut bar = Bar::new(flags.gap);
     let mut measurements = Vec::new();
     let run = descent.minimize_until(&ufm, start, |progress| {
@@ -56,7 +56,7 @@ fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, Strin
         // Ever rarer, so that measuring takes a small part of the time.
         let step = progress.record.step;
         if flags.plot.is_some() && measurements.last().is_none_or(|&(before, _)| step > before + before / 16) {
-            match Measured::new(&optimum, &progress.point()) {
+            match Measured::new(&goal, &progress.point()) {
                 Ok(measured) => measurements.push((step, measured)),
                 Err(error) => return ControlFlow::Break(Err(error)),
             }
@@ -66,19 +66,19 @@ fn descend_here(flags: &Flags, interrupted: &AtomicBool) -> Result<Report, Strin
     let (seconds, stepping) = bar.finish();
     let (run, broken) = run.map_err(text)?;
     broken.transpose().map_err(text)?;
-    let measured = Measured::new(&optimum, &run.point).map_err(text)?;
-    let ending = optimum.ending(&run).map_err(text)?;
+    let measured = Measured::new(&goal, &run.point).map_err(text)?;
+    let ending = goal.ending(&run).map_err(text)?;
     let seconds_per_step = stepping / run.steps.max(1) as f64;
-    Ok(Report { optimum, samples: ufm.samples(), run, ending, measured, measurements, seconds, seconds_per_step })
+    Ok(Report { goal, samples: ufm.samples(), run, ending, measured, measurements, seconds, seconds_per_step })
 }
 
 /// The descent that the flags describe.
-fn descent(flags: &Flags, optimum: &Optimum) -> Descent {
+fn descent(flags: &Flags, goal: &Goal) -> Descent {
     let mut descent = Descent::new(flags.method)
         .with_gap_tolerance(flags.gap)
         .with_step_limit(flags.steps)
         .with_reduction(!flags.full);
-    if let Some(objective) = optimum.objective() {
+    if let Some(objective) = goal.objective() {
         descent = descent.with_optimum(objective);
     }
     if flags.plain {

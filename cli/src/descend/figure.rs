@@ -27,7 +27,7 @@ pub(crate) fn plot(report: &Report, path: &Path) -> Result<(), String> {
         records.iter().map(|record| (record.step as f64, value(record))).collect::<Vec<_>>()
     };
     let mut plots = vec![
-        match report.optimum.objective() {
+        match report.goal.objective() {
             Some(optimum) => {
                 let scale = if optimum > 0.0 { optimum } else { 1.0 };
                 line(of(&|record| (record.objective - optimum) / scale), "#2266aa", "relative gap")

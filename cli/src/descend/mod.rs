@@ -3,7 +3,7 @@
 
 mod descent;
 mod figure;
-mod optimum;
+mod goal;
 mod report;
 
 use std::path::PathBuf;
@@ -21,9 +21,9 @@ use crate::shared::{conventions::choice, model_flags::ModelFlags};
 /// Descends to the minimum of an unconstrained features model from a random start.
 ///
 /// For plain squared loss the optimum is known in closed form, for any other loss with one layer it is computed with a
-/// proof (see `predict`), so that the bar and the table show how far is left. For more layers with another loss, and for
-/// features that may not be negative, there is only the descent: no gap is shown. Ctrl-C ends the run with what it has
-/// reached.
+/// proof (see `predict`), so that the bar and the table show how far is left. For features that may not be negative there
+/// is a proof if the best orthogonal class means are optimal. Otherwise, and for more layers with another loss, there is
+/// only the descent: no gap is shown. Ctrl-C ends the run with what it has reached.
 #[derive(Args)]
 // Flags are switches.
 #[allow(clippy::struct_excessive_bools)]

@@ -4,17 +4,18 @@ use neural_collapse::{
     PointRef,
     descent::{Method, Record, Run, Stop},
     metrics::{Collapse, collapse, distance},
+    theory::Optimum,
 };
 use serde_json::json;
 
-use super::{Flags, optimum::Optimum};
+use super::{Flags, goal::Goal};
 
 /// Points of a trajectory that JSON and figures show at most.
 const MOST_POINTS: usize = 1000;
 
 /// A run and what is reported of it.
 pub(crate) struct Report {
-    pub(crate) optimum: Optimum,
+    pub(crate) goal: Goal,
     pub(crate) samples: u64,
     pub(crate) run: Run,
     pub(crate) ending: String,
@@ -33,9 +34,9 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    pub(crate) fn new<'a>(optimum: &Optimum, point: impl Into<PointRef<'a>>) -> Result<Self, neural_collapse::Error> {
+    pub(crate) fn new<'a>(goal: &Goal, point: impl Into<PointRef<'a>>) -> Result<Self, neural_collapse::Error> {
         let point = point.into();
-        let Some(minimizer) = optimum.closed() else { return Ok(Self::default()) };
+        let Some(minimizer) = goal.closed() else { return Ok(Self::default()) };
         Ok(Self {
             distance: distance(minimizer, point)?.map(|distance| distance.largest()),
             collapse: Some(collapse(minimizer, point)?),
@@ -63,7 +64,8 @@ pub(crate) fn thinned(trajectory: &[Record]) -> Vec<&Record> {
 }
 
 pub(crate) fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
-    let Report { optimum, run, .. } = report;
+    let Report { goal, run, .. } = report;
+    let optimum = goal.optimum();
     let [distance, nc1, classifier, features, product] = report.measured.lines().map(|(_, _, number)| number);
     let alignment = report.measured.collapse.as_ref().and_then(|collapse| collapse.alignment);
     let name = flags.method.name();
@@ -78,11 +80,11 @@ pub(crate) fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
         "seconds": report.seconds,
         "seconds_per_step": report.seconds_per_step,
         "objective": run.objective,
-        "optimum": optimum.objective(),
+        "optimum": goal.objective(),
         "gap": run.gap,
         "stop": stop(run.stop),
-        "rank": optimum.rank(),
-        "unique": optimum.is_unique(),
+        "rank": optimum.map(Optimum::rank),
+        "unique": optimum.map(Optimum::is_unique),
         "ending": report.ending,
         "distance": distance,
         "nc1": nc1,
@@ -93,24 +95,24 @@ pub(crate) fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
 }
 
 pub(crate) fn as_table(flags: &Flags, report: &Report) -> String {
-    let Report { optimum, samples, run, ending, measured, seconds, seconds_per_step, .. } = report;
+    let Report { goal, samples, run, ending, measured, seconds, seconds_per_step, .. } = report;
     let name = flags.method.to_string();
     let rows = [
         ("method", name),
         ("columns of features", format!("{} for {samples} samples", run.columns)),
         ("steps", format!("{}, {} evaluations", run.steps, run.evaluations)),
         ("seconds", format!("{seconds:.3}, {:.3} ms a step", 1e3 * seconds_per_step)),
-        optimum.row(),
+        goal.row(),
         ("reached", format!("{:.15e}", run.objective)),
     ];
     let gap = run.gap.map(|gap| ("relative gap", format!("{gap:.2e}")));
-    let rank = optimum.rank().map(|rank| ("rank of the minimizer", rank.to_string()));
+    let rank = goal.optimum().map(|optimum| ("rank of the minimizer", optimum.rank().to_string()));
     let gradient = Some(("gradient", format!("{:.2e}", run.gradient_norm)));
     let ending = Some(("ending", ending.clone()));
     // What would have helped, and what the numbers below mean.
     let hint = (run.stop == Stop::StepLimit).then(|| ("", ways_out(flags)));
     let ties = "the minimizer is not unique (see `predict`): distance, NC2 and NC3 need not be zero";
-    let ties = (optimum.is_unique() == Some(false)).then_some(("", ties.into()));
+    let ties = goal.optimum().is_some_and(|optimum| !optimum.is_unique()).then_some(("", ties.into()));
     let rows = rows.into_iter().chain([gap, gradient, rank, ending, hint, ties].into_iter().flatten());
     let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.2e}"));
     // Without a closed form nothing is measured.

@@ -12,7 +12,7 @@ use super::{
     table::both_ends,
 };
 use crate::shared::{
-    certificate::certified,
+    certificate::explained,
     contrasts::{collapse_scale, is_diagonal},
     numbers::short,
 };
@@ -28,7 +28,8 @@ const MOST_NAMED: usize = 3;
 
 /// The minimizer, or why there is none, and which command answers instead.
 pub(super) fn minimizer(ufm: &Ufm) -> Result<Certified, String> {
-    certified(ufm).map_err(|why| format!("{why}. The descent is `neural-collapse descend` with the same flags"))
+    ufm.certified_minimizer()
+        .map_err(|error| format!("{}. The descent is `neural-collapse descend` with the same flags", explained(&error)))
 }
 
 pub(super) fn as_json(minimizer: &Certified, angle: f64) -> Result<Value, Error> {

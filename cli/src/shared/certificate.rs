@@ -1,11 +1,11 @@
-//! The certified minimizer of a model, or why there is none.
+//! Why a model has no certified minimizer.
 
-use neural_collapse::{Error, Ufm, theory::Certified};
+use neural_collapse::Error;
 
-/// The certified minimizer, or a message for the user.
-pub(crate) fn certified(ufm: &Ufm) -> Result<Certified, String> {
-    ufm.certified_minimizer().map_err(|error| match error {
+/// The error as a message for the user, with the flag that it is about.
+pub(crate) fn explained(error: &Error) -> String {
+    match error {
         Error::WidthBelowRank { .. } => format!("--widths: {error}"),
         error => error.to_string(),
-    })
+    }
 }

@@ -1,10 +1,12 @@
-//! Accumulators of shards become one: what threads, processes or machines have gathered of their own samples.
+//! Accumulators and statistics of shards become one: what threads, processes or machines have gathered of their own
+//! samples.
 
 use faer::{Mat, Scale};
 
 use super::{
+    FeatureStatistics, Scatter,
     accumulators::FeatureAccumulator,
-    part::{Part, add_gram},
+    part::{Part, add_gram, mirror},
     second_pass::ScatterAccumulator,
 };
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
         cores::all_cores,
         memory::try_zeros,
     },
+    metrics::variability::mean_error,
 };
 
 /// The largest number of samples: the largest range of whole numbers that are exact as `f64`.
@@ -115,6 +118,45 @@ impl ScatterAccumulator {
         check_samples(&self.parts, &shard)?;
         absorb(&mut self.parts, &shard);
         Ok(())
+    }
+}
+
+impl FeatureStatistics {
+    /// Merges statistics of two disjoint sets of samples.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if widths or numbers of classes differ; [`Error::NoScatter`] if only one of the two has the
+    /// full scatter. What a second pass has gathered is dropped, not merged.
+    pub fn merge(mut self, other: &Self) -> Result<Self, Error> {
+        check_shape(Block::Features, self.means.shape(), other.means.shape())?;
+        let (width, classes) = self.means.shape();
+        // Σ over both about the common mean: both sums, and n_a n_b/(n_a + n_b) δ δᵀ.
+        let mut differences = try_zeros("differences of class means", width, classes as u64)?;
+        for k in 0..classes {
+            let (own, theirs) = (self.counts[k] as f64, other.counts[k] as f64);
+            if theirs > 0.0 {
+                let difference = other.means.col(k) - self.means.col(k);
+                let mut mean = self.means.col_mut(k);
+                mean += Scale(theirs / (own + theirs)) * &difference;
+                differences.col_mut(k).copy_from(Scale((own * theirs / (own + theirs)).sqrt()) * difference);
+                let errors = (own * self.errors[k] + theirs * other.errors[k]) / (own + theirs);
+                self.errors[k] = errors + mean_error(self.means.col(k).norm_l2(), 1.0, 0.0);
+            }
+            self.counts[k] += other.counts[k];
+            self.squares[k] += other.squares[k] + differences.col(k).squared_norm_l2();
+        }
+        self.scatter = match (self.scatter.take(), &other.scatter) {
+            (Some(Scatter::Full(mut scatter)), Some(Scatter::Full(others))) => {
+                scatter += others;
+                add_gram(scatter.as_mut(), differences.as_ref(), 1.0, all_cores());
+                mirror(&mut scatter);
+                Some(Scatter::Full(scatter))
+            }
+            (Some(Scatter::Full(_)), _) | (_, Some(Scatter::Full(_))) => return Err(Error::NoScatter),
+            _ => None,
+        };
+        Ok(self)
     }
 }
 

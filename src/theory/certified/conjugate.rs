@@ -4,7 +4,7 @@ use faer::Mat;
 
 use super::{
     frame::{Coordinates, Frame, Pairs, product},
-    problem::Fit,
+    fit::Fit,
 };
 use crate::linalg::memory::{slice, slice_mut};
 

@@ -7,7 +7,7 @@ use super::{
     frame::product,
     geometry::Blocks,
     groups::Group,
-    problem::{Fit, Problem},
+    fit::Fit, problem::Problem,
 };
 use crate::{error::Error, loss::Loss, theory::GroupFate};
 

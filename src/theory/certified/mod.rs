@@ -3,7 +3,7 @@
 //! For one layer any convex loss makes a convex problem. Its minimizer has no closed form, but it can be computed to
 //! the last digits, and it comes with a proof: its dual gives a lower bound that no point can beat.
 //!
-//! - [`problem`]: the R × R problem that is left of K classes in R groups;
+//! - [`problem`], [`fit`], [`curvature`]: the R × R problem that is left of K classes in R groups;
 //! - [`smooth`], [`path`]: smoothed problems whose minimizers lead to the one sought;
 //! - [`frame`], [`conjugate`]: Newton's equation, in singular vectors, by conjugate gradients;
 //! - [`polish`]: Newton's method at the rank found;
@@ -12,7 +12,9 @@
 mod certificate;
 mod classes;
 mod conjugate;
+mod curvature;
 mod fates;
+mod fit;
 mod frame;
 mod geometry;
 pub(super) mod groups;
@@ -100,9 +102,8 @@ impl Ufm {
     /// # Errors
     ///
     /// [`Error::NoCertificate`] if the model has two or more layers, or nonnegative features: then a descent is all
-    /// there is. [`Error::WidthBelowRank`] if the layer is too
-    /// narrow for the rank that the minimizer needs: the lower bound holds, but the minimum is above it.
-    /// [`Error::GapNotReached`] unless the gap is at most 1e-6.
+    /// there is. [`Error::WidthBelowRank`] if the layer is too narrow for the rank that the minimizer needs: the lower
+    /// bound holds, but the minimum is above it. [`Error::GapNotReached`] unless the gap is at most 1e-6.
     pub fn certified_minimizer(&self) -> Result<Certified, Error> {
         if self.depth() > 1 {
             return Err(Error::NoCertificate { because: "two or more layers" });

@@ -8,7 +8,7 @@
 use super::{
     conjugate::{self, Preconditioner},
     frame::{Coordinates, Frame, Pairs, decompose},
-    problem::{Fit, Problem, Variables},
+    fit::Fit, problem::{Problem, Variables},
     smooth::Smooth,
 };
 use crate::{error::Error, linalg::Svd};

@@ -20,11 +20,13 @@ use super::{
 use crate::{error::Error, linalg::Svd};
 
 const MOST_STEPS: usize = 12;
-/// Newton's equation is solved to this share of a gradient in units of λ, within these bounds: better than the step
-/// squares what is left.
+/// Newton's equation is solved to this share of a gradient in units of λ, since a step squares what is left, but no
+/// better than a gradient of [`REST`], and not worse than [`MOST_TOLERANCE`].
 const STEP_SHARE: f64 = 0.1;
-const LEAST_TOLERANCE: f64 = 1e-6;
+const REST: f64 = 1e-15;
 const MOST_TOLERANCE: f64 = 1e-2;
+/// A step from near to where no step gains more than this has met rounding.
+const STALLED: f64 = 0.1;
 const MOST_GRADIENTS: usize = 2000;
 /// A gradient this small in units of λ can belong to a gap that is rounding.
 const NEAR: f64 = 1e-9;
@@ -63,15 +65,18 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
         if best.as_ref().is_some_and(|(least, _, _, of)| *of == rank && norm >= *least) {
             break;
         }
+        let is_stalled = best.as_ref().is_some_and(|(least, _, _, of)| *of == rank && norm > STALLED * least);
         best = Some((norm, point.clone(), svd.clone(), rank));
         // A bound costs a decomposition, Newton's equation hundreds of products: look first.
         let is_near = norm <= NEAR * problem.lambda;
         certificate = if is_near { Some(Certificate::new(problem, &point, &svd)?) } else { None };
-        if norm <= rounding || certificate.is_some_and(|certificate| certificate.gap().abs() <= goal) {
+        let is_rounding = norm <= rounding || (is_near && is_stalled);
+        if is_rounding || certificate.is_some_and(|certificate| certificate.gap().abs() <= goal) {
             break;
         }
         downhill.negate();
-        let tolerance = (STEP_SHARE * norm / problem.lambda).clamp(LEAST_TOLERANCE, MOST_TOLERANCE);
+        let relative = norm / problem.lambda;
+        let tolerance = (STEP_SHARE * relative).max(REST / relative).min(MOST_TOLERANCE);
         let preconditioner = Preconditioner::new(&frame, &fit);
         let step = conjugate::solve(&preconditioner, &fit, &downhill, tolerance, MOST_GRADIENTS);
         point = point.plus(1.0, &frame.variables(&step));

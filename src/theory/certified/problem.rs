@@ -1,4 +1,4 @@
-//! The reduced convex problem: its fit, gradient and curvature.
+//! The reduced convex problem: its data, its variables and the outputs that they make.
 //!
 //! With λ = √(λ_W λ_H), S = W H̄ D and d_1 ≥ rank S the model of one layer is convex (theory: Jensen, and ‖S‖_* = min
 //! ½(‖W‖² + ‖H̄D‖²) over S = W H̄ D):
@@ -90,16 +90,6 @@ pub(super) struct Outputs {
     pub(super) own: Vec<f64>,
 }
 
-/// The fit at a point.
-#[derive(Clone, Debug)]
-pub(super) struct Fit {
-    /// Σ_s w_s l_s + λ_b/2 ‖b‖².
-    pub(super) value: f64,
-    /// p, for cross-entropy; p - y, for both losses.
-    pub(super) probabilities: Outputs,
-    pub(super) errors: Outputs,
-}
-
 impl Problem {
     pub(super) fn row_count(&self) -> usize {
         self.rows.len()
@@ -141,15 +131,21 @@ impl Problem {
         self.base_contrasts[s] + point.contrasts[s]
     }
 
+    /// δ_r/√m_r: divisions would take most of the time of a product.
+    fn row_factors(&self) -> Vec<f64> {
+        self.scales.iter().zip(&self.row_roots).map(|(scale, root)| scale / root).collect()
+    }
+
     /// The scaled logits δ z of a direction, or of a point from the base.
-    fn scaled_logits(&self, x: &Variables, to: &mut Outputs) {
+    pub(super) fn scaled_logits(&self, x: &Variables, to: &mut Outputs) {
+        let factors = self.row_factors();
         for s in 0..self.column_count() {
             // (B_rs/√ν_s - a_r δ_rs)/√(m_r m_s) + b_r, the diagonal apart.
             let unit = 1.0 / (self.roots[s] * self.columns[s].sqrt());
             let (from, column) = (slice(x.b.col(s)), slice_mut(to.others.as_mut().col_mut(s)));
-            let rows = self.row_roots.iter().zip(&self.scales).zip(&x.bias);
-            for ((to, b), ((root, scale), bias)) in column.iter_mut().zip(from).zip(rows) {
-                *to = scale * (b * unit / root + bias);
+            let rows = factors.iter().zip(&self.scales).zip(&x.bias);
+            for ((to, b), ((factor, scale), bias)) in column.iter_mut().zip(from).zip(rows) {
+                *to = b * unit * factor + scale * bias;
             }
             if self.has_labels() {
                 let (scale, contrast) = (self.scales[s], x.contrasts[s]);
@@ -160,7 +156,8 @@ impl Problem {
     }
 
     /// The transpose of [`Problem::scaled_logits`], of a gradient that is added up over the members of rows.
-    fn back(&self, gradient: &mut Outputs, to: &mut Variables) {
+    pub(super) fn back(&self, gradient: &mut Outputs, to: &mut Variables) {
+        let factors = self.row_factors();
         to.bias.fill(0.0);
         for s in 0..self.column_count() {
             let unit = 1.0 / (self.roots[s] * self.columns[s].sqrt());
@@ -171,11 +168,10 @@ impl Problem {
                 let contrast = self.scales[s] * (own - from[s] / self.columns[s]);
                 to.contrasts[s] = if self.moves[s] { contrast } else { 0.0 };
             }
-            let rows = self.row_roots.iter().zip(&self.scales).zip(&mut to.bias);
-            for ((to, from), ((root, scale), bias)) in column.iter_mut().zip(from).zip(rows) {
-                let entry = scale * *from;
-                *to = entry * unit / root;
-                *bias += entry;
+            let rows = factors.iter().zip(&self.scales).zip(&mut to.bias);
+            for ((to, from), ((factor, scale), bias)) in column.iter_mut().zip(from).zip(rows) {
+                *to = *from * unit * factor;
+                *bias += scale * *from;
             }
         }
         if self.bias == Bias::None {
@@ -184,163 +180,12 @@ impl Problem {
     }
 
     /// λ_b of every row times its bias, m_r times: the gradient of the penalty.
-    fn add_bias_decay(&self, bias: &[f64], to: &mut [f64]) {
+    pub(super) fn add_bias_decay(&self, bias: &[f64], to: &mut [f64]) {
         if let Bias::Decayed(decay) = self.bias {
             for ((to, bias), m) in to.iter_mut().zip(bias).zip(&self.rows) {
                 *to += decay * m * bias;
             }
         }
-    }
-
-    pub(super) fn fit(&self, point: &Variables) -> Fit {
-        let mut errors = self.no_outputs();
-        self.scaled_logits(point, &mut errors);
-        let mut probabilities = self.no_outputs();
-        let mut value = 0.0;
-        for s in 0..self.column_count() {
-            let loss = if self.is_cross_entropy {
-                self.cross_entropy(s, &mut errors, &mut probabilities)
-            } else {
-                self.squared_error(s, &errors)
-            };
-            value += self.weights[s] * loss;
-        }
-        let mut decayed = vec![0.0; point.bias.len()];
-        self.add_bias_decay(&point.bias, &mut decayed);
-        value += 0.5 * decayed.iter().zip(&point.bias).map(|(one, other)| one * other).sum::<f64>();
-        Fit { value, probabilities, errors }
-    }
-
-    /// Scaled logits from the base are the errors themselves.
-    fn squared_error(&self, s: usize, errors: &Outputs) -> f64 {
-        let others = (0..self.row_count()).map(|r| self.others(r, s) * errors.others[(r, s)].powi(2));
-        let own = errors.own.get(s).map_or(0.0, |error| error * error);
-        0.5 * (others.sum::<f64>() + own)
-    }
-
-    /// Turns scaled logits into errors p - y, and returns the loss of a sample. Digits are kept where the fit is almost
-    /// perfect, as in [`crate::loss`].
-    fn cross_entropy(&self, s: usize, errors: &mut Outputs, probabilities: &mut Outputs) -> f64 {
-        let rows = self.row_count();
-        let own = errors.own.get(s).map(|logit| logit + self.shifts[s] - self.margins[s]);
-        let mut largest = own.unwrap_or(f64::NEG_INFINITY);
-        for r in 0..rows {
-            errors.others[(r, s)] += self.shifts[r];
-            if self.others(r, s) > 0.0 {
-                largest = largest.max(errors.others[(r, s)]);
-            }
-        }
-        let mut rest = 0.0;
-        for r in 0..rows {
-            // A row whose only class is the own class has no others.
-            let others = self.others(r, s);
-            let exponential = if others > 0.0 { (errors.others[(r, s)] - largest).exp() } else { 0.0 };
-            probabilities.others[(r, s)] = exponential;
-            rest += others * exponential;
-        }
-        let mine = own.map_or(0.0, |own| (own - largest).exp());
-        let (total, reference) = (rest + mine, own.unwrap_or(largest));
-        // Σ y = 1: log Σ exp(u) - yᵀu is the distance of the reference, and what other targets are below it.
-        let (mut below, mut elsewhere) = (0.0, 0.0);
-        for r in 0..rows {
-            let (others, target) = (self.others(r, s), self.targets[(r, s)]);
-            if others > 0.0 {
-                below += others * target * (reference - errors.others[(r, s)]);
-                elsewhere += others * target;
-                probabilities.others[(r, s)] /= total;
-                errors.others[(r, s)] = probabilities.others[(r, s)] - target;
-            } else {
-                errors.others[(r, s)] = 0.0;
-            }
-        }
-        if own.is_some() {
-            probabilities.own[s] = mine / total;
-            errors.own[s] = elsewhere - rest / total;
-        }
-        let distance = if own == Some(largest) { rest.ln_1p() } else { (largest - reference) + total.ln() };
-        distance + below
-    }
-
-    /// The gradient of the fit; not of the penalties of B and a.
-    pub(super) fn gradient(&self, point: &Variables, fit: &Fit) -> Variables {
-        let mut outputs = fit.errors.clone();
-        for s in 0..self.column_count() {
-            for r in 0..self.row_count() {
-                outputs.others[(r, s)] *= self.weights[s] * self.others(r, s);
-            }
-            if self.has_labels() {
-                outputs.own[s] *= self.weights[s];
-            }
-        }
-        let mut gradient = self.zero();
-        self.back(&mut outputs, &mut gradient);
-        self.add_bias_decay(&point.bias, &mut gradient.bias);
-        gradient
-    }
-
-    /// The curvature of the fit times a direction; `work` is memory.
-    pub(super) fn curvature(&self, fit: &Fit, direction: &Variables, work: &mut Outputs, to: &mut Variables) {
-        self.scaled_logits(direction, work);
-        for s in 0..self.column_count() {
-            let weight = self.weights[s];
-            let own = if self.has_labels() { Some((fit.probabilities.own[s], &mut work.own[s])) } else { None };
-            let column = slice_mut(work.others.as_mut().col_mut(s));
-            // The number of others is m_r, but for the own class: the diagonal is mended after each sweep.
-            let diagonal = if own.is_some() { column[s] } else { 0.0 };
-            if self.is_cross_entropy {
-                let shares = slice(fit.probabilities.others.col(s));
-                let rows = self.rows.iter().zip(shares);
-                let mut mean: f64 = column.iter().zip(rows).map(|(logit, (m, p))| m * p * logit).sum();
-                if let Some((own_share, own)) = &own {
-                    mean += own_share * **own - shares[s] * diagonal;
-                }
-                let rows = self.rows.iter().zip(shares);
-                column.iter_mut().zip(rows).for_each(|(logit, (m, p))| *logit = weight * m * p * (*logit - mean));
-                if let Some((own_share, own)) = own {
-                    column[s] = weight * self.others(s, s) * shares[s] * (diagonal - mean);
-                    *own = weight * own_share * (*own - mean);
-                }
-            } else {
-                column.iter_mut().zip(&self.rows).for_each(|(logit, m)| *logit *= weight * m);
-                if let Some((_, own)) = own {
-                    column[s] = weight * self.others(s, s) * diagonal;
-                    *own *= weight;
-                }
-            }
-        }
-        self.back(work, to);
-        self.add_bias_decay(&direction.bias, &mut to.bias);
-    }
-
-    /// The diagonal of the curvature.
-    pub(super) fn diagonal(&self, fit: &Fit) -> Variables {
-        let mut diagonal = self.zero();
-        for s in 0..self.column_count() {
-            let own = fit.probabilities.own.get(s).copied().unwrap_or(0.0);
-            for r in 0..self.row_count() {
-                let (m, weight) = (self.others(r, s), self.weights[s] * self.scales[r].powi(2));
-                let is_own = r == s && self.has_labels();
-                let share = m * fit.probabilities.others[(r, s)] + if is_own { own } else { 0.0 };
-                // The variance of what moves, of probability `share`; or the number of outputs that move.
-                let rest = (1.0 - share).max(0.0);
-                let moved = m + f64::from(u8::from(is_own));
-                let h = weight * if self.is_cross_entropy { share * rest } else { moved };
-                diagonal.b[(r, s)] = h / (self.roots[s].powi(2) * self.columns[s] * self.rows[r]);
-                diagonal.bias[r] += h;
-                if is_own {
-                    // a moves the own class by 1 - 1/m, and its siblings by -1/m.
-                    let (mine, other) = (1.0 - 1.0 / self.columns[s], -1.0 / self.columns[s]);
-                    let sibling = m * fit.probabilities.others[(s, s)];
-                    let mean = own * mine + sibling * other;
-                    let variance = own * (mine - mean).powi(2) + sibling * (other - mean).powi(2) + rest * mean.powi(2);
-                    let sum = mine * mine + m * other * other;
-                    diagonal.contrasts[s] = weight * if self.is_cross_entropy { variance } else { sum };
-                }
-            }
-        }
-        let ones = vec![1.0; self.row_count()];
-        self.add_bias_decay(&ones, &mut diagonal.bias);
-        diagonal
     }
 
     /// The largest change of a scaled logit.
@@ -354,19 +199,6 @@ impl Problem {
             }
         }
         largest
-    }
-
-    /// The dual of |a_s| √ν_s: a residual of every contrast of the group, at most λ at the optimum.
-    ///
-    /// ```text
-    /// δ_s ((y_own - y_sibling) - (p_own - p_sibling)) α_s √ν_s
-    /// ```
-    pub(super) fn contrast_dual(&self, fit: &Fit, s: usize) -> f64 {
-        if self.rows[s] < 2.0 {
-            return 0.0;
-        }
-        let difference = fit.errors.others[(s, s)] - fit.errors.own[s];
-        self.scales[s] * difference * self.weights[s] / (self.roots[s] * self.columns[s])
     }
 
     /// q_s of the law of contrasts: classes of a group without a margin coincide from q = 1 on.

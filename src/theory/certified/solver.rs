@@ -1,9 +1,10 @@
 //! The way to the minimizer: zero if that is enough, otherwise the path, then Newton's method at the rank found.
 
 use super::{
+    fit::Fit,
     path::{Kink, Path, Stop},
     polish::{Polished, polish},
-    problem::{Bias, Fit, Problem, Variables},
+    problem::{Bias, Problem, Variables},
     smooth::Smooth,
 };
 use crate::{error::Error, linalg::spectral_norm};

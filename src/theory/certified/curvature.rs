@@ -1,0 +1,86 @@
+//! The curvature of the fit of the reduced problem.
+
+use super::{
+    fit::Fit,
+    problem::{Outputs, Problem, Variables},
+};
+use crate::linalg::memory::{slice, slice_mut};
+
+/// Σ x y z, in eight sums: one alone would wait for every addition.
+fn triple(x: &[f64], y: &[f64], z: &[f64]) -> f64 {
+    let (mut sums, end) = ([0.0; 8], x.len() - x.len() % 8);
+    let chunks = x.chunks_exact(8).zip(y.chunks_exact(8)).zip(z.chunks_exact(8));
+    for ((x, y), z) in chunks {
+        for (((sum, x), y), z) in sums.iter_mut().zip(x).zip(y).zip(z) {
+            *sum += x * y * z;
+        }
+    }
+    let rest = x[end..].iter().zip(&y[end..]).zip(&z[end..]);
+    sums.iter().sum::<f64>() + rest.map(|((x, y), z)| x * y * z).sum::<f64>()
+}
+
+impl Problem {
+    /// The curvature of the fit times a direction; `work` is memory.
+    pub(super) fn curvature(&self, fit: &Fit, direction: &Variables, work: &mut Outputs, to: &mut Variables) {
+        self.scaled_logits(direction, work);
+        for s in 0..self.column_count() {
+            let weight = self.weights[s];
+            let own = if self.has_labels() { Some((fit.probabilities.own[s], &mut work.own[s])) } else { None };
+            let column = slice_mut(work.others.as_mut().col_mut(s));
+            // The number of others is m_r, but for the own class: the diagonal is mended after each sweep.
+            let diagonal = if own.is_some() { column[s] } else { 0.0 };
+            if self.is_cross_entropy {
+                let shares = slice(fit.probabilities.others.col(s));
+                let mut mean = triple(&self.rows, shares, column);
+                if let Some((own_share, own)) = &own {
+                    mean += own_share * **own - shares[s] * diagonal;
+                }
+                let rows = self.rows.iter().zip(shares);
+                column.iter_mut().zip(rows).for_each(|(logit, (m, p))| *logit = weight * m * p * (*logit - mean));
+                if let Some((own_share, own)) = own {
+                    column[s] = weight * self.others(s, s) * shares[s] * (diagonal - mean);
+                    *own = weight * own_share * (*own - mean);
+                }
+            } else {
+                column.iter_mut().zip(&self.rows).for_each(|(logit, m)| *logit *= weight * m);
+                if let Some((_, own)) = own {
+                    column[s] = weight * self.others(s, s) * diagonal;
+                    *own *= weight;
+                }
+            }
+        }
+        self.back(work, to);
+        self.add_bias_decay(&direction.bias, &mut to.bias);
+    }
+
+    /// The diagonal of the curvature.
+    pub(super) fn diagonal(&self, fit: &Fit) -> Variables {
+        let mut diagonal = self.zero();
+        for s in 0..self.column_count() {
+            let own = fit.probabilities.own.get(s).copied().unwrap_or(0.0);
+            for r in 0..self.row_count() {
+                let (m, weight) = (self.others(r, s), self.weights[s] * self.scales[r].powi(2));
+                let is_own = r == s && self.has_labels();
+                let share = m * fit.probabilities.others[(r, s)] + if is_own { own } else { 0.0 };
+                // The variance of what moves, of probability `share`; or the number of outputs that move.
+                let rest = (1.0 - share).max(0.0);
+                let moved = m + f64::from(u8::from(is_own));
+                let h = weight * if self.is_cross_entropy { share * rest } else { moved };
+                diagonal.b[(r, s)] = h / (self.roots[s].powi(2) * self.columns[s] * self.rows[r]);
+                diagonal.bias[r] += h;
+                if is_own {
+                    // a moves the own class by 1 - 1/m, and its siblings by -1/m.
+                    let (mine, other) = (1.0 - 1.0 / self.columns[s], -1.0 / self.columns[s]);
+                    let sibling = m * fit.probabilities.others[(s, s)];
+                    let mean = own * mine + sibling * other;
+                    let variance = own * (mine - mean).powi(2) + sibling * (other - mean).powi(2) + rest * mean.powi(2);
+                    let sum = mine * mine + m * other * other;
+                    diagonal.contrasts[s] = weight * if self.is_cross_entropy { variance } else { sum };
+                }
+            }
+        }
+        let ones = vec![1.0; self.row_count()];
+        self.add_bias_decay(&ones, &mut diagonal.bias);
+        diagonal
+    }
+}
