@@ -8,7 +8,10 @@
 //!
 //! P' = Y + t (P - Y) with t = min(1, λ/‖E‖_2) is feasible, whatever the point is, if its bias is optimal.
 
-use super::fit::Fit, problem::{Bias, Problem, Variables};
+use super::{
+    fit::Fit,
+    problem::{Bias, Problem, Variables},
+};
 use crate::{
     error::Error,
     linalg::{Svd, spectral_norm},

@@ -3,8 +3,8 @@
 use faer::Mat;
 
 use super::{
-    frame::{Coordinates, Frame, Pairs, product},
     fit::Fit,
+    frame::{Coordinates, Frame, Pairs, product},
 };
 use crate::linalg::memory::{slice, slice_mut};
 

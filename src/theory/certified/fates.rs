@@ -3,11 +3,8 @@
 use faer::Mat;
 
 use super::{
-    Certified, CertifiedGeometry, CertifiedGram, GroupClasses,
-    frame::product,
-    geometry::Blocks,
-    groups::Group,
-    fit::Fit, problem::Problem,
+    Certified, CertifiedGeometry, CertifiedGram, GroupClasses, fit::Fit, frame::product, geometry::Blocks,
+    groups::Group, problem::Problem,
 };
 use crate::{error::Error, loss::Loss, theory::GroupFate};
 

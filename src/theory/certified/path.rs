@@ -7,8 +7,9 @@
 
 use super::{
     conjugate::{self, Preconditioner},
+    fit::Fit,
     frame::{Coordinates, Frame, Pairs, decompose},
-    fit::Fit, problem::{Problem, Variables},
+    problem::{Problem, Variables},
     smooth::Smooth,
 };
 use crate::{error::Error, linalg::Svd};
