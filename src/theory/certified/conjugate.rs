@@ -5,6 +5,8 @@ use faer::Mat;
 use super::{
     fit::Fit,
     frame::{Coordinates, Frame, Pairs, product},
+    problem::Problem,
+    spikes::{LEAST_ROWS, Spikes},
 };
 use crate::linalg::memory::{slice, slice_mut};
 
@@ -16,7 +18,7 @@ const FLOOR: f64 = 1e-14;
 const LOST: f64 = 1e8;
 
 /// An approximate inverse: in singular vectors the penalty is a 2 × 2 block of Y_ij and Y_ji, to which the diagonal of
-/// the curvature of the fit is added. Where the vectors are localized, as those of long tails are, little is missing.
+/// the curvature of the fit is added, but for the spikes of own classes.
 pub(super) struct Preconditioner<'a> {
     frame: &'a Frame<'a>,
     /// Inverses of the blocks, and reciprocals of all other curvatures.
@@ -24,12 +26,14 @@ pub(super) struct Preconditioner<'a> {
     beyond: Vec<f64>,
     contrasts: Vec<f64>,
     bias: Vec<f64>,
+    spikes: Option<Spikes<'a>>,
 }
 
 impl<'a> Preconditioner<'a> {
     pub(super) fn new(frame: &'a Frame<'a>, fit: &Fit) -> Self {
         let problem = frame.problem;
-        let diagonal = problem.diagonal(fit);
+        let mut diagonal = problem.diagonal(fit);
+        let spikes = take_spikes(problem, &mut diagonal.b);
         let squares = |matrix: &Mat<f64>| Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].powi(2));
         let left = product(squares(&frame.svd.left).transpose(), diagonal.b.as_ref());
         let y = product(left.as_ref(), squares(&frame.svd.right).as_ref());
@@ -40,9 +44,12 @@ impl<'a> Preconditioner<'a> {
             fit.iter().zip(penalty).map(|(fit, penalty)| 1.0 / (fit + penalty + floor)).collect()
         };
         let beyond: Vec<f64> = left.row_iter().map(|row| row.iter().sum::<f64>() / columns).collect();
+        let mut pairs = inverse(&frame.pairs, &y, floor);
+        frame.mask_pairs(&mut pairs);
         Self {
             frame,
-            pairs: inverse(&frame.pairs, &y, floor),
+            spikes: spikes.and_then(|spikes| Spikes::new(frame.svd, &pairs, &spikes)),
+            pairs,
             beyond: penalized(&beyond, &frame.beyond),
             contrasts: penalized(&diagonal.contrasts, &frame.contrasts),
             bias: diagonal.bias.iter().map(|fit| 1.0 / (fit + floor)).collect(),
@@ -53,6 +60,9 @@ impl<'a> Preconditioner<'a> {
     fn apply(&self, residual: &Coordinates, step: &mut Coordinates) {
         step.y.fill(0.0);
         self.pairs.add_image(&residual.y, &mut step.y);
+        if let Some(spikes) = &self.spikes {
+            spikes.correct(&self.pairs, &mut step.y);
+        }
         if let (Some(step), Some(residual)) = (&mut step.beyond, &residual.beyond) {
             for (step, residual) in step.col_iter_mut().zip(residual.col_iter()) {
                 multiply(&self.beyond, slice(residual), slice_mut(step));
@@ -75,12 +85,27 @@ fn multiply(x: &[f64], y: &[f64], to: &mut [f64]) {
     to.iter_mut().zip(x).zip(y).for_each(|((to, x), y)| *to = x * y);
 }
 
+/// Takes out of the curvature by entries of B what own classes have more of it than the others of their column.
+fn take_spikes(problem: &Problem, b: &mut Mat<f64>) -> Option<Vec<f64>> {
+    let rows = problem.row_count();
+    if !problem.is_cross_entropy || !problem.has_labels() || rows < LEAST_ROWS {
+        return None;
+    }
+    let spikes = (0..rows).map(|s| {
+        let own = b[(s, s)];
+        let others = (b.col(s).iter().sum::<f64>() - own) / (rows as f64 - 1.0);
+        b[(s, s)] = own.min(others.max(0.0));
+        own - b[(s, s)]
+    });
+    Some(spikes.collect())
+}
+
 /// The inverses of the 2 × 2 blocks of the penalty plus the diagonal of the fit.
 fn inverse(penalty: &Pairs, fit: &Mat<f64>, floor: f64) -> Pairs {
     let rows = fit.nrows();
     let mut inverse = Pairs { own: Mat::zeros(rows, rows), other: Mat::zeros(rows, rows) };
     for j in 0..rows {
-        for i in 0..j {
+        for i in 0..=j {
             let (same, other) = (penalty.own[(i, j)] + floor, penalty.other[(i, j)]);
             let (one, two) = (fit[(i, j)] + same, fit[(j, i)] + same);
             // Shares, since a determinant can leave the range of numbers.
@@ -91,7 +116,6 @@ fn inverse(penalty: &Pairs, fit: &Mat<f64>, floor: f64) -> Pairs {
             inverse.other[(i, j)] = -share * own;
             inverse.other[(j, i)] = -share * own;
         }
-        inverse.own[(j, j)] = 1.0 / (fit[(j, j)] + penalty.own[(j, j)] + floor);
     }
     inverse
 }

@@ -100,7 +100,8 @@ impl Coordinates {
     }
 }
 
-/// A symmetric map that takes the pair of Y_ij and Y_ji to itself: `own` times the one plus `other` times the other.
+/// A symmetric map that takes the pair of Y_ij and Y_ji to itself: `own` times the one plus `other` times the other. On
+/// the diagonal both are the same entry; there the numbers go on those beside it, so that few terms make the matrices.
 pub(super) struct Pairs {
     pub(super) own: Mat<f64>,
     pub(super) other: Mat<f64>,
@@ -111,14 +112,13 @@ impl Pairs {
     pub(super) fn of_parts(rows: usize, even: impl Fn(usize, usize) -> f64, odd: impl Fn(usize, usize) -> f64) -> Self {
         let mut pairs = Self { own: Mat::zeros(rows, rows), other: Mat::zeros(rows, rows) };
         for j in 0..rows {
-            for i in 0..j {
+            for i in 0..=j {
                 let (even, odd) = (0.5 * even(i, j), 0.5 * odd(i, j));
                 pairs.own[(i, j)] = even + odd;
                 pairs.own[(j, i)] = even + odd;
                 pairs.other[(i, j)] = even - odd;
                 pairs.other[(j, i)] = even - odd;
             }
-            pairs.own[(j, j)] = even(j, j);
         }
         pairs
     }
@@ -202,6 +202,16 @@ impl Frame<'_> {
         for (contrast, moves) in direction.contrasts.iter_mut().zip(&self.problem.moves) {
             if !moves {
                 *contrast = 0.0;
+            }
+        }
+    }
+
+    /// Sets to zero the map of pairs that may not move.
+    pub(super) fn mask_pairs(&self, pairs: &mut Pairs) {
+        if let Some(rank) = self.rank {
+            let dropped = self.problem.row_count() - rank;
+            for matrix in [&mut pairs.own, &mut pairs.other] {
+                matrix.as_mut().submatrix_mut(rank, rank, dropped, dropped).fill(0.0);
             }
         }
     }

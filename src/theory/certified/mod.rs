@@ -5,7 +5,7 @@
 //!
 //! - [`problem`], [`fit`], [`curvature`]: the R × R problem that is left of K classes in R groups;
 //! - [`smooth`], [`path`]: smoothed problems whose minimizers lead to the one sought;
-//! - [`frame`], [`conjugate`]: Newton's equation, in singular vectors, by conjugate gradients;
+//! - [`frame`], [`conjugate`], [`spikes`]: Newton's equation, in singular vectors, by conjugate gradients;
 //! - [`polish`]: Newton's method at the rank found;
 //! - [`certificate`]: the lower bound.
 
@@ -25,6 +25,7 @@ mod problem;
 mod samples;
 mod smooth;
 mod solver;
+mod spikes;
 
 use std::fmt;
 

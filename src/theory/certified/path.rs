@@ -42,12 +42,12 @@ pub(super) struct Path<'a> {
 /// Steps of Newton's method at one μ; two are usual.
 const MOST_STEPS: usize = 60;
 /// Conjugate gradients are stopped here: Newton's equation need not be solved better than its step is known.
-const STEP_TOLERANCE: f64 = 0.05;
+const STEP_TOLERANCE: f64 = 0.2;
 const TANGENT_TOLERANCE: f64 = 0.01;
 const MOST_GRADIENTS: usize = 500;
 /// A point is in the middle of the path if a step would lower it by less than this many μ, as far as the preconditioner
 /// can tell: the step along the tangent makes up for it.
-const CENTERED: f64 = 0.05;
+const CENTERED: f64 = 0.1;
 
 impl Path<'_> {
     /// σ of a contrast, and how many contrasts have it.

