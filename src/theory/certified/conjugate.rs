@@ -6,7 +6,7 @@ use super::{
     fit::Fit,
     frame::{Coordinates, Frame, Pairs, product},
     problem::Problem,
-    spikes::{LEAST_ROWS, Spikes},
+    spikes::{LEAST_ROWS, Spikes, smooth},
 };
 use crate::linalg::memory::{slice, slice_mut};
 
@@ -36,7 +36,10 @@ impl<'a> Preconditioner<'a> {
         let spikes = take_spikes(problem, &mut diagonal.b);
         let squares = |matrix: &Mat<f64>| Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].powi(2));
         let left = product(squares(&frame.svd.left).transpose(), diagonal.b.as_ref());
-        let y = product(left.as_ref(), squares(&frame.svd.right).as_ref());
+        let mut y = product(left.as_ref(), squares(&frame.svd.right).as_ref());
+        if spikes.is_some() {
+            y = smooth(&y);
+        }
         let columns = problem.column_count() as f64;
         let others = diagonal.contrasts.iter().chain(&diagonal.bias);
         let floor = FLOOR * others.fold(y.norm_max(), |largest, h| largest.max(*h)) + f64::MIN_POSITIVE;

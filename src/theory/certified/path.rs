@@ -42,7 +42,7 @@ pub(super) struct Path<'a> {
 /// Steps of Newton's method at one μ; two are usual.
 const MOST_STEPS: usize = 60;
 /// Conjugate gradients are stopped here: Newton's equation need not be solved better than its step is known.
-const STEP_TOLERANCE: f64 = 0.2;
+const STEP_TOLERANCE: f64 = 0.1;
 const TANGENT_TOLERANCE: f64 = 0.01;
 const MOST_GRADIENTS: usize = 500;
 /// A point is in the middle of the path if a step would lower it by less than this many μ, as far as the preconditioner

@@ -14,7 +14,7 @@ use crate::{error::Error, linalg::spectral_norm};
 const LEAVE: f64 = 1e-5;
 /// Or below this share, if what stays and what goes are [`CLEAR`] times apart.
 const LEAVE_EARLY: f64 = 1e-2;
-const CLEAR: f64 = 30.0;
+const CLEAR: f64 = 2.5;
 /// A gap as small as this is rounding.
 const GOAL: f64 = 1e-13;
 /// As is this one, where nothing is left to gain but rounding.

@@ -9,7 +9,8 @@
 //! (M + S D Sᵀ)⁻¹ = M⁻¹ - M⁻¹ S √D (1 + √D G √D)⁻¹ √D Sᵀ M⁻¹,      G = Sᵀ M⁻¹ S
 //! ```
 //!
-//! At R = 100 conjugate gradients take 31 steps for six digits, compared with 119.
+//! At R = 100 conjugate gradients take 38 steps for six digits, compared with 119. G would take R⁴ operations; if what is
+//! left of the curvature is smooth, M⁻¹ is a sum of few terms a bᵀ by singular value, and G of as many products.
 
 use faer::{
     Mat, MatRef, Par, Spec,
@@ -23,12 +24,26 @@ use crate::linalg::{
     memory::{slice, slice_mut},
 };
 
-/// Fewer rows are done as soon without: each step takes half as long again, and G a few products.
-pub(super) const LEAST_ROWS: usize = 16;
+/// Fewer rows are done as soon without: each step takes half as long again, and G about forty products.
+pub(super) const LEAST_ROWS: usize = 64;
 
-/// G need not be better known than this share of the largest entry of M⁻¹, and no more terms are taken.
-const TOLERANCE: f64 = 1e-3;
+/// No more terms are taken of M⁻¹; ten and eight are usual.
 const MOST_TERMS: usize = 40;
+
+/// The product of a function of the row and one of the column that is nearest to a matrix of positive entries, in
+/// logarithms.
+pub(super) fn smooth(matrix: &Mat<f64>) -> Mat<f64> {
+    let logs = Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].max(f64::MIN_POSITIVE).ln());
+    let (rows, columns) = (matrix.nrows() as f64, matrix.ncols() as f64);
+    let mut of_rows = vec![0.0; matrix.nrows()];
+    let mut of_columns = Vec::with_capacity(matrix.ncols());
+    for column in logs.col_iter() {
+        of_rows.iter_mut().zip(slice(column)).for_each(|(sum, log)| *sum += log / columns);
+        of_columns.push(slice(column).iter().sum::<f64>() / rows);
+    }
+    let mean = of_columns.iter().sum::<f64>() / columns;
+    Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| (of_rows[i] + of_columns[j] - mean).exp())
+}
 
 pub(super) struct Spikes<'a> {
     svd: &'a Svd,
@@ -43,10 +58,12 @@ impl<'a> Spikes<'a> {
         let count = d.len();
         let mut g = Mat::zeros(count, count);
         // A term a bᵀ of M⁻¹ makes a product of two matrices, entry by entry.
-        let own = add_terms(&inverse.own, (u, u), (v, v), &mut g);
-        let other = add_terms(&inverse.other, (u, v), (v, u), &mut g);
+        // 1/D is what is added to it: no entry need be better known.
+        let tolerance = 1.0 / d.iter().copied().fold(0.0, f64::max);
+        let own = add_terms(&inverse.own, (u, u), (v, v), tolerance, &mut g);
+        let other = add_terms(&inverse.other, (u, v), (v, u), tolerance, &mut g);
         // What terms leave out must not take M beyond zero.
-        let rest = 4.0 * (own + other);
+        let rest = 2.0 * (own + other);
         let root = |k: usize| d[k].sqrt();
         let capacity = Mat::from_fn(count, count, |k, l| {
             let (g, unit) = if k == l { (g[(k, k)] + rest, 1.0) } else { (0.5 * (g[(k, l)] + g[(l, k)]), 0.0) };
@@ -79,23 +96,24 @@ impl<'a> Spikes<'a> {
 }
 
 /// Adds Σ (U diag(a) U'ᵀ) ∘ (V diag(b) V'ᵀ) over terms a bᵀ of a matrix, with U and U' of `left`, V and V' of `right`; the
-/// largest entry that is left out.
+/// largest entry that is left out, at most `tolerance` if that takes few terms.
 fn add_terms(
     matrix: &Mat<f64>,
     left: (MatRef<'_, f64>, MatRef<'_, f64>),
     right: (MatRef<'_, f64>, MatRef<'_, f64>),
+    tolerance: f64,
     to: &mut Mat<f64>,
 ) -> f64 {
     let weighted = |(one, other): (MatRef<'_, f64>, MatRef<'_, f64>), weights: &[f64]| {
         let scaled = Mat::from_fn(one.nrows(), one.ncols(), |k, i| one[(k, i)] * weights[i]);
         product(scaled.as_ref(), other.transpose())
     };
-    let (mut rest, largest) = (matrix.clone(), matrix.norm_max());
+    let mut rest = matrix.clone();
     for _ in 0..MOST_TERMS {
         // Elimination with complete pivoting.
         let (i, j) = largest_entry(&rest);
         let pivot = rest[(i, j)];
-        if pivot.abs() <= TOLERANCE * largest {
+        if pivot.abs() <= tolerance {
             return pivot.abs();
         }
         let column: Vec<f64> = slice(rest.col(j)).to_vec();
