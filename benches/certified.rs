@@ -50,10 +50,18 @@ fn small(c: &mut Criterion) {
     let mut group = c.benchmark_group("certified");
     group.sample_size(10).warm_up_time(SHORT).measurement_time(SHORT);
     for (name, ufm) in models {
-        report(name, &ufm.certified_minimizer().expect("a wide layer"));
+        if is_wanted(name) {
+            report(name, &ufm.certified_minimizer().expect("a wide layer"));
+        }
         group.bench_function(name, |b| b.iter(|| black_box(&ufm).certified_minimizer()));
     }
     group.finish();
+}
+
+/// Whether the name contains the filter of the command line, if there is one, as criterion's names do.
+fn is_wanted(name: &str) -> bool {
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    filter.is_none_or(|filter| format!("certified/{name}").contains(&filter))
 }
 
 /// Seconds each: one run says enough.
@@ -63,7 +71,7 @@ fn large(_: &mut Criterion) {
         ("ImageNet-LT q=0.1", model(ratios(1000, 1280.0, 5.0), 0.1)),
         ("ImageNet-LT q=0.01", model(ratios(1000, 1280.0, 5.0), 0.01)),
     ];
-    for (name, ufm) in models {
+    for (name, ufm) in models.into_iter().filter(|(name, _)| is_wanted(name)) {
         let start = Instant::now();
         let minimizer = ufm.certified_minimizer().expect("a wide layer");
         println!("seconds {name} {}", start.elapsed().as_secs_f64());

@@ -33,7 +33,7 @@ mod optimum;
 pub mod scalar;
 mod spectrum;
 
-pub use certified::{Certified, CertifiedGeometry, CertifiedGram, CertifiedGroup};
+pub use certified::{Certified, CertifiedGeometry, CertifiedGram, CertifiedGroup, GroupClasses};
 pub use contrasts::{BalancedCrossEntropy, Contrast, Contrasts, GroupContrast};
 pub use minimizer::{
     ClassFate, Direction, Fate, Geometry, Goal, Gram, GroupFate, Limit, Minimizer, Nearest, Tie,

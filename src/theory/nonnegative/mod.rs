@@ -37,7 +37,7 @@ pub struct NonnegativeGroup {
     /// The class weight α.
     pub weight: f64,
     /// The classes, in rising order.
-    pub classes: Vec<usize>,
+    pub classes: crate::theory::GroupClasses,
     /// Whether the class means are zero: the classes have collapsed to the origin.
     pub is_vanished: bool,
     /// p of the own class: its probability, or its output for squared loss.
