@@ -40,11 +40,12 @@ def plot_measurement(measurement: Measurement) -> Any:
             axis.imshow(gram[np.ix_(order, order)], cmap="RdBu", vmin=-most, vmax=most)
             axis.set_title(f"{of}, {name}")
             axis.set_xlabel("classes by falling count")
-    for axis, (block, of) in zip(axes[2], values):
+    for axis, (block, both) in zip(axes[2], values):
         axis.set_axis_on()
-        if of.get("predicted") is not None:
-            axis.plot(range(1, len(of["predicted"]) + 1), of["predicted"], "o", color="0.75", ms=7, label="predicted")
-        axis.plot(range(1, len(of["measured"]) + 1), of["measured"], ".", color="C0", label="measured")
+        theirs, ours = both.get("predicted"), both["measured"]
+        if theirs is not None:
+            axis.plot(range(1, len(theirs) + 1), theirs, "o", color="0.75", ms=7, label="predicted")
+        axis.plot(range(1, len(ours) + 1), ours, ".", color="C0", label="measured")
         axis.set_title(f"singular values: {block}")
         axis.set_ylim(bottom=0)
         axis.legend()

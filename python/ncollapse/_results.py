@@ -56,7 +56,8 @@ class _Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain objects: numbers, words, lists and dictionaries, ready for JSON."""
-        return _plain({key: value for key, value in self._data.items() if key != "grams"})
+        plain: dict[str, Any] = _plain({key: value for key, value in self._data.items() if key != "grams"})
+        return plain
 
 
 class Limits(_Result):
@@ -317,8 +318,7 @@ class Measurement(Metrics):
             ("classifier to orthogonal", "classifiers", "orthogonal"),
             ("mean to orthogonal", "means", "orthogonal"),
         ):
-            pick = lambda frames: ((frames or {}).get(of) or {} if of else frames or {}).get(number)  # noqa: E731
-            lines.append((name, pick(ours), pick(theirs), REACHED))
+            lines.append((name, _entry(ours, of, number), _entry(theirs, of, number), REACHED))
         return [
             Verdict(name, measured, target, _judge(measured, target, reached if judged else None))
             for name, measured, target, reached in lines
@@ -348,6 +348,13 @@ class Measurement(Metrics):
         from ._plots import plot_measurement
 
         return plot_measurement(self)
+
+
+def _entry(frames: Optional[dict[str, Any]], of: Optional[str], number: str) -> Optional[float]:
+    """A number of frames, if they are known."""
+    entries = (frames or {}).get(of) if of else frames
+    found: Optional[float] = (entries or {}).get(number)
+    return found
 
 
 def _judge(measured: Optional[float], target: Optional[float], reached: Optional[float]) -> str:

@@ -98,18 +98,26 @@ def test_chunks_of_a_copied_array_are_one_batch(monkeypatch):
     assert accumulator.counts.sum() == rows
 
 
-def test_no_digits_are_lost_near_collapse():
-    # Classes of spread 1e-6 at distance 1 from each other and 1000 from the origin.
+def test_nine_digits_are_left_near_collapse():
+    # Classes of spread 1e-6 at distance 1 from each other and 1000 from the origin. NC1 is about 1e-12.
     features, labels = samples([40, 40, 40], 5, spread=0.0)
-    rng = np.random.default_rng(1)
-    noise = np.round(rng.standard_normal(features.shape) * 2**10) * 2.0**-30  # exact in what follows
+    noise = np.round(np.random.default_rng(1).standard_normal(features.shape) * 2**10) * 2.0**-30
     features = np.round(features * 2**10) * 2.0**-10 + 1024 + noise
-    within, means, _, center = scatters(features - 1024, labels)
-    between = (means - center).T @ (means - center) / 3
-    expected = np.trace(within @ np.linalg.pinv(between, rcond=1e-9, hermitian=True)) / 3
+    exact = features.astype(np.longdouble)
+    means = np.stack([exact[labels == k].mean(0) for k in range(3)])
+    deviations, centered = exact - means[labels], means - means.mean(0)
+    # In the plane of the class means, where the pseudo-inverse is an inverse of condition about 10.
+    plane = np.linalg.svd(centered.astype(float))[2][:2]
+    within = (plane @ deviations.T @ deviations @ plane.T / 120).astype(float)
+    between = (plane @ centered.T @ centered @ plane.T / 3).astype(float)
+    expected = np.trace(np.linalg.solve(between, within)) / 3
+    accumulator = nc.Accumulator(3, 5)
+    for start in range(0, 120, 24):
+        accumulator.update(features[start : start + 24], labels[start : start + 24])
     assert expected < 1e-11
-    # Differences from the first mean are exact to 2^-42, of a spread of 2^-20.
-    assert abs(nc.metrics(gathered(features, labels, 3)).nc1 / expected - 1) <= 1e-6
+    # Features and references are multiples of 2^-42, so that their differences are exact; class means are rounded to
+    # 2^-42 of distances of about 1, which a condition of 10 makes 2e-12 in each of 3 x 5 numbers.
+    assert abs(nc.metrics(accumulator).nc1 / expected - 1) <= 15 * 10 * 2.0**-42
 
 
 def test_a_merge_is_one_accumulator_up_to_rounding_and_repeats_to_the_bit():

@@ -20,8 +20,8 @@ def test_imports_nothing_heavy():
 
 
 def test_is_imported_in_fifty_milliseconds():
-    code = "import time; start = time.perf_counter(); import ncollapse; print(time.perf_counter() - start)"
-    # The least of several: others may use the machine.
+    # Time of the processor, the least of several: others may use the machine.
+    code = "import time; start = time.process_time(); import ncollapse; print(time.process_time() - start)"
     assert min(float(fresh(code)) for _ in range(5)) < 0.05
 
 
