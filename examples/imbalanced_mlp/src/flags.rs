@@ -31,9 +31,13 @@ const MEASUREMENTS: u64 = 200;
   the digits that come with the program, seconds:
     imbalanced-mlp
   the CIFAR-10 profile of the paper, from the folder of the official binary files:
-    imbalanced-mlp --data cifar10 cifar-10-batches-bin --width 512 --epochs 12000 --out results/cifar10
+    imbalanced-mlp --data cifar10 cifar-10-batches-bin --width 512 --epochs 12000 --learning-rate 1e-4 --drop-at 0.5 \\
+      --out results/cifar10
   the letters profile of the paper, from two files in the format of EMNIST:
-    imbalanced-mlp --data idx images.gz labels.gz --profile emnist-letters --width 512 --epochs 12000 --out results/letters
+    imbalanced-mlp --data idx images.gz labels.gz --profile emnist-letters --width 512 --epochs 12000 \\
+      --learning-rate 1e-4 --drop-at 0.5 --out results/letters
+  cross-entropy with class weights, on the digits:
+    imbalanced-mlp --loss cross-entropy --class-weights inverse-root
   going on after an interruption: the same command with --resume")]
 pub struct Flags {
     /// Images: `digits` (1,797 of UCI, built in), `cifar10 PATH...` (files in the official binary layout, or their
@@ -67,11 +71,11 @@ pub struct Flags {
     no_bias: bool,
     #[command(flatten)]
     loss: LossFlags,
-    /// Learning rate of Adam
-    #[arg(long, allow_hyphen_values = true, default_value = "1e-4")]
+    /// Learning rate of Adam; a width of 512 needs 3e-4 or less
+    #[arg(long, allow_hyphen_values = true, default_value = "1e-3")]
     learning_rate: f64,
     /// Shares of the run after which the learning rate falls to a tenth; `never` keeps it
-    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', default_value = "0.5")]
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', default_value = "0.5,0.75")]
     drop_at: Vec<String>,
     /// Samples of a step, or `full` for all of them
     #[arg(long, allow_hyphen_values = true, default_value = "128")]

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use neural_collapse::{
-    Error, Point, Ufm,
+    Error, Parameters, Point, Ufm,
     descent::{Descent, Method, Run, Trajectory},
     faer::{Col, Mat, MatRef, Scale},
     linalg::dense_svd,
@@ -116,10 +116,7 @@ impl Target {
     fn by_descent(ufm: &Ufm) -> Result<Self> {
         let method = if ufm.has_nonnegative_features() { Method::Nesterov } else { Method::LBFGS };
         let descent = Descent::new(method).with_step_limit(STEPS).with_trajectory(Trajectory::Off);
-        let run = |seed: u64| {
-            let start = Point::collapsed(ufm, 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(seed))?;
-            descent.minimize(ufm, start)
-        };
+        let run = |seed: u64| descent.minimize(ufm, collapsed(ufm, &mut Xoshiro256PlusPlus::seed_from_u64(seed))?);
         let mut runs = (0..STARTS).map(run).collect::<Result<Vec<Run>, Error>>()?;
         runs.sort_by(|a, b| a.objective.total_cmp(&b.objective));
         let best = &runs[0];
@@ -205,6 +202,24 @@ impl Target {
     }
 }
 
+/// A random start whose features are equal within classes, as those of minimizers are: K columns are enough for it.
+fn collapsed(ufm: &Ufm, rng: &mut Xoshiro256PlusPlus) -> Result<Point, Error> {
+    if !ufm.has_nonnegative_features() {
+        return Point::collapsed(ufm, 1.0, rng);
+    }
+    // In layers of low rank, as above, projections to nonnegative features end far from the minimum.
+    let (weights, mut features, bias) = Parameters::gaussian(ufm, 1.0, rng)?.into_parts();
+    let mut start = 0;
+    for &count in ufm.class_counts().ok_or(Error::NoClassCounts)?.counts() {
+        let first = features.col(start).to_owned();
+        // As many as there are columns.
+        let end = start + usize::try_from(count).unwrap_or(usize::MAX);
+        (start..end).for_each(|j| features.col_mut(j).copy_from(&first));
+        start = end;
+    }
+    Ok(Parameters::new(ufm, weights, features, bias)?.into())
+}
+
 /// The law of contrasts by group: of one layer that has room for the minimizer, and features of any sign.
 fn laws(ufm: &Ufm, groups: &[Group]) -> Vec<Option<f64>> {
     let law = ufm.contrasts().ok().filter(|law| law.has_room() != Some(false));
@@ -265,12 +280,22 @@ mod tests {
         }
     }
 
+    /// Without a bias orthogonal class means are the minimum, in closed form.
+    #[test]
+    fn descents_of_nonnegative_features_find_orthogonal_class_means() {
+        let ufm = model(1).with_nonnegative_features().without_bias();
+        let (closed, descended) = (Target::new(&ufm).unwrap(), Target::by_descent(&ufm).unwrap());
+        assert!(matches!(closed.source, Source::Orthogonal { is_proved: true, .. }));
+        // As above.
+        assert!((descended.objective / closed.objective - 1.0).abs() < 1e-11, "{closed:?} {descended:?}");
+    }
+
     #[test]
     fn what_has_no_proof_is_descended() {
         let entropy = Target::new(&model(2).with_loss(Loss::CrossEntropy).unwrap()).unwrap();
         assert!(matches!(entropy.source, Source::Descent { .. }));
         assert!(entropy.laws.iter().all(Option::is_none));
-        let relu = Target::new(&model(1).with_nonnegative_features()).unwrap();
-        assert!(matches!(relu.source, Source::Orthogonal { is_proved: true, .. }), "{:?}", relu.source);
+        let relu = Target::new(&model(2).with_nonnegative_features()).unwrap();
+        assert!(matches!(relu.source, Source::Descent { .. }), "{:?}", relu.source);
     }
 }
