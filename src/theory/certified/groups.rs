@@ -164,3 +164,24 @@ pub(super) fn set_base(problem: &mut Problem) {
     problem.base_contrasts = contrasts;
     problem.base_bias.iter_mut().zip(bias).for_each(|(base, bias)| *base += bias);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::groups;
+    use crate::{ClassCounts, ClassWeights, Layer, Loss, Ufm};
+
+    /// Without weights the groups are those of the counts, which are known; with one weight for all they are found class
+    /// by class.
+    #[test]
+    fn groups_of_counts_are_those_found_class_by_class() {
+        let classes = ClassCounts::new([3, 5, 3, 7, 5, 5]).unwrap();
+        let plain =
+            Ufm::new(classes.clone(), [Layer::new(6, 0.1)], 0.1).unwrap().with_loss(Loss::CrossEntropy).unwrap();
+        let weighted = plain.clone().with_class_weights(ClassWeights::Given(vec![2.0; 6])).unwrap();
+        assert!(plain.output_loss().weights().is_none() && weighted.output_loss().weights().is_some());
+        let (known, found) = (groups(&plain, &classes), groups(&weighted, &classes));
+        let of = |groups: &[super::Group]| groups.iter().map(|g| (g.count, g.classes.to_vec())).collect::<Vec<_>>();
+        assert_eq!(of(&known), of(&found));
+        assert_eq!(of(&known), [(7, vec![3]), (5, vec![1, 4, 5]), (3, vec![0, 2])]);
+    }
+}

@@ -15,7 +15,10 @@
 use faer::{
     Mat, MatRef, Par, Spec,
     dyn_stack::{MemBuffer, MemStack},
-    linalg::cholesky::llt::{factor, inverse},
+    linalg::cholesky::llt::{
+        factor::{self, LltRegularization},
+        inverse,
+    },
 };
 
 use super::frame::{Pairs, product};
@@ -46,6 +49,7 @@ pub(super) fn smooth(matrix: &Mat<f64>) -> Mat<f64> {
     Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| (of_rows[i] + of_columns[j] - mean).exp())
 }
 
+/// What puts the spikes back.
 pub(super) struct Spikes<'a> {
     svd: &'a Svd,
     /// √D (1 + √D G √D)⁻¹ √D.
@@ -151,7 +155,7 @@ fn inverse_of(mut matrix: Mat<f64>) -> Option<Mat<f64>> {
         .or(inverse::inverse_scratch::<f64>(count, Par::Seq));
     let mut buffer = MemBuffer::try_new(scratch).ok()?;
     let stack = MemStack::new(&mut buffer);
-    factor::cholesky_in_place(matrix.as_mut(), Default::default(), Par::Seq, stack, Spec::default()).ok()?;
+    factor::cholesky_in_place(matrix.as_mut(), LltRegularization::default(), Par::Seq, stack, Spec::default()).ok()?;
     let mut inverse = Mat::zeros(count, count);
     inverse::inverse(inverse.as_mut(), matrix.as_ref(), Par::Seq, stack);
     // The lower half is what is computed.
