@@ -7,12 +7,7 @@ use neural_collapse::{
 };
 use pyo3::prelude::*;
 
-use crate::{
-    errors::refuse,
-    matrices::one_or_more,
-    metrics::Network,
-    model::Options,
-};
+use crate::{errors::refuse, matrices::one_or_more, metrics::Network, model::Options};
 
 /// The losses that arrays are read under, in this order.
 pub(crate) const LOSSES: [Loss; 2] = [Loss::Squared, Loss::CrossEntropy];
