@@ -1,6 +1,6 @@
 """What a pass costs at d = 4096: measured for K = 1000 and 10,000, for docs/scale.md to extrapolate.
 
-    RAYON_NUM_THREADS=2 python python/benches/scale.py
+RAYON_NUM_THREADS=2 python python/benches/scale.py
 """
 
 import time
@@ -34,14 +34,12 @@ def main():
                 line += f", {ROWS * WIDTH**2 / seconds / 1e9:6.1f} GF/s"
             other = accumulator.copy()
             line += f"; merge {least(lambda: other.merge(accumulator)):.2f} s"
-            del other
             start = time.perf_counter()
             data = accumulator.to_bytes(compact=True)
             line += f"; {len(data) / 1e6:.0f} MB in {time.perf_counter() - start:.2f} s"
             start = time.perf_counter()
             nc.Accumulator.from_bytes(data)
             print(line + f", read in {time.perf_counter() - start:.2f} s", flush=True)
-            del accumulator, data
 
 
 if __name__ == "__main__":

@@ -81,7 +81,9 @@ def updates():
             name, numbers = line.split(": ")
             rust = tuple(float(word) for word in numbers.replace(",", "").split()[::2])
             show(f"Rust, {name}", rust)
-            print(f"{'':<44}ncollapse/Rust {ours[name][0] / rust[0]:.3f} (median), {ours[name][1] / rust[1]:.3f} (least)")
+            print(
+                f"{'':<44}ncollapse/Rust {ours[name][0] / rust[0]:.3f} (median), {ours[name][1] / rust[1]:.3f} (least)"
+            )
     try:
         import torch
     except ImportError:
@@ -103,7 +105,9 @@ def updates():
     show("merge", seconds(lambda: other.merge(accumulator)))
     for compact in (False, True):
         data = accumulator.to_bytes(compact)
-        show(f"to bytes, compact={compact}: {len(data) / 1e6:.1f} MB", seconds(lambda: accumulator.to_bytes(compact), 5))
+        show(
+            f"to bytes, compact={compact}: {len(data) / 1e6:.1f} MB", seconds(lambda: accumulator.to_bytes(compact), 5)
+        )
         show("from bytes", seconds(lambda: nc.Accumulator.from_bytes(data), 5))
 
 
@@ -124,7 +128,10 @@ def accuracy():
     accumulator = nc.Accumulator(10, 32)
     for start in range(0, ROWS, 512):
         accumulator.update(features[start : start + 512], labels[start : start + 512])
-    print(f"near collapse: NC1 {expected:.3e}; relative error of ncollapse {abs(nc.metrics(accumulator).nc1 / expected - 1):.1e}")
+    print(
+        f"near collapse: NC1 {expected:.3e}; "
+        f"relative error of ncollapse {abs(nc.metrics(accumulator).nc1 / expected - 1):.1e}"
+    )
     try:
         import torch
     except ImportError:
@@ -145,11 +152,13 @@ def accuracy():
 
 def small():
     code = "import time; s = time.perf_counter(); import ncollapse; print(time.perf_counter() - s)"
-    times = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) for _ in range(20)]
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) for _ in range(20)
+    ]
     show("import ncollapse", (statistics.median(times), min(times)))
     # The profile of ImageNet-LT: 1000 classes of 5 to 1280 samples, a Pareto tail.
     ranks = np.arange(1, 1001)
-    counts = np.clip(np.round(1280 * ranks ** -0.8), 5, 1280).astype(int)
+    counts = np.clip(np.round(1280 * ranks**-0.8), 5, 1280).astype(int)
     keywords = dict(widths=2048, layer_decay=5e-4, feature_decay=1e-6)
     for loss in ("squared", "cross-entropy"):
         times = seconds(lambda: nc.predict(counts, loss=loss, **keywords), 20 if loss == "squared" else 3)

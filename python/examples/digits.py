@@ -49,7 +49,8 @@ def train(epochs=600, every=20, seed=0):
     bodies = [parameter for name, parameter in model.named_parameters() if not name.startswith("fc")]
     # The weight decay of the head is that of the theory: its bias has none. The body is free.
     optimizer = torch.optim.Adam(
-        [{"params": bodies}, {"params": [model.fc.weight], "weight_decay": LAYER_DECAY}, {"params": [model.fc.bias]}], lr=3e-3
+        [{"params": bodies}, {"params": [model.fc.weight], "weight_decay": LAYER_DECAY}, {"params": [model.fc.bias]}],
+        lr=3e-3,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     monitor = nc.CollapseMonitor(model, head="fc", every=every)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Optional, Union
 
-    import numpy as np
     from numpy.typing import ArrayLike
 
     Counts = Union[str, Sequence[int], ArrayLike]
@@ -44,6 +43,7 @@ __all__ = [
     "Prediction",
     "Run",
     "Verdict",
+    "__version__",
     "descend",
     "get_num_threads",
     "limits",

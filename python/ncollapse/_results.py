@@ -40,7 +40,9 @@ def _html(rows: list[list[str]], head: list[str], caption: str) -> str:
 def _text(rows: list[list[str]], head: list[str]) -> str:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [
-        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))
+        )
         for row in [head, *rows]
     ]
     return "\n".join(line.rstrip() for line in lines)

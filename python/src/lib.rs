@@ -2,10 +2,10 @@
 //!
 //! - [`arrays`], [`labels`], [`matrices`]: arrays of NumPy, PyTorch and others, read where they lie or copied in chunks
 //! - [`threads`]: the pool that everything heavy runs in, without the lock of the interpreter
-//! - [`accumulator`], [`numbered`]: class means and scatter from batches, merged and saved
+//! - [`accumulator`], [`state`], [`numbered`]: class means and scatter from batches, merged and saved
 //! - [`metrics`]: the numbers of neural collapse from an accumulator
 //! - [`model`], [`predict`], [`groups`], [`blocks`], [`limits`], [`descend`]: the theory and the descents
-//! - [`measure`], [`passes`], [`target`]: a network compared with its optimum
+//! - [`measure`], [`passes`], [`question`], [`target`]: a network compared with its optimum
 //! - [`errors`], [`output`]: messages and results in Python's terms
 
 mod accumulator;
@@ -24,6 +24,8 @@ mod numbered;
 mod output;
 mod passes;
 mod predict;
+mod question;
+mod state;
 mod target;
 mod threads;
 

@@ -7,7 +7,7 @@ import threading
 import ncollapse as nc
 import numpy as np
 import pytest
-from oracle import EPSILON, class_means, samples, scatters
+from oracle import EPSILON, class_means, samples
 
 COUNTS = [30, 17, 9, 4]
 
@@ -157,7 +157,9 @@ def test_numbered_batches_give_the_same_bits_for_any_split_and_any_order_of_merg
     rng = np.random.default_rng(0)
     for workers in (2, 3, 7):
         owners = rng.integers(0, workers, count)
-        shards = [numbered(features, labels, rng.permutation(np.flatnonzero(owners == w)), size) for w in range(workers)]
+        shards = [
+            numbered(features, labels, rng.permutation(np.flatnonzero(owners == w)), size) for w in range(workers)
+        ]
         while len(shards) > 1:
             i, j = rng.choice(len(shards), 2, replace=False)
             shards[i].merge(pickle.loads(pickle.dumps(shards[j])))
@@ -242,10 +244,12 @@ def test_threads_change_no_bit():
 def test_threads_of_python_can_share_an_accumulator():
     features, labels = samples([300, 200, 100], 40)
     accumulator = nc.Accumulator(3, 40)
+
     def work():
         for _ in range(20):
             accumulator.update(features, labels)
             accumulator.class_means()
+
     threads = [threading.Thread(target=work) for _ in range(4)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
@@ -292,7 +296,9 @@ def test_names_the_row_of_an_entry_whose_square_is_too_large():
 
 def test_names_labels_out_of_range():
     good = np.ones((4, 4))
-    refused(r"labels: entry 3 .* is 3, accepted are 0 to 2 for 3 classes: are they counted from 1\?", good, [1, 2, 1, 3])
+    refused(
+        r"labels: entry 3 .* is 3, accepted are 0 to 2 for 3 classes: are they counted from 1\?", good, [1, 2, 1, 3]
+    )
     refused("labels: entry 1 .* is -100, accepted are 0 to 2", good, [0, -100, 1, 2])
     refused("labels: entry 0 .* is 18446744073709551615", good, np.array([2**64 - 1, 0, 0, 0], np.uint64))
 

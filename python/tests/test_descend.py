@@ -23,7 +23,9 @@ def test_meets_the_prediction(loss, method):
     # At a relative gap of 1e-9 features are within about its root of their class means.
     value, *_ = objective(counts, run.weights[0], run.class_means, run.bias, 5e-3, 5e-4, loss)
     assert value == pytest.approx(run.objective, rel=1e-6)
-    np.testing.assert_allclose(run.weights[0] @ run.weights[0].T, prediction.gram(), atol=1e-3 * prediction.gram().max())
+    np.testing.assert_allclose(
+        run.weights[0] @ run.weights[0].T, prediction.gram(), atol=1e-3 * prediction.gram().max()
+    )
     assert run.trajectory["step"][0] == 0 and len(run.trajectory["objective"]) == run.steps + 1
 
 
@@ -41,9 +43,11 @@ def test_deep_cross_entropy_has_only_the_descent():
 
 def test_a_true_callback_ends_the_run():
     seen = []
+
     def callback(step):
         seen.append(step)
         return step["step"] >= 30
+
     run = nc.descend([30, 10, 3], callback=callback, every=10, **KEYWORDS)
     assert [step["step"] for step in seen] == [0, 10, 20, 30]
     assert run.stop == "observer" and run.steps == 30
@@ -62,6 +66,7 @@ def test_an_exception_of_a_callback_is_raised():
     def callback(step):
         if step["step"] == 7:
             raise KeyError("enough")
+
     with pytest.raises(KeyError, match="enough"):
         nc.descend([30, 10], callback=callback, **KEYWORDS)
 
@@ -81,13 +86,13 @@ def test_ctrl_c_ends_a_run_without_a_callback():
 @pytest.mark.parametrize(
     "message, keywords",
     [
-        ("method: \"sgd\" given, accepted: gd, heavy-ball, nesterov, lbfgs, adam", dict(method="sgd")),
+        ('method: "sgd" given, accepted: gd, heavy-ball, nesterov, lbfgs, adam', dict(method="sgd")),
         ("every: 0 given", dict(every=0, callback=print)),
         ("collapsed and full: both given", dict(collapsed=True, full=True)),
         ("step size: -1.0 given", dict(step_size=-1.0)),
         ("gap tolerance: -1.0 given", dict(gap=-1.0)),
         ("scale: 0.0 given", dict(scale=0.0)),
-        ("variables of a descent: \"x\" given", dict(variables="x")),
+        ('variables of a descent: "x" given', dict(variables="x")),
         ("method: lbfgs given, accepted for nonnegative features", dict(method="lbfgs", nonnegative_features=True)),
     ],
 )

@@ -10,7 +10,9 @@ HERE = pathlib.Path(__file__).parent
 
 
 def fresh(code):
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=HERE).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=HERE
+    ).stdout.strip()
 
 
 def test_imports_nothing_heavy():

@@ -64,7 +64,14 @@ def test_ranks_and_ratios_of_norms():
 def test_deep_models_have_a_limit_for_each_layer():
     limits = nc.limits("500x5,50x5", layers=2, **KEYWORDS)
     assert len(limits.layer_decays) == 2 and limits.class_weights is None and limits.separable_scale is None
-    assert set(limits.to_dict()) == {"kept", "scale", "layer_decays", "feature_decay", "separable_scale", "class_weights"}
+    assert set(limits.to_dict()) == {
+        "kept",
+        "scale",
+        "layer_decays",
+        "feature_decay",
+        "separable_scale",
+        "class_weights",
+    }
     assert "kept='below'" in repr(limits)
 
 

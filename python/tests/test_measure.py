@@ -28,7 +28,8 @@ def keywords(named):
     if decays:
         words["layer_decay"] = [float(value) for word in decays["layer-decay"] for value in word.split(",")]
         words["feature_decay"] = float(decays["feature-decay"][0])
-    for key, keyword in (("loss-convention", "reduction"), ("feature-convention", "feature_reduction"), ("loss", "loss"),
+    for key, keyword in (("loss-convention", "reduction"), ("feature-convention", "feature_reduction"),
+                         ("loss", "loss"),
                          ("class-weights", "class_weights")):  # fmt: skip
         if key in named:
             words[keyword] = named[key][0]
@@ -83,7 +84,12 @@ def optimal(counts=(40, 30, 20, 10), width=8, loss="squared", noise=1e-3, seed=0
     weights, means = prediction.classifiers() @ frame.T, prediction.class_means() @ frame.T
     labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     features = scale * means[labels]
-    return features + noise * np.abs(means).max() * rng.standard_normal(features.shape), labels, weights, prediction.bias
+    return (
+        features + noise * np.abs(means).max() * rng.standard_normal(features.shape),
+        labels,
+        weights,
+        prediction.bias,
+    )
 
 
 @pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
@@ -157,13 +163,26 @@ def test_plots(monkeypatch):
 
 def test_refuses_what_does_not_fit():
     features, labels, weights, bias = optimal()
+
     def refused(message, *arguments, **words):
         with pytest.raises(ValueError, match=message):
             nc.measure(*arguments, **words)
+
     refused("labels: none given", features, None, weights, bias)
     refused("labels: 99 given, the features have 100 rows", features, labels[1:], weights, bias)
-    refused("weights: 8 x 4 given, features of width 8 need a layer that reads 8 numbers: is it the transpose", features, labels, weights.T)
-    refused("labels: entry .* is 4, accepted are 0 to 3 for 4 classes: are they counted from 1", features, labels + 1, weights, bias)
+    refused(
+        "weights: 8 x 4 given, features of width 8 need a layer that reads 8 numbers: is it the transpose",
+        features,
+        labels,
+        weights.T,
+    )
+    refused(
+        "labels: entry .* is 4, accepted are 0 to 3 for 4 classes: are they counted from 1",
+        features,
+        labels + 1,
+        weights,
+        bias,
+    )
     refused("class 3 .* has 0 samples", features, np.minimum(labels, 2), weights, bias)
     refused("layer_decay: given without feature_decay", features, labels, weights, bias, layer_decay=1e-3)
     refused("feature_decay: given without layer_decay", features, labels, weights, bias, feature_decay=1e-3)

@@ -148,14 +148,20 @@ def test_results_are_plain_objects(data):
 
 def test_refuses_layers_that_do_not_fit(data):
     *_, accumulator = data
+
     def refused(message, *arguments):
         with pytest.raises(ValueError, match=message):
             nc.metrics(accumulator, *arguments)
-    refused(r"weights: 9 x 5 given, 5 classes and features of width 9 need 5 x 9: is it the transpose\?", np.ones((9, 5)))
+
+    refused(
+        r"weights: 9 x 5 given, 5 classes and features of width 9 need 5 x 9: is it the transpose\?", np.ones((9, 5))
+    )
     refused(r"weights: shape \(9,\) given|weights: shape \[9\] given, a matrix", np.ones(9))
     refused("bias: 4 numbers given, the last layer has 5 outputs", np.ones((5, 9)), np.ones(4))
     refused("bias: given without weights", None, np.ones(5))
-    refused("weights of layer 2: a layer of 5 x 7 reads 7 numbers, but layer 1 writes 8", [np.ones((8, 9)), np.ones((5, 7))])
+    refused(
+        "weights of layer 2: a layer of 5 x 7 reads 7 numbers, but layer 1 writes 8", [np.ones((8, 9)), np.ones((5, 7))]
+    )
     broken = np.ones((5, 9))
     broken[3, 4] = np.nan
     refused(r"weights: entry \(3, 4\) is NaN, finite numbers are needed", broken)

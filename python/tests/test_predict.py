@@ -57,7 +57,13 @@ def test_squared_loss_is_the_closed_form(counts, bias):
 def test_a_prediction_has_its_objective_and_no_gradient(loss, weights, bias):
     counts, layer_decay, feature_decay = [200, 80, 80, 11], 4e-3, 1e-3
     prediction = nc.predict(
-        counts, widths=16, layer_decay=layer_decay, feature_decay=feature_decay, loss=loss, class_weights=weights, bias=bias
+        counts,
+        widths=16,
+        layer_decay=layer_decay,
+        feature_decay=feature_decay,
+        loss=loss,
+        class_weights=weights,
+        bias=bias,
     )
     alpha = {None: np.ones(4), "inverse": 1 / np.array(counts), "inverse-root": np.array(counts) ** -0.5}[weights]
     alpha = alpha * sum(counts) / (alpha @ np.array(counts))
@@ -106,25 +112,39 @@ def test_reductions_scale_the_loss():
     counts, classes, total = [50, 20, 20], 3, 90
     for reduction, alpha in (("mean", 2 / classes), ("half-mean", 1 / classes), ("sum", 2.0), ("half-sum", 1.0)):
         scaled = nc.predict(
-            counts, widths=8, layer_decay=alpha * 4e-3, feature_decay=alpha * total * 1e-3, reduction=reduction, feature_reduction="mean"
+            counts,
+            widths=8,
+            layer_decay=alpha * 4e-3,
+            feature_decay=alpha * total * 1e-3,
+            reduction=reduction,
+            feature_reduction="mean",
         )
         plain = nc.predict(counts, widths=8, layer_decay=4e-3, feature_decay=1e-3)
         assert scaled.objective == pytest.approx(plain.objective, rel=8 * EPSILON)
         assert scaled.loss == pytest.approx(alpha * plain.objective, rel=16 * EPSILON)
-    entropy = [nc.predict(counts, widths=8, layer_decay=4e-3, feature_decay=1e-3, loss="cross-entropy", reduction=r) for r in (None, "mean")]
+    entropy = [
+        nc.predict(counts, widths=8, layer_decay=4e-3, feature_decay=1e-3, loss="cross-entropy", reduction=r)
+        for r in (None, "mean")
+    ]
     assert entropy[0].objective == entropy[1].objective == entropy[0].loss
 
 
 def test_deep_layers_and_nonnegative_features():
     deep = nc.predict([60, 60, 20], widths=[16, 12], layer_decay=1e-3, feature_decay=1e-3)
     assert deep.rank == 2 and deep.directions[0]["layers"][0] > 0
-    assert nc.predict([60, 60, 20], widths=16, layers=2, layer_decay=1e-3, feature_decay=1e-3).objective == deep.objective
-    relu = nc.predict([60, 60, 20], widths=16, layer_decay=1e-3, feature_decay=1e-3, bias=False, nonnegative_features=True)
+    assert (
+        nc.predict([60, 60, 20], widths=16, layers=2, layer_decay=1e-3, feature_decay=1e-3).objective == deep.objective
+    )
+    relu = nc.predict(
+        [60, 60, 20], widths=16, layer_decay=1e-3, feature_decay=1e-3, bias=False, nonnegative_features=True
+    )
     assert relu.method == "nonnegative features" and relu.rank == 3
     means = relu.class_means()
     np.testing.assert_allclose(means @ means.T, np.diag(np.diag(means @ means.T)), atol=1e-15)
     np.testing.assert_allclose(relu.gram("class_means"), means @ means.T, atol=1e-15)
-    smoothed = nc.predict([60, 60, 20], widths=16, layer_decay=1e-3, feature_decay=1e-3, bias=False, label_smoothing=0.1)
+    smoothed = nc.predict(
+        [60, 60, 20], widths=16, layer_decay=1e-3, feature_decay=1e-3, bias=False, label_smoothing=0.1
+    )
     assert smoothed.method == "certified"
 
 
@@ -153,7 +173,7 @@ def test_a_prediction_is_plain_and_says_what_it_is():
         ("class counts: the list is empty", dict(counts=[])),
         ("class counts: dtype float64 given", dict(counts=[5.0, 2.0])),
         (r"class counts: shape \[1, 2\] given", dict(counts=[[5, 2]])),
-        ("class counts: entry 1 .* is \"005\"", dict(counts="1,005")),
+        ('class counts: entry 1 .* is "005"', dict(counts="1,005")),
         ("widths: wide given, a whole number or a list", dict(widths="wide")),
         ("widths: 3 values given for 2 layers", dict(widths=[4, 4, 4], layers=2)),
         ("layers: 0 given, 1 to 10000 are accepted", dict(layers=0)),
@@ -161,15 +181,18 @@ def test_a_prediction_is_plain_and_says_what_it_is():
         ("layer_decay: decay of .* 0.0 given, a positive finite number is needed", dict(layer_decay=0.0)),
         ("layer_decay: .*-1.0 given", dict(layer_decay=-1.0)),
         ("feature_decay: .*inf given", dict(feature_decay=float("inf"))),
-        ("loss: \"hinge\" given, accepted: squared, cross-entropy", dict(loss="hinge")),
-        ("reduction: \"none\" given, accepted: mean, half-mean, sum, half-sum", dict(reduction="none")),
+        ('loss: "hinge" given, accepted: squared, cross-entropy', dict(loss="hinge")),
+        ('reduction: "none" given, accepted: mean, half-mean, sum, half-sum', dict(reduction="none")),
         ("reduction: sum given, which scales the squared error", dict(reduction="sum", loss="cross-entropy")),
-        ("feature_reduction: \"sum\" given, accepted: total, mean", dict(feature_reduction="sum")),
+        ('feature_reduction: "sum" given, accepted: total, mean', dict(feature_reduction="sum")),
         ("class weights: 3 given, one for each of 2 classes", dict(class_weights=[1, 2, 3])),
-        ("class weights: entry 0 .* is \"balanced\"", dict(class_weights="balanced")),
+        ('class weights: entry 0 .* is "balanced"', dict(class_weights="balanced")),
         ("bias_decay: given with bias=False", dict(bias=False, bias_decay=1e-3)),
         ("no certificate of a global minimum for two or more layers", dict(widths=[4, 4], loss="cross-entropy")),
-        ("the width d_1 is 1, but the minimizer has rank 2", dict(counts=[5, 4, 3], widths=1, loss="cross-entropy", layer_decay=1e-4)),
+        (
+            "the width d_1 is 1, but the minimizer has rank 2",
+            dict(counts=[5, 4, 3], widths=1, loss="cross-entropy", layer_decay=1e-4),
+        ),
     ],
 )
 def test_refuses_bad_arguments(message, keywords):
@@ -181,7 +204,7 @@ def test_refuses_bad_arguments(message, keywords):
 def test_refuses_words_that_are_not_there():
     prediction = nc.predict([5, 2], widths=4, layer_decay=1e-3, feature_decay=1e-3)
     for call in (prediction.gram, prediction.norms, prediction.angles, prediction.singular_values):
-        with pytest.raises(ValueError, match="of: \"weights\" given, accepted"):
+        with pytest.raises(ValueError, match='of: "weights" given, accepted'):
             call("weights")
     with pytest.raises(TypeError):
         nc.predict([5, 2], widths=4, layer_decay=1e-3, feature_decay=1e-3, momentum=0.9)

@@ -33,7 +33,13 @@ def test_reads_tensors_as_they_lie(data):
     wide = torch.zeros(60, 12)
     wide[:, ::2] = features
     columns = features.T.contiguous().T
-    for tensor in (columns, wide[:, ::2], features[:, :, None, None], features.clone().requires_grad_(), features.detach()):
+    for tensor in (
+        columns,
+        wide[:, ::2],
+        features[:, :, None, None],
+        features.clone().requires_grad_(),
+        features.detach(),
+    ):
         assert saved(tensor, labels) == expected
     for dtype in (torch.uint8, torch.int16, torch.int32):
         assert saved(features, labels.to(dtype)) == expected
