@@ -23,10 +23,11 @@ const MOST_STEPS: usize = 12;
 /// Newton's equation is solved to this share of a gradient in units of λ, since a step squares what is left, but no
 /// better than a gradient of [`REST`], and not worse than [`MOST_TOLERANCE`].
 const STEP_SHARE: f64 = 0.1;
-const REST: f64 = 1e-15;
+const REST: f64 = 1e-18;
 const MOST_TOLERANCE: f64 = 1e-2;
-/// A step from near to where no step gains more than this has met rounding.
-const STALLED: f64 = 0.1;
+/// A gap of rounding is not enough: the steps go on until a gradient is this small in units of λ R, or no step gains. At
+/// 1e-13, contrasts of 1e-9 of small classes were off by 3e-12.
+const SOLVED: f64 = 1e-15;
 const MOST_GRADIENTS: usize = 2000;
 /// A gradient this small in units of λ can belong to a gap that is rounding.
 const NEAR: f64 = 1e-9;
@@ -65,13 +66,12 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
         if best.as_ref().is_some_and(|(least, _, _, of)| *of == rank && norm >= *least) {
             break;
         }
-        let is_stalled = best.as_ref().is_some_and(|(least, _, _, of)| *of == rank && norm > STALLED * least);
         best = Some((norm, point.clone(), svd.clone(), rank));
         // A bound costs a decomposition, Newton's equation hundreds of products: look first.
         let is_near = norm <= NEAR * problem.lambda;
         certificate = if is_near { Some(Certificate::new(problem, &point, &svd)?) } else { None };
-        let is_rounding = norm <= rounding || (is_near && is_stalled);
-        if is_rounding || certificate.is_some_and(|certificate| certificate.gap().abs() <= goal) {
+        let is_solved = norm <= SOLVED * problem.lambda * problem.row_count() as f64;
+        if norm <= rounding || (is_solved && certificate.is_some_and(|certificate| certificate.gap().abs() <= goal)) {
             break;
         }
         downhill.negate();
