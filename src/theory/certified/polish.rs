@@ -46,7 +46,9 @@ pub(super) struct Polished {
 pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f64) -> Result<Polished, Error> {
     let mut point = point.clone();
     let mut svd = decompose(&problem.matrix(&point))?;
-    truncate(problem, &mut point, &mut svd, rank);
+    // What is left would never move again: 1e-13 of it were a gap of 1e-12.
+    let rounding_of_start = if problem.is_cross_entropy { 0.0 } else { svd.rounding() };
+    truncate(&mut point, &mut svd, rank, rounding_of_start);
     for s in 0..point.contrasts.len() {
         if !problem.moves[s] {
             point.contrasts[s] = -problem.base_contrasts[s];
@@ -83,7 +85,8 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
         let next = decompose(&problem.matrix(&point))?;
         rank -= turned(&svd, &next, rank);
         svd = next;
-        truncate(problem, &mut point, &mut svd, rank);
+        let rounding_of_step = svd.rounding();
+        truncate(&mut point, &mut svd, rank, rounding_of_step);
     }
     let (_, point, svd, rank) = best.unwrap_or((0.0, point, svd, rank));
     let certificate = match certificate {
@@ -95,9 +98,7 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
 
 /// Takes out of the point what its decomposition has beyond a rank; it is zero from then on. Errors of squared loss can be
 /// far below the rounding of the decomposition, and keep their digits: less than that rounding is left there.
-fn truncate(problem: &Problem, point: &mut Variables, svd: &mut Svd, rank: usize) {
-    // Of cross-entropy, what is left would never move again: 1e-13 of it were a gap of 1e-12.
-    let rounding = if problem.is_cross_entropy { 0.0 } else { svd.rounding() };
+fn truncate(point: &mut Variables, svd: &mut Svd, rank: usize, rounding: f64) {
     let dropped = svd.values.iter().skip(rank).filter(|&&sigma| sigma > rounding).count();
     let scaled = Mat::from_fn(svd.left.nrows(), dropped, |i, j| svd.left[(i, rank + j)] * svd.values[rank + j]);
     point.b -= product(scaled.as_ref(), svd.right.subcols(rank, dropped).transpose());
