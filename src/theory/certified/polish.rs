@@ -23,10 +23,11 @@ const MOST_STEPS: usize = 12;
 /// Newton's equation is solved to this share of a gradient in units of λ, since a step squares what is left, but no
 /// better than a gradient of [`REST`], and not worse than [`MOST_TOLERANCE`].
 const STEP_SHARE: f64 = 0.1;
-const REST: f64 = 1e-15;
+const REST: f64 = 1e-18;
 const MOST_TOLERANCE: f64 = 1e-2;
-/// A step from near to where no step gains more than this has met rounding.
-const STALLED: f64 = 0.1;
+/// A gap of rounding is not enough: the steps go on until a gradient is this small in units of λ R, or no step gains. At
+/// 1e-13, contrasts of 1e-9 of small classes were off by 3e-12.
+const SOLVED: f64 = 1e-15;
 const MOST_GRADIENTS: usize = 2000;
 /// A gradient this small in units of λ can belong to a gap that is rounding.
 const NEAR: f64 = 1e-9;
@@ -45,7 +46,9 @@ pub(super) struct Polished {
 pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f64) -> Result<Polished, Error> {
     let mut point = point.clone();
     let mut svd = decompose(&problem.matrix(&point))?;
-    truncate(problem, &mut point, &mut svd, rank);
+    // What is left would never move again: 1e-13 of it were a gap of 1e-12.
+    let rounding_of_start = if problem.is_cross_entropy { 0.0 } else { svd.rounding() };
+    truncate(&mut point, &mut svd, rank, rounding_of_start);
     for s in 0..point.contrasts.len() {
         if !problem.moves[s] {
             point.contrasts[s] = -problem.base_contrasts[s];
@@ -65,13 +68,12 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
         if best.as_ref().is_some_and(|(least, _, _, of)| *of == rank && norm >= *least) {
             break;
         }
-        let is_stalled = best.as_ref().is_some_and(|(least, _, _, of)| *of == rank && norm > STALLED * least);
         best = Some((norm, point.clone(), svd.clone(), rank));
         // A bound costs a decomposition, Newton's equation hundreds of products: look first.
         let is_near = norm <= NEAR * problem.lambda;
         certificate = if is_near { Some(Certificate::new(problem, &point, &svd)?) } else { None };
-        let is_rounding = norm <= rounding || (is_near && is_stalled);
-        if is_rounding || certificate.is_some_and(|certificate| certificate.gap().abs() <= goal) {
+        let is_solved = norm <= SOLVED * problem.lambda * problem.row_count() as f64;
+        if norm <= rounding || (is_solved && certificate.is_some_and(|certificate| certificate.gap().abs() <= goal)) {
             break;
         }
         downhill.negate();
@@ -83,7 +85,8 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
         let next = decompose(&problem.matrix(&point))?;
         rank -= turned(&svd, &next, rank);
         svd = next;
-        truncate(problem, &mut point, &mut svd, rank);
+        let rounding_of_step = svd.rounding();
+        truncate(&mut point, &mut svd, rank, rounding_of_step);
     }
     let (_, point, svd, rank) = best.unwrap_or((0.0, point, svd, rank));
     let certificate = match certificate {
@@ -95,9 +98,7 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
 
 /// Takes out of the point what its decomposition has beyond a rank; it is zero from then on. Errors of squared loss can be
 /// far below the rounding of the decomposition, and keep their digits: less than that rounding is left there.
-fn truncate(problem: &Problem, point: &mut Variables, svd: &mut Svd, rank: usize) {
-    // Of cross-entropy, what is left would never move again: 1e-13 of it were a gap of 1e-12.
-    let rounding = if problem.is_cross_entropy { 0.0 } else { svd.rounding() };
+fn truncate(point: &mut Variables, svd: &mut Svd, rank: usize, rounding: f64) {
     let dropped = svd.values.iter().skip(rank).filter(|&&sigma| sigma > rounding).count();
     let scaled = Mat::from_fn(svd.left.nrows(), dropped, |i, j| svd.left[(i, rank + j)] * svd.values[rank + j]);
     point.b -= product(scaled.as_ref(), svd.right.subcols(rank, dropped).transpose());
