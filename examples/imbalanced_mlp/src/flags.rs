@@ -26,6 +26,8 @@ const MEASUREMENTS: u64 = 200;
 /// the minimum of that over all features whatsoever, and what the linear layers and the class means look like there,
 /// from the class counts and the decays alone: how close does a network come?
 #[derive(Clone, Debug, Parser)]
+// Flags are switches.
+#[allow(clippy::struct_excessive_bools)]
 #[command(name = "imbalanced-mlp", version, max_term_width = 100)]
 #[command(after_help = "Examples:
   the digits that come with the program, seconds:

@@ -1,6 +1,6 @@
 //! Groups of classes of one count and one weight, and what a network says within them.
 
-use neural_collapse::{Loss, Ufm, faer::MatRef};
+use neural_collapse::{ClassCounts, Loss, Ufm, faer::MatRef};
 
 /// Classes that the loss cannot tell apart.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +36,7 @@ impl Group {
     pub fn all(ufm: &Ufm) -> Vec<Self> {
         let weight = |class: usize| ufm.class_weights().map_or(1.0, |weights| weights[class]);
         let mut all: Vec<Self> = Vec::new();
-        for equal in ufm.class_counts().into_iter().flat_map(|counts| counts.groups()) {
+        for equal in ufm.class_counts().into_iter().flat_map(ClassCounts::groups) {
             let first = all.len();
             for &class in equal.classes {
                 match all[first..].iter_mut().find(|group| group.weight == weight(class)) {
@@ -76,9 +76,13 @@ pub fn compare(ufm: &Ufm, class: usize, outputs: &mut [f64]) {
     outputs[class] -= ufm.margins().map_or(0.0, |margins| margins[class]);
     if ufm.loss() == Loss::CrossEntropy {
         let largest = outputs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        outputs.iter_mut().for_each(|u| *u = (*u - largest).exp());
+        for u in outputs.iter_mut() {
+            *u = (*u - largest).exp();
+        }
         let total: f64 = outputs.iter().sum();
-        outputs.iter_mut().for_each(|p| *p /= total);
+        for p in outputs.iter_mut() {
+            *p /= total;
+        }
     }
 }
 
@@ -90,7 +94,7 @@ mod tests {
 
     #[test]
     fn classes_of_one_count_and_one_weight_are_a_group() {
-        let ufm = Ufm::new("5,9,5,5".parse::<neural_collapse::ClassCounts>().unwrap(), [Layer::new(4, 1e-2)], 1e-2);
+        let ufm = Ufm::new("5,9,5,5".parse::<ClassCounts>().unwrap(), [Layer::new(4, 1e-2)], 1e-2);
         let ufm = ufm.unwrap();
         let names = |ufm: &Ufm| {
             let all = Group::all(ufm);

@@ -6,7 +6,9 @@ use anyhow::{Result, anyhow, ensure};
 use neural_collapse::{
     ClassCounts, Error, Ufm,
     faer::{Col, Mat, MatRef, Scale},
-    metrics::{FeatureAccumulator, FeatureStatistics, GradientAccumulator, ImpliedDecay, ScatterAccumulator},
+    metrics::{
+        FeatureAccumulator, FeatureStatistics, GradientAccumulator, ImpliedDecay, Nc1Convention, ScatterAccumulator,
+    },
 };
 
 use crate::{
@@ -135,7 +137,7 @@ impl Judge {
         let target = self.target_of(implied.features)?;
         let [nc1, nc2_classifier, nc2_features, nc3, alignment] = match &target {
             Some(target) => target.metrics(product.as_ref(), &statistics)?,
-            None => [None; 5],
+            None => [statistics.nc1(Nc1Convention::Global)?, None, None, None, None],
         };
         let gap = target.as_ref().map(|target| {
             let (reached, least) = (with_features(target.ufm.feature_decay()), target.objective);

@@ -154,25 +154,27 @@ fn verdict(groups: &[Group], target: Option<&Target>, m: &Measurement) -> String
     } else {
         "The network is not there yet: more --epochs bring it closer, or a lower rate at the end."
     };
+    let side = if gap < 0.0 { "below" } else { "above" };
     let mut text = format!(
-        "\n{said} a minimum of {minimum:.4e}.\nThe network has reached it to {}: its gap is {:.1e}. {close}\n",
-        percent(gap.abs()),
-        gap
+        "\n{said} a minimum of {minimum:.4e}.\nThe network has reached an objective {} {side} it. {close}\n",
+        percent(gap.abs())
     );
     if let (Some(classifiers), Some(means)) = (m.nc2_classifier, m.nc2_features) {
-        text += &format!(
+        let line = format!(
             "Inner products of its classifiers are within {} of the predicted ones, of its class means within {}.\n",
             percent(classifiers),
             percent(means)
         );
+        text.push_str(&line);
     }
     let rows = groups.iter().zip(&target.probabilities).zip(&m.groups);
     for ((group, predicted), found) in rows {
         if let (Some(predicted), Some(found)) = (predicted.contrast(), found.contrast()) {
-            text += &format!(
+            let line = format!(
                 "Own class minus sibling, {}: predicted {predicted:.4}, network {found:.4}.\n",
                 classes(group.classes.len(), group.count, group.weight)
             );
+            text.push_str(&line);
         }
     }
     text + "\n"

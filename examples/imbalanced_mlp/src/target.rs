@@ -95,7 +95,8 @@ impl Target {
         };
         let (product, means) = (optimum.classifiers()?, optimum.class_means()?);
         let (objective, rank) = (optimum.objective(), optimum.rank());
-        let mut target = Self::of_blocks(optimum.ufm(), source, objective, rank, [product, means], optimum.bias())?;
+        let mut target =
+            Self::of_blocks(optimum.ufm(), source, objective, rank, [product, means], optimum.bias().as_ref())?;
         if let Optimum::Closed(minimizer) = &optimum {
             // As the closed form has them, whose matrices are rounded.
             let values = |of: fn(&Direction) -> f64| {
@@ -133,7 +134,7 @@ impl Target {
             best.objective,
             rank,
             [product, means],
-            best.point.bias().map(|bias| bias.to_owned()),
+            best.point.bias().map(|bias| bias.to_owned()).as_ref(),
         )
     }
 
@@ -144,13 +145,13 @@ impl Target {
         objective: f64,
         rank: usize,
         [product, means]: [Mat<f64>; 2],
-        bias: Option<Col<f64>>,
+        bias: Option<&Col<f64>>,
     ) -> Result<Self> {
         let counts = ufm.class_counts().map_or_else(Vec::new, |counts| counts.counts().to_vec());
         let mut outputs = &product * &means;
         for class in 0..outputs.ncols() {
             let logits = outputs.col(class).iter().enumerate();
-            let mut logits: Vec<f64> = logits.map(|(r, z)| z + bias.as_ref().map_or(0.0, |bias| bias[r])).collect();
+            let mut logits: Vec<f64> = logits.map(|(r, z)| z + bias.map_or(0.0, |bias| bias[r])).collect();
             compare(ufm, class, &mut logits);
             outputs.col_mut(class).copy_from(logits.into_iter().collect::<Col<f64>>());
         }
