@@ -88,7 +88,7 @@ def test_layers_and_their_product(data):
         np.testing.assert_allclose(metrics.singular_values[f"layer {l}"]["measured"], values, rtol=ROUNDING)
 
 
-# The formulas of rhubarbwu's `neural_collapse` 2.0, which takes the global mean as the plain mean of the class means
+# The formulas of rhubarbwu's `neural_collapse`, which takes the global mean as the plain mean of the class means
 # unless it is told `weighted`, in float64.
 
 
