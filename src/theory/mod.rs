@@ -27,14 +27,16 @@
 
 mod certified;
 mod contrasts;
+mod group_classes;
 mod minimizer;
 mod nonnegative;
 mod optimum;
 pub mod scalar;
 mod spectrum;
 
-pub use certified::{Certified, CertifiedGeometry, CertifiedGram, CertifiedGroup, GroupClasses};
+pub use certified::{Certified, CertifiedGeometry, CertifiedGram, CertifiedGroup};
 pub use contrasts::{BalancedCrossEntropy, Contrast, Contrasts, GroupContrast};
+pub use group_classes::GroupClasses;
 pub use minimizer::{
     ClassFate, Direction, Fate, Geometry, Goal, Gram, GroupFate, Limit, Minimizer, Nearest, Tie,
     critical_imbalance_ratio,

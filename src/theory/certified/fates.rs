@@ -3,10 +3,14 @@
 use faer::Mat;
 
 use super::{
-    Certified, CertifiedGeometry, CertifiedGram, GroupClasses, fit::Fit, frame::product, geometry::Blocks,
-    groups::Group, problem::Problem,
+    Certified, CertifiedGeometry, CertifiedGram, fit::Fit, frame::product, geometry::Blocks, groups::Group,
+    problem::Problem,
 };
-use crate::{error::Error, loss::Loss, theory::GroupFate};
+use crate::{
+    error::Error,
+    loss::Loss,
+    theory::{GroupFate, group_classes::GroupClasses},
+};
 
 /// What a group of classes ends as.
 #[derive(Clone, Debug, PartialEq)]

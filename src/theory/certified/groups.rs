@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use faer::Mat;
 
-use super::{
-    GroupClasses,
-    problem::{Bias, Problem},
+use super::problem::{Bias, Problem};
+use crate::{
+    classes::ClassCounts, error::Error, linalg::memory::check_room, loss::Loss, model::Ufm,
+    theory::group_classes::GroupClasses,
 };
-use crate::{classes::ClassCounts, error::Error, linalg::memory::check_room, loss::Loss, model::Ufm};
 
 /// Classes of equal count, weight, scale, shift and margin.
 #[derive(Clone, Debug)]

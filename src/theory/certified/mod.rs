@@ -10,7 +10,6 @@
 //! - [`certificate`]: the lower bound.
 
 mod certificate;
-mod classes;
 mod conjugate;
 mod curvature;
 mod fates;
@@ -39,7 +38,6 @@ use self::{
     samples::Samples,
 };
 pub use self::{
-    classes::GroupClasses,
     fates::CertifiedGroup,
     geometry::{CertifiedGeometry, CertifiedGram},
 };
