@@ -225,7 +225,7 @@ fn collapsed(ufm: &Ufm, rng: &mut Xoshiro256PlusPlus) -> Result<Point, Error> {
 fn laws(ufm: &Ufm, groups: &[Group]) -> Vec<Option<f64>> {
     let law = ufm.contrasts().ok().filter(|law| law.has_room() != Some(false));
     let of = |group: &Group| {
-        let same = law.as_ref()?.groups().iter().find(|same| same.classes == group.classes)?;
+        let same = law.as_ref()?.groups().iter().find(|same| same.classes[..] == group.classes[..])?;
         same.probability_gap
     };
     groups.iter().map(of).collect()
