@@ -122,11 +122,11 @@ impl GradientAccumulator {
         self.decisions.as_ref()
     }
 
-    /// Adds a batch, as [`FeatureAccumulator::add`](super::FeatureAccumulator::add).
+    /// Adds a batch, as [`FeatureAccumulator::add`](crate::metrics::FeatureAccumulator::add).
     ///
     /// # Errors
     ///
-    /// As [`FeatureAccumulator::add`](super::FeatureAccumulator::add).
+    /// As [`FeatureAccumulator::add`](crate::metrics::FeatureAccumulator::add).
     pub fn add<T: Copy + Into<f64> + Sync>(
         &mut self,
         features: MatRef<'_, T>,
