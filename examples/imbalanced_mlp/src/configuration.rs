@@ -7,7 +7,7 @@ use neural_collapse::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{data::TrainingSet, network::Shape};
+use crate::{data::TrainingSet, network::Shape, optimizer::Rule};
 
 /// Numbers that a network may have: with their gradients and moments 16 GB.
 const MOST_WEIGHTS: usize = 1 << 30;
@@ -19,6 +19,7 @@ pub struct Configuration {
     pub counts: String,
     pub data_checksum: u32,
     pub width: usize,
+    /// λ_l; with a weight decay that, for each layer.
     pub layer_decay: Vec<f64>,
     /// `None` if features are not penalized.
     pub feature_decay: Option<f64>,
@@ -31,6 +32,9 @@ pub struct Configuration {
     pub class_weights: Vec<f64>,
     pub label_smoothing: f64,
     pub logit_adjustment: f64,
+    pub optimizer: Rule,
+    /// The decay of all weights and biases by the optimizer, in the place of penalties.
+    pub weight_decay: Option<f64>,
     pub learning_rate: f64,
     /// The shares of the run after which the learning rate falls to a tenth.
     pub drop_at: Vec<f64>,
@@ -49,16 +53,16 @@ impl Configuration {
     ///
     /// Decays that are not positive, a width of zero, no layers, a loss that does not exist.
     pub fn ufm(&self, counts: &ClassCounts) -> Result<Ufm> {
-        self.ufm_with(counts, self.feature_decay.unwrap_or(1.0))
+        self.ufm_with(counts, &self.layer_decay, self.feature_decay.unwrap_or(1.0))
     }
 
-    /// The same with this decay of the features.
+    /// The same with these decays. The bias is decayed like the last layer if the optimizer decays everything.
     ///
     /// # Errors
     ///
     /// As [`Configuration::ufm`].
-    pub fn ufm_with(&self, counts: &ClassCounts, feature_decay: f64) -> Result<Ufm> {
-        let layers: Vec<_> = self.layer_decay.iter().map(|&decay| Layer::new(self.width, decay)).collect();
+    pub fn ufm_with(&self, counts: &ClassCounts, layer_decays: &[f64], feature_decay: f64) -> Result<Ufm> {
+        let layers: Vec<_> = layer_decays.iter().map(|&decay| Layer::new(self.width, decay)).collect();
         let targets = Targets::smoothed(counts.clone(), self.label_smoothing).context("--label-smoothing")?;
         let mut ufm = Ufm::new(targets, layers, feature_decay)
             .map(|ufm| ufm.with_bias(self.bias))
@@ -70,7 +74,16 @@ impl Configuration {
         if self.logit_adjustment != 0.0 {
             ufm = ufm.with_logit_adjustment(self.logit_adjustment).context("--logit-adjustment")?;
         }
+        if let (true, Some(_), Some(&decay)) = (self.bias, self.weight_decay, layer_decays.last()) {
+            ufm = ufm.with_bias_decay(decay).context("--weight-decay")?;
+        }
         Ok(if self.relu_features { ufm.with_nonnegative_features() } else { ufm })
+    }
+
+    /// Whether the decays that the network should be compared with are only known from its arrays.
+    #[must_use]
+    pub fn implies_decays(&self) -> bool {
+        self.feature_decay.is_none()
     }
 
     /// The network for these data.
@@ -163,6 +176,8 @@ pub(crate) mod tests {
             class_weights: Vec::new(),
             label_smoothing: 0.0,
             logit_adjustment: 0.0,
+            optimizer: Rule::Adam,
+            weight_decay: None,
             learning_rate: 1e-4,
             drop_at: vec![0.5, 0.75],
             batch: 4,

@@ -4,13 +4,15 @@ use std::{path::PathBuf, str::FromStr};
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use neural_collapse::ClassCounts;
 
 use crate::{
     configuration::Configuration,
     data::{Source, TrainingSet},
     loss_flags::LossFlags,
+    optimizer::Rule,
+    reproduce::Reproduce,
 };
 
 /// Layers that a linear network may have: a slip of the finger must not ask for all memory.
@@ -40,8 +42,14 @@ const MEASUREMENTS: u64 = 200;
       --learning-rate 1e-4 --drop-at 0.5 --out results/letters
   cross-entropy with class weights, on the digits:
     imbalanced-mlp --loss cross-entropy --class-weights inverse-root
+  all networks of one claim, and what came of them:
+    imbalanced-mlp reproduce b
   going on after an interruption: the same command with --resume")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Flags {
+    /// What to do instead of a single run
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Images: `digits` (1,797 of UCI, built in), `cifar10 PATH...` (files in the official binary layout, or their
     /// folder), or `idx IMAGES LABELS` (two files in the format of MNIST and EMNIST, compressed by gzip or not)
     #[arg(long, num_args = 1.., value_name = "SET [PATH]", default_value = "digits")]
@@ -68,12 +76,24 @@ pub struct Flags {
     /// No penalty of the features: the network is compared with the theory at the decay that its arrays imply
     #[arg(long, conflicts_with = "feature_decay")]
     no_feature_decay: bool,
+    /// No penalties: the optimizer decays all weights and biases, as frameworks do; decays of the theory are then those
+    /// that the arrays imply
+    #[arg(
+        long,
+        value_name = "DECAY",
+        allow_hyphen_values = true,
+        conflicts_with_all = ["layer_decay", "feature_decay", "no_feature_decay"]
+    )]
+    weight_decay: Option<f64>,
     /// No bias in the last layer
     #[arg(long)]
     no_bias: bool,
     #[command(flatten)]
     loss: LossFlags,
-    /// Learning rate of Adam; a width of 512 needs 3e-4 or less
+    /// How weights move: adam, adamw (needs --weight-decay) or sgd, with a momentum of 0.9
+    #[arg(long, default_value_t = Rule::Adam)]
+    optimizer: Rule,
+    /// Learning rate; Adam at a width of 512 needs 3e-4 or less, SGD takes 0.01 to 0.1
     #[arg(long, allow_hyphen_values = true, default_value = "1e-3")]
     learning_rate: f64,
     /// Shares of the run after which the learning rate falls to a tenth; `never` keeps it
@@ -106,6 +126,13 @@ pub struct Flags {
     /// Begin anew where the folder of the results has a run already
     #[arg(long, conflicts_with = "resume")]
     pub(crate) overwrite: bool,
+}
+
+/// What else there is to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Trains all networks of one claim, and compares them with what the theory says before
+    Reproduce(Reproduce),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -187,12 +214,16 @@ impl Flags {
         let epochs = positive("--epochs", self.epochs)?;
         let rate = self.learning_rate;
         ensure!(rate > 0.0 && rate.is_finite(), "--learning-rate: {rate} given, positive finite numbers are accepted");
+        ensure!(
+            self.optimizer != Rule::AdamW || self.weight_decay.is_some(),
+            "--optimizer adamw: --weight-decay is needed; without it this is adam"
+        );
         Ok(Configuration {
             counts: set.counts.to_string(),
             data_checksum: set.checksum,
             width: self.width,
             layer_decay: self.layer_decays()?,
-            feature_decay: (!self.no_feature_decay).then_some(self.feature_decay),
+            feature_decay: (!self.no_feature_decay && self.weight_decay.is_none()).then_some(self.feature_decay),
             bias: !self.no_bias,
             relu_features: self.loss.relu_features,
             loss: self.loss.loss.to_string(),
@@ -202,6 +233,8 @@ impl Flags {
             },
             label_smoothing: self.loss.label_smoothing,
             logit_adjustment: self.loss.logit_adjustment,
+            optimizer: self.optimizer,
+            weight_decay: self.weight_decay,
             learning_rate: rate,
             drop_at: self.drops()?,
             batch: match self.batch {
@@ -215,6 +248,13 @@ impl Flags {
     }
 
     fn layer_decays(&self) -> Result<Vec<f64>> {
+        if let Some(decay) = self.weight_decay {
+            ensure!(
+                decay > 0.0 && decay.is_finite(),
+                "--weight-decay: {decay} given, positive finite numbers are accepted"
+            );
+            return Ok(vec![decay; self.layers]);
+        }
         match self.layer_decay[..] {
             [decay] => Ok(vec![decay; self.layers]),
             _ if self.layer_decay.len() == self.layers => Ok(self.layer_decay.clone()),

@@ -1,14 +1,13 @@
 //! Trains a network on imbalanced real data, and watches its last layers end where the theory of `neural_collapse` says.
 //!
 //! [`flags`] are what a person asks for, [`data`] what a network learns, [`configuration`] all that decides over a run.
-//! [`network`], [`objective`], [`adam`] and [`train`] are the training; [`measure`] is its judge and knows nothing of
+//! [`network`], [`objective`], [`optimizer`] and [`train`] are the training; [`measure`] is its judge and knows nothing of
 //! it but weights and features; [`target`] is what they are compared with, and [`groups`] the classes that the loss
 //! cannot tell apart; [`history`], [`checkpoint`], [`figures`] and [`report`] are what stays of it; [`run`](mod@run)
-//! puts them together.
+//! puts them together, and [`reproduce`](mod@reproduce) is the experiments of `results`.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod adam;
 pub mod checkpoint;
 pub mod configuration;
 pub mod data;
@@ -20,7 +19,9 @@ pub mod loss_flags;
 pub mod measure;
 pub mod network;
 pub mod objective;
+pub mod optimizer;
 pub mod report;
+pub mod reproduce;
 pub mod run;
 pub mod target;
 pub mod train;

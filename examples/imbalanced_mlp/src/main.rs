@@ -15,7 +15,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use imbalanced_mlp::{flags::Flags, run::run};
+use imbalanced_mlp::{
+    flags::{Command, Flags},
+    reproduce::reproduce,
+    run::run,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -48,5 +52,8 @@ fn main_with(flags: &Flags) -> Result<String> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("Ctrl-C")?;
-    run(flags, &interrupted)
+    match &flags.command {
+        Some(Command::Reproduce(command)) => reproduce(command, &interrupted),
+        None => run(flags, &interrupted),
+    }
 }

@@ -5,6 +5,17 @@ use neural_collapse::{Loss, Ufm};
 
 use crate::network::Network;
 
+/// Which penalties a network is trained with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Penalties {
+    /// Of the linear layers and of the features.
+    All,
+    /// Of the linear layers.
+    Layers,
+    /// Of nothing.
+    None,
+}
+
 /// The objective of a model, as tables on a device: for a batch of B of the N samples an unbiased estimate of that on
 /// all, if batches are drawn at random.
 ///
@@ -13,7 +24,7 @@ use crate::network::Network;
 /// u = δ z + ι - m_k e_k,     l = ½ ‖u - y‖²  or  -yᵀ log softmax(u)
 /// ```
 ///
-/// Neither the layers before the features nor the bias are regularized.
+/// Neither the layers before the features nor the bias are penalized, and nothing is if the optimizer decays weights.
 #[derive(Clone, Debug)]
 pub struct Objective {
     loss: Loss,
@@ -31,9 +42,9 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// The objective of a model on a device, with the penalty of its features or without.
+    /// The objective of a model on a device.
     #[must_use]
-    pub fn new(ufm: &Ufm, penalizes_features: bool, device: &Device) -> Self {
+    pub fn new(ufm: &Ufm, penalties: Penalties, device: &Device) -> Self {
         let classes = ufm.outputs();
         #[allow(clippy::cast_possible_truncation)]
         let table = |rows: usize, cols: usize, entry: &dyn Fn(usize, usize) -> f64| {
@@ -52,8 +63,14 @@ impl Objective {
             scales: ufm.logit_scales().map(|scales| table(1, classes, &|_, r| scales[r])),
             offsets: (shifts.is_some() || margins.is_some()).then(|| table(classes, classes, &offset)),
             weights: ufm.class_weights().map(|weights| table(classes, 1, &|k, _| weights[k])),
-            layer_decays: ufm.layers().iter().map(|layer| layer.decay).collect(),
-            feature_decay: if penalizes_features { ufm.samples() as f64 * ufm.feature_decay() } else { 0.0 },
+            layer_decays: match penalties {
+                Penalties::None => Vec::new(),
+                _ => ufm.layers().iter().map(|layer| layer.decay).collect(),
+            },
+            feature_decay: match penalties {
+                Penalties::All => ufm.samples() as f64 * ufm.feature_decay(),
+                _ => 0.0,
+            },
         }
     }
 

@@ -28,17 +28,15 @@ pub struct Times {
 /// Before training: what is trained, and the minimum that the theory gives.
 #[must_use]
 pub fn beginning(configuration: &Configuration, set: &TrainingSet, judge: &Judge, step: u64) -> String {
-    let Configuration { width, layer_decay, feature_decay, bias, learning_rate, batch, epochs, .. } = configuration;
-    let decays = layer_decay.iter().map(|decay| format!("{decay:e}")).collect::<Vec<_>>().join(", ");
-    let features = feature_decay.map_or_else(|| "not penalized".into(), |decay| format!("{decay:e}"));
+    let Configuration { width, layer_decay, bias, learning_rate, batch, epochs, optimizer, .. } = configuration;
     let bias = if *bias { "with bias" } else { "no bias" };
-    let minimum = judge.target().map_or_else(|| "depends on the decay that features imply".into(), minimum);
+    let minimum = judge.target().map_or_else(|| "depends on the decays that the arrays imply".into(), minimum);
     let mut lines = vec![
         ("data", format!("{} samples of {} numbers, counts {}", set.labels.len(), set.inputs, set.counts)),
         ("network", format!("width {width}, {} linear after the features, {bias}", layer_decay.len())),
         ("loss", loss(configuration)),
-        ("decays", format!("layers {decays}, features {features}")),
-        ("training", format!("{epochs} epochs, batches of {batch}, learning rate {learning_rate:e}")),
+        ("decays", decays(configuration)),
+        ("training", format!("{epochs} epochs of {optimizer}, batches of {batch}, learning rate {learning_rate:e}")),
         ("minimum (theory)", minimum),
     ];
     if let Some(target) = judge.target() {
@@ -46,6 +44,16 @@ pub fn beginning(configuration: &Configuration, set: &TrainingSet, judge: &Judge
     }
     lines.push(("steps done", step.to_string()));
     table(&lines)
+}
+
+/// Which decays there are, in words.
+fn decays(configuration: &Configuration) -> String {
+    if let Some(decay) = configuration.weight_decay {
+        return format!("all weights and biases {decay:e}, by the optimizer; features not penalized");
+    }
+    let layers = configuration.layer_decay.iter().map(|decay| format!("{decay:e}")).collect::<Vec<_>>().join(", ");
+    let features = configuration.feature_decay.map_or_else(|| "not penalized".into(), |decay| format!("{decay:e}"));
+    format!("layers {layers}, features {features}")
 }
 
 /// The loss in words.
@@ -119,7 +127,7 @@ pub fn ending(
         ("epochs", row.epoch.to_string()),
         ("steps", format!("{steps} in {all:.1} s, {step:.3} ms a step")),
         ("", format!("{:.1} % of the time measuring, {:.1} % saving", share(measuring), share(saving))),
-        ("minimum (theory)", target.map_or_else(|| "the arrays imply no decay of the features".into(), minimum)),
+        ("minimum (theory)", target.map_or_else(|| "the arrays imply a decay that is not positive".into(), minimum)),
         ("reached (network)", format!("{:.9e}", m.objective)),
         ("relative gap", number(m.gap)),
         ("NC1", number(m.nc1)),

@@ -11,12 +11,12 @@ use burn::{
 use neural_collapse::Ufm;
 
 use crate::{
-    adam::optimizer,
     configuration::Configuration,
     data::TrainingSet,
     measure::State,
     network::{Network, Shape, numbers},
-    objective::Objective,
+    objective::{Objective, Penalties},
+    optimizer::optimizer,
 };
 
 /// Samples whose features are computed at a time for a measurement.
@@ -26,7 +26,7 @@ const PANEL: usize = 1024;
 pub struct Trainer {
     /// The network.
     pub network: Network,
-    /// Adam, with its moments.
+    /// The rule by which weights move, with its moments.
     pub optimizer: ModuleOptimizer,
     /// Steps done.
     pub step: u64,
@@ -49,18 +49,23 @@ impl Trainer {
     pub fn new(configuration: &Configuration, shape: &Shape, ufm: &Ufm, set: &TrainingSet, device: &Device) -> Self {
         let device = device.clone().autodiff();
         let samples = set.labels.len();
+        let penalties = match configuration {
+            Configuration { weight_decay: Some(_), .. } => Penalties::None,
+            Configuration { feature_decay: None, .. } => Penalties::Layers,
+            _ => Penalties::All,
+        };
         Self {
             network: shape.start(configuration.seed, &device),
-            optimizer: optimizer(&device),
+            optimizer: optimizer(configuration.optimizer, configuration.weight_decay.unwrap_or(0.0), &device),
             step: 0,
-            objective: Objective::new(ufm, configuration.feature_decay.is_some(), &device),
+            objective: Objective::new(ufm, penalties, &device),
             images: Tensor::from_data(TensorData::new(set.images.clone(), [samples, set.inputs]), &device),
             labels: integers(&set.labels, &device),
             order: (0, configuration.order(0, samples)),
         }
     }
 
-    /// One step of Adam on the next batch. By value: what is owned once is changed in place.
+    /// One step on the next batch. By value: what is owned once is changed in place.
     #[must_use]
     pub fn step(mut self, configuration: &Configuration) -> Self {
         let (epoch, images, labels) = self.batch(configuration);

@@ -3,7 +3,12 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use clap::Parser;
 use imbalanced_mlp::{
-    data::Source, flags::Flags, measure::State, network::numbers, objective::Objective, train::Trainer,
+    data::Source,
+    flags::Flags,
+    measure::State,
+    network::numbers,
+    objective::{Objective, Penalties},
+    train::Trainer,
 };
 use neural_collapse::{
     Parameters, Ufm,
@@ -78,7 +83,7 @@ fn the_gradient_is_that_of_the_theory() {
         let features = Tensor::<2>::from_data(features, &device).require_grad();
         let classes: Vec<i64> = labels.iter().map(|&label| i64::try_from(label).unwrap()).collect();
         let classes = Tensor::<1, Int>::from_data(TensorData::new(classes, [labels.len()]), &device);
-        let value = Objective::new(&ufm, true, &device).value_at(&trainer.network, features.clone(), classes);
+        let value = Objective::new(&ufm, Penalties::All, &device).value_at(&trainer.network, features.clone(), classes);
         let gradients = value.backward();
         let close = |what: &str, found: Vec<f32>, expected: Mat<f64>| {
             let found = MatRef::from_column_major_slice(&found, expected.nrows(), expected.ncols());
@@ -114,11 +119,16 @@ fn features_without_a_decay_are_not_penalized() {
     let classes = Tensor::<1, Int>::from_data(TensorData::new(classes, [labels.len()]), &device);
     let features = Tensor::<2>::from_data(TensorData::new(state.features, [labels.len(), WIDTH]), &device);
     let network = burn::module::Module::valid(&trainer.network);
-    let value = Objective::new(&ufm, false, &device).value_at(&network, features, classes);
+    let value = Objective::new(&ufm, Penalties::Layers, &device).value_at(&network, features.clone(), classes.clone());
     let without = f64::from(numbers(value).unwrap()[0]);
     let penalty = ufm.feature_decay() / 2.0 * square;
     assert!(penalty > 1e-3 * with);
     assert!((with - without - penalty).abs() < rounding(&ufm, labels.len()) * with, "{with} {without} {penalty}");
+    let loss = Objective::new(&ufm, Penalties::None, &device).value_at(&network, features, classes);
+    let (loss, penalty) =
+        (f64::from(numbers(loss).unwrap()[0]), ufm.layers()[0].decay / 2.0 * state.layers[0].squared_norm_l2());
+    assert!(penalty > 1e-3 * with);
+    assert!((without - loss - penalty).abs() < rounding(&ufm, labels.len()) * with, "{without} {loss} {penalty}");
 }
 
 /// Equal batches that make up the set: the mean of their objectives is that of the set.
@@ -132,7 +142,7 @@ fn batches_estimate_the_whole() {
         let ufm = configuration.ufm(&set.counts).unwrap();
         let device = Device::flex();
         let network = configuration.shape(&set).unwrap().start(1, &device);
-        let objective = Objective::new(&ufm, true, &device);
+        let objective = Objective::new(&ufm, Penalties::All, &device);
         let value = |samples: std::ops::Range<usize>| {
             let images = set.images[samples.start * set.inputs..samples.end * set.inputs].to_vec();
             let images = Tensor::<2>::from_data(TensorData::new(images, [samples.len(), set.inputs]), &device);

@@ -1,17 +1,22 @@
 //! A run from the command line to its figures.
 
+mod bar;
+mod files;
+
 use std::{
-    fmt,
-    io::{self, IsTerminal, Write},
-    path::{Path, PathBuf},
+    io::{self, Write},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::MultiProgress;
 use neural_collapse::{Loss, Ufm};
 
+use self::{
+    bar::progress_bar,
+    files::{Files, prepare},
+};
 use crate::{
     checkpoint,
     configuration::Configuration,
@@ -20,6 +25,7 @@ use crate::{
     flags::Flags,
     history::{Columns, History, Row},
     measure::{Judge, Snapshot, State},
+    network::Shape,
     report::{self, Times},
     train::Trainer,
 };
@@ -45,29 +51,28 @@ struct Run<'a> {
     saving: Duration,
 }
 
-/// The files of a run.
+/// A run before its first step: what it learns, how, and what it is compared with.
 #[derive(Debug)]
-struct Files {
-    metrics: PathBuf,
-    checkpoint: PathBuf,
-    training: PathBuf,
-    geometry: PathBuf,
+pub struct Plan {
+    /// What is learned.
+    pub set: TrainingSet,
+    /// How.
+    pub configuration: Configuration,
+    /// What networks are compared with.
+    pub judge: Judge,
+    ufm: Ufm,
+    shape: Shape,
 }
 
-impl Files {
-    fn new(folder: &Path) -> Self {
-        Self {
-            metrics: folder.join("metrics.csv"),
-            checkpoint: folder.join("checkpoint.safetensors"),
-            training: folder.join("training.svg"),
-            geometry: folder.join("geometry.svg"),
-        }
-    }
-
-    fn list(&self) -> String {
-        let files = [&self.metrics, &self.training, &self.geometry, &self.checkpoint];
-        report::table(&files.map(|file| ("written", file.display().to_string())))
-    }
+/// A run that has come to its end, or was interrupted.
+#[derive(Debug)]
+pub struct Finished {
+    /// All measurements.
+    pub rows: Vec<Row>,
+    /// The last one, and what figures show next to it.
+    pub snapshot: Snapshot,
+    /// What to tell of the end.
+    pub report: String,
 }
 
 /// Runs what the command line says, and ends early, with all that there is, once `interrupted` is true. Returns what to
@@ -77,76 +82,102 @@ impl Files {
 ///
 /// Bad input, files that cannot be written, and training that diverges: its last good state is kept.
 pub fn run(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
-    let threads = flags.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let finished = on_threads(flags.threads, || {
+        let plan = Plan::new(flags)?;
+        plan.train(flags, &MultiProgress::new(), interrupted, |beginning| {
+            // Train on, even if nobody reads the output any more.
+            writeln!(io::stdout(), "{beginning}").unwrap_or_default();
+            Ok(())
+        })
+    })?;
+    Ok(finished.report)
+}
+
+/// Calls `work` in a pool of so many threads; one a core where no number is given.
+///
+/// # Errors
+///
+/// Those of `work`, no threads, and more than the machine can start.
+pub fn on_threads<T: Send>(threads: Option<usize>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     ensure!(threads > 0, "--threads: 0 given, at least 1 is accepted");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.with_context(|| format!("--threads {threads}"))?.install(|| run_here(flags, interrupted))
+    pool.with_context(|| format!("--threads {threads}"))?.install(work)
 }
 
-fn run_here(flags: &Flags, interrupted: &AtomicBool) -> Result<String> {
-    let set = flags.training_set()?;
-    let configuration = flags.configuration(&set)?;
-    let ufm = configuration.ufm(&set.counts)?;
-    let judge = Judge::new(&configuration, &set.counts)?;
-    let columns = Columns::new(judge.groups(), ufm.depth());
-    let shape = configuration.shape(&set)?;
-    let files = Files::new(&flags.out);
-    prepare(flags, &files)?;
-    let mut trainer = Trainer::new(&configuration, &shape, &ufm, &set, &flags.device());
-    let (mut before, mut rows) = (0.0, Vec::new());
-    if flags.resume {
-        (trainer, before) = checkpoint::load(&files.checkpoint, &configuration, trainer).context("--resume")?;
-        let epochs = trainer.step as f64 / configuration.steps_per_epoch(set.labels.len()) as f64;
-        rows = History::read(&files.metrics, &columns).context("--resume")?;
-        // What came after the checkpoint comes again.
-        rows.retain(|row| row.epoch <= epochs);
+impl Plan {
+    /// What these flags say.
+    ///
+    /// # Errors
+    ///
+    /// Bad input.
+    pub fn new(flags: &Flags) -> Result<Self> {
+        let set = flags.training_set()?;
+        let configuration = flags.configuration(&set)?;
+        let ufm = configuration.ufm(&set.counts)?;
+        let judge = Judge::new(&configuration, &set.counts)?;
+        let shape = configuration.shape(&set)?;
+        Ok(Self { set, configuration, judge, ufm, shape })
     }
-    // Train on, even if nobody reads the output any more.
-    writeln!(io::stdout(), "{}", report::beginning(&configuration, &set, &judge, trainer.step)).unwrap_or_default();
-    let history = History::create(&files.metrics, &columns, rows).context("--out")?;
-    let mut run = Run {
-        configuration: &configuration,
-        set: &set,
-        judge: &judge,
-        at_zero: at_zero(&ufm),
-        files,
-        history,
-        last: None,
-        clock: Instant::now(),
-        before,
-        measuring: Duration::ZERO,
-        saving: Duration::ZERO,
-    };
-    let first = trainer.step;
-    let ended = run.train(trainer, interrupted);
-    run.draw()?;
-    let steps = ended? - first;
-    let (_, row, snapshot) = run.last.as_ref().context("nothing has been measured")?;
-    let times = Times { all: run.clock.elapsed(), measuring: run.measuring, saving: run.saving };
-    Ok(report::ending(&configuration, &judge, row, snapshot, steps, times) + &run.files.list())
-}
 
-/// A folder that can be written to, and holds no run but one that is to go on or to be replaced.
-fn prepare(flags: &Flags, files: &Files) -> Result<()> {
-    let folder = || format!("--out {}", flags.out.display());
-    std::fs::create_dir_all(&flags.out).with_context(folder)?;
-    let other = [&files.metrics, &files.checkpoint].into_iter().find(|file| file.exists());
-    if let (Some(file), false, false) = (other, flags.resume, flags.overwrite) {
-        bail!(
-            "{}: there is a run in this folder already ({}); --resume goes on with it, --overwrite begins anew",
-            folder(),
-            file.display()
-        );
+    /// Trains to the last epoch, or until `interrupted` is true; `begin` gets what there is to say before.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`].
+    pub fn train(
+        &self,
+        flags: &Flags,
+        bars: &MultiProgress,
+        interrupted: &AtomicBool,
+        begin: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<Finished> {
+        let Self { set, configuration, judge, ufm, shape } = self;
+        let columns = Columns::new(judge.groups(), ufm.depth());
+        let files = Files::new(&flags.out);
+        prepare(flags, &files)?;
+        let mut trainer = Trainer::new(configuration, shape, ufm, set, &flags.device());
+        let (mut before, mut rows) = (0.0, Vec::new());
+        if flags.resume {
+            (trainer, before) = checkpoint::load(&files.checkpoint, configuration, trainer).context("--resume")?;
+            let epochs = trainer.step as f64 / configuration.steps_per_epoch(set.labels.len()) as f64;
+            rows = History::read(&files.metrics, &columns).context("--resume")?;
+            // What came after the checkpoint comes again.
+            rows.retain(|row| row.epoch <= epochs);
+        }
+        begin(&report::beginning(configuration, set, judge, trainer.step))?;
+        let history = History::create(&files.metrics, &columns, rows).context("--out")?;
+        let mut run = Run {
+            configuration,
+            set,
+            judge,
+            at_zero: at_zero(ufm),
+            files,
+            history,
+            last: None,
+            clock: Instant::now(),
+            before,
+            measuring: Duration::ZERO,
+            saving: Duration::ZERO,
+        };
+        let first = trainer.step;
+        let ended = run.train(trainer, bars, interrupted);
+        run.draw()?;
+        let steps = ended? - first;
+        let times = Times { all: run.clock.elapsed(), measuring: run.measuring, saving: run.saving };
+        let rows = run.rows();
+        let (_, row, snapshot) = run.last.context("nothing has been measured")?;
+        let report = report::ending(configuration, judge, &row, &snapshot, steps, times) + &run.files.list();
+        Ok(Finished { rows, snapshot, report })
     }
-    Ok(())
 }
 
 impl Run<'_> {
     /// To the last epoch or to an interruption; the step reached.
-    fn train(&mut self, mut trainer: Trainer, interrupted: &AtomicBool) -> Result<u64> {
+    fn train(&mut self, mut trainer: Trainer, bars: &MultiProgress, interrupted: &AtomicBool) -> Result<u64> {
         let steps = self.configuration.steps_per_epoch(self.set.labels.len());
         let (total, interval) = (steps * self.configuration.epochs, steps * self.configuration.interval);
-        let bar = progress_bar(total, trainer.step);
+        let bar = bars.add(progress_bar(total, trainer.step));
         if trainer.step == 0 {
             self.record(&trainer)?;
         }
@@ -223,15 +254,18 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// All measurements, the last one with them where an interruption came between two.
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = self.history.rows.clone();
+        let last = self.last.as_ref().map(|(_, row, _)| row);
+        rows.extend(last.filter(|row| rows.last().is_none_or(|last| last.epoch < row.epoch)).cloned());
+        rows
+    }
+
     /// The figures of what there is.
     fn draw(&self) -> Result<()> {
-        let Some((_, row, snapshot)) = &self.last else { return Ok(()) };
-        let mut rows = self.history.rows.clone();
-        // An interruption between two measurements.
-        if rows.last().is_none_or(|last| last.epoch < row.epoch) {
-            rows.push(row.clone());
-        }
-        figures::training(&self.files.training, self.judge.groups(), &rows)?;
+        let Some((_, _, snapshot)) = &self.last else { return Ok(()) };
+        figures::training(&self.files.training, self.judge.groups(), &self.rows())?;
         // Without a target there is nothing to compare with.
         snapshot.target.as_ref().map_or(Ok(()), |target| figures::geometry(&self.files.geometry, target, snapshot))
     }
@@ -241,20 +275,6 @@ impl Run<'_> {
 /// squared, or the entropy of classes that are equally likely.
 fn at_zero(ufm: &Ufm) -> f64 {
     if ufm.loss() == Loss::CrossEntropy { (ufm.outputs() as f64).ln().max(0.5) } else { 0.5 }
-}
-
-fn progress_bar(total: u64, done: u64) -> ProgressBar {
-    let bar = if io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {rate}, {eta} left, {msg}") {
-        let rate = |state: &ProgressState, to: &mut dyn fmt::Write| {
-            // Go on if the bar cannot be written.
-            write!(to, "{:.1} steps a second", state.per_sec()).unwrap_or_default();
-        };
-        bar.set_style(style.with_key("rate", rate));
-    }
-    bar.set_position(done);
-    bar.reset_eta();
-    bar
 }
 
 fn is_finite(state: &State) -> bool {

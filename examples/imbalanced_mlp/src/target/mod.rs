@@ -1,24 +1,18 @@
 //! What a network is compared with: the minimum of the theory, by the way that there is to it.
 
+mod descended;
+
 use anyhow::Result;
 use neural_collapse::{
-    Error, Parameters, Point, Ufm,
-    descent::{Descent, Method, Run, Trajectory},
+    Error, Ufm,
     faer::{Col, Mat, MatRef, Scale},
     linalg::dense_svd,
     metrics::{FeatureStatistics, Nc1Convention, network_collapse},
-    rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
     theory::{Direction, Optimum},
 };
 
+use self::descended::by_descent;
 use crate::groups::{Group, Probabilities, compare};
-
-/// Descents for a minimum that nothing else gives: from collapsed features, which the minimizers have.
-const STARTS: u64 = 4;
-/// Steps of each: ten times what L-BFGS takes for three layers of ten classes.
-const STEPS: usize = 20_000;
-/// Descents that end within this share of the lowest objective end at the same minimum.
-const SAME: f64 = 1e-6;
 
 /// Where the minimum comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,7 +74,7 @@ impl Target {
     pub fn new(ufm: &Ufm) -> Result<Self> {
         match ufm.optimum() {
             Ok(optimum) => Self::of_optimum(optimum),
-            Err(Error::NoCertificate { .. } | Error::WidthBelowRank { .. }) => Self::by_descent(ufm),
+            Err(Error::NoCertificate { .. } | Error::WidthBelowRank { .. }) => by_descent(ufm),
             Err(error) => Err(error.into()),
         }
     }
@@ -112,30 +106,6 @@ impl Target {
         }
         target.optimum = Some(optimum);
         Ok(target)
-    }
-
-    fn by_descent(ufm: &Ufm) -> Result<Self> {
-        let method = if ufm.has_nonnegative_features() { Method::Nesterov } else { Method::LBFGS };
-        let descent = Descent::new(method).with_step_limit(STEPS).with_trajectory(Trajectory::Off);
-        let run = |seed: u64| descent.minimize(ufm, collapsed(ufm, &mut Xoshiro256PlusPlus::seed_from_u64(seed))?);
-        let mut runs = (0..STARTS).map(run).collect::<Result<Vec<Run>, Error>>()?;
-        runs.sort_by(|a, b| a.objective.total_cmp(&b.objective));
-        let best = &runs[0];
-        let same = runs.iter().filter(|run| run.objective - best.objective <= SAME * best.objective).count();
-        let source = Source::Descent { starts: runs.len(), same };
-        let (product, means) = (best.point.product(), best.point.class_means(ufm)?);
-        // A singular value that has come to rest above this is one that the minimizer has.
-        let values = dense_svd((&product * &means).as_ref())?.values;
-        let largest = values.iter().copied().fold(0.0, f64::max);
-        let rank = values.iter().filter(|&&value| value > SAME * largest && largest > 0.0).count();
-        Self::of_blocks(
-            ufm,
-            source,
-            best.objective,
-            rank,
-            [product, means],
-            best.point.bias().map(|bias| bias.to_owned()).as_ref(),
-        )
     }
 
     /// From the classifiers, K × r, and class means, r × K, of a minimizer.
@@ -203,24 +173,6 @@ impl Target {
     }
 }
 
-/// A random start whose features are equal within classes, as those of minimizers are: K columns are enough for it.
-fn collapsed(ufm: &Ufm, rng: &mut Xoshiro256PlusPlus) -> Result<Point, Error> {
-    if !ufm.has_nonnegative_features() {
-        return Point::collapsed(ufm, 1.0, rng);
-    }
-    // In layers of low rank, as above, projections to nonnegative features end far from the minimum.
-    let (weights, mut features, bias) = Parameters::gaussian(ufm, 1.0, rng)?.into_parts();
-    let mut start = 0;
-    for &count in ufm.class_counts().ok_or(Error::NoClassCounts)?.counts() {
-        let first = features.col(start).to_owned();
-        // As many as there are columns.
-        let end = start + usize::try_from(count).unwrap_or(usize::MAX);
-        (start..end).for_each(|j| features.col_mut(j).copy_from(&first));
-        start = end;
-    }
-    Ok(Parameters::new(ufm, weights, features, bias)?.into())
-}
-
 /// The law of contrasts by group: of one layer that has room for the minimizer, and features of any sign.
 fn laws(ufm: &Ufm, groups: &[Group]) -> Vec<Option<f64>> {
     let law = ufm.contrasts().ok().filter(|law| law.has_room() != Some(false));
@@ -250,7 +202,7 @@ mod tests {
     #[test]
     fn descents_find_what_the_closed_form_says() {
         let closed = Target::new(&model(2)).unwrap();
-        let descended = Target::by_descent(&model(2)).unwrap();
+        let descended = by_descent(&model(2)).unwrap();
         assert_eq!((closed.source, closed.rank), (Source::Closed, descended.rank));
         assert!(matches!(descended.source, Source::Descent { starts: 4, same: 1..=4 }), "{:?}", descended.source);
         // A descent ends at a gradient of 1e-9 √f: objectives are then equal to rounding, and blocks to about the root
@@ -285,7 +237,7 @@ mod tests {
     #[test]
     fn descents_of_nonnegative_features_find_orthogonal_class_means() {
         let ufm = model(1).with_nonnegative_features().without_bias();
-        let (closed, descended) = (Target::new(&ufm).unwrap(), Target::by_descent(&ufm).unwrap());
+        let (closed, descended) = (Target::new(&ufm).unwrap(), by_descent(&ufm).unwrap());
         assert!(matches!(closed.source, Source::Orthogonal { is_proved: true, .. }));
         // As above.
         assert!((descended.objective / closed.objective - 1.0).abs() < 1e-11, "{closed:?} {descended:?}");

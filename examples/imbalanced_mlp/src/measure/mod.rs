@@ -1,43 +1,31 @@
 //! A network compared with the theory: everything that is measured, in `f64` and with the metrics of the crate.
 
+mod state;
+
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, ensure};
 use neural_collapse::{
-    ClassCounts, Error, Ufm,
-    faer::{Col, Mat, MatRef, Scale},
-    metrics::{
-        FeatureAccumulator, FeatureStatistics, GradientAccumulator, ImpliedDecay, Nc1Convention, ScatterAccumulator,
-    },
+    ClassCounts, Ufm,
+    faer::{Col, Mat, MatRef},
+    metrics::{GradientAccumulator, ImpliedDecay, ImpliedDecays, Nc1Convention},
 };
 
+pub use self::state::State;
+use self::state::{outputs, product, statistics};
 use crate::{
     configuration::Configuration,
-    groups::{Group, Probabilities, compare},
+    groups::{Group, Probabilities},
     target::Target,
 };
-
-/// Samples whose features are turned into outputs at a time.
-const PANEL: usize = 1024;
-
-/// The last layers of a network over the whole training set.
-#[derive(Clone, Debug)]
-pub struct State {
-    /// W_1 .. W_L.
-    pub layers: Vec<Mat<f64>>,
-    /// b, if there is one.
-    pub bias: Option<Vec<f64>>,
-    /// The features of all samples, one after another: d_1 × N by columns.
-    pub features: Vec<f32>,
-}
 
 /// What is measured. A number whose definition divides by zero is none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measurement {
-    /// What training minimizes.
+    /// What training minimizes, but for decays of the optimizer.
     pub objective: f64,
-    /// The objective above the minimum of the theory, relative to it. Without a penalty of the features both are those
-    /// with the decay that the network implies.
+    /// The objective above the minimum of the theory, relative to it. Where decays are only implied by the network,
+    /// both are those with these.
     pub gap: Option<f64>,
     /// Variability within classes, in the paper's convention.
     pub nc1: Option<f64>,
@@ -79,7 +67,7 @@ pub struct Judge {
     counts: ClassCounts,
     ufm: Ufm,
     groups: Vec<Group>,
-    /// `None` if features are not penalized: then every measurement has its own.
+    /// `None` if decays are implied: then every measurement has its own.
     target: Option<Arc<Target>>,
 }
 
@@ -92,12 +80,12 @@ impl Judge {
     pub fn new(configuration: &Configuration, counts: &ClassCounts) -> Result<Self> {
         let ufm = configuration.ufm(counts)?;
         ensure!(
-            configuration.feature_decay.is_some() || ufm.depth() == 1 || ufm.has_closed_form(),
-            "--no-feature-decay: with --layers {} it is accepted for plain squared loss without --relu-features: there is \
-             no theory to ask at every measurement",
+            !configuration.implies_decays() || ufm.depth() == 1 || ufm.has_closed_form(),
+            "--no-feature-decay, --weight-decay: with --layers {} they are accepted for plain squared loss without \
+             --relu-features: there is no theory to ask at every measurement",
             ufm.depth()
         );
-        let target = configuration.feature_decay.map(|_| Target::new(&ufm)).transpose()?.map(Arc::new);
+        let target = (!configuration.implies_decays()).then(|| Target::new(&ufm)).transpose()?.map(Arc::new);
         let groups = Group::all(&ufm);
         Ok(Self { configuration: configuration.clone(), counts: counts.clone(), ufm, groups, target })
     }
@@ -123,29 +111,38 @@ impl Judge {
         let features = MatRef::from_column_major_slice(&state.features, self.ufm.feature_width(), labels.len());
         let statistics = statistics(features, labels, self.ufm.outputs())?;
         let product = product(&state.layers);
-        let (probabilities, accuracy) = self.outputs(&product, state.bias.as_deref(), features, labels);
+        let (probabilities, accuracy) = outputs(&self.ufm, &product, state.bias.as_deref(), features, labels);
         let bias = state.bias.as_ref().map(|bias| bias.iter().copied().collect::<Col<f64>>());
         let mut pass = GradientAccumulator::new(vec![self.ufm.clone()], state.layers.clone(), bias)?;
         pass.add(features, labels)?;
         let gradients = pass.finish()?;
         let gradient = gradients.first().ok_or_else(|| anyhow!("no model has been measured"))?;
         let implied = gradient.implied_decays()?;
-        let layers = self.ufm.layers().iter().zip(&state.layers);
-        let penalty: f64 = layers.map(|(layer, weights)| layer.decay / 2.0 * weights.squared_norm_l2()).sum();
-        let without_features = gradient.loss() + penalty;
-        let with_features = |decay: f64| without_features + decay / 2.0 * statistics.squared_norm();
-        let target = self.target_of(implied.features)?;
+        let square = |numbers: &[f64]| numbers.iter().map(|x| x * x).sum::<f64>();
+        // Everything but the penalty of the features.
+        let without_features = |ufm: &Ufm| {
+            let layers = ufm.layers().iter().zip(&state.layers);
+            let layers = layers.map(|(layer, weights)| layer.decay / 2.0 * weights.squared_norm_l2());
+            let bias = state.bias.as_ref().map_or(0.0, |bias| ufm.bias_decay() / 2.0 * square(bias));
+            gradient.loss() + layers.sum::<f64>() + bias
+        };
+        let objective = |ufm: &Ufm| without_features(ufm) + ufm.feature_decay() / 2.0 * statistics.squared_norm();
+        let target = self.target_of(&implied)?;
         let [nc1, nc2_classifier, nc2_features, nc3, alignment] = match &target {
             Some(target) => target.metrics(product.as_ref(), &statistics)?,
             None => [statistics.nc1(Nc1Convention::Global)?, None, None, None, None],
         };
         let gap = target.as_ref().map(|target| {
-            let (reached, least) = (with_features(target.ufm.feature_decay()), target.objective);
+            let (reached, least) = (objective(&target.ufm), target.objective);
             (reached - least) / if least > 0.0 { least } else { 1.0 }
         });
         let both = |implied: Option<ImpliedDecay>| implied.map(|implied| (implied.decay, implied.misfit));
         let measurement = Measurement {
-            objective: if self.target.is_some() { with_features(self.ufm.feature_decay()) } else { without_features },
+            objective: match self.configuration {
+                Configuration { weight_decay: Some(_), .. } => gradient.loss(),
+                Configuration { feature_decay: None, .. } => without_features(&self.ufm),
+                _ => objective(&self.ufm),
+            },
             gap,
             nc1,
             nc2_classifier,
@@ -160,71 +157,49 @@ impl Judge {
         Ok(Snapshot { measurement, target, product, means: statistics.class_means().to_owned() })
     }
 
-    /// What a network that implies this decay of the features is compared with.
-    fn target_of(&self, features: Option<ImpliedDecay>) -> Result<Option<Arc<Target>>> {
-        let decay = features.map(|implied| implied.decay).filter(|decay| *decay > 0.0 && decay.is_finite());
-        Ok(match (&self.target, decay) {
-            (Some(target), _) => Some(Arc::clone(target)),
-            (None, Some(decay)) => Some(Arc::new(Target::new(&self.configuration.ufm_with(&self.counts, decay)?)?)),
-            (None, None) => None,
-        })
-    }
-
-    /// What samples of each class give each class on average, K × K with a column for each class of samples; and the
-    /// accuracy.
-    fn outputs(
-        &self,
-        product: &Mat<f64>,
-        bias: Option<&[f64]>,
-        features: MatRef<'_, f32>,
-        labels: &[usize],
-    ) -> (Mat<f64>, f64) {
-        let classes = self.ufm.outputs();
-        let (mut sums, mut counts, mut right) = (Mat::zeros(classes, classes), vec![0.0; classes], 0_usize);
-        for start in (0..labels.len()).step_by(PANEL) {
-            let labels = &labels[start..(start + PANEL).min(labels.len())];
-            let panel = features.subcols(start, labels.len());
-            let panel = Mat::from_fn(panel.nrows(), panel.ncols(), |i, j| f64::from(panel[(i, j)]));
-            let outputs = product * panel;
-            for (output, &label) in outputs.col_iter().zip(labels) {
-                let output = output.iter().enumerate().map(|(k, &x)| x + bias.map_or(0.0, |bias| bias[k]));
-                let mut output: Vec<f64> = output.collect();
-                let best = output.iter().enumerate().fold(0, |best, (k, x)| if *x > output[best] { k } else { best });
-                right += usize::from(best == label);
-                counts[label] += 1.0;
-                compare(&self.ufm, label, &mut output);
-                sums.col_mut(label).iter_mut().zip(output).for_each(|(sum, p): (&mut f64, f64)| *sum += p);
-            }
+    /// What a network that implies these decays is compared with; `None` if one of them is not positive.
+    fn target_of(&self, implied: &ImpliedDecays) -> Result<Option<Arc<Target>>> {
+        if let Some(target) = &self.target {
+            return Ok(Some(Arc::clone(target)));
         }
-        for (mut sum, count) in sums.col_iter_mut().zip(counts) {
-            sum *= Scale(1.0 / count);
-        }
-        (sums, right as f64 / labels.len() as f64)
+        let decay = |implied: &Option<ImpliedDecay>| {
+            implied.map(|implied| implied.decay).filter(|decay| *decay > 0.0 && decay.is_finite())
+        };
+        // The penalties that are there are known.
+        let layers = match self.configuration.weight_decay {
+            Some(_) => implied.layers.iter().map(decay).collect(),
+            None => Some(self.configuration.layer_decay.clone()),
+        };
+        let Some((layers, features)) = layers.zip(decay(&implied.features)) else { return Ok(None) };
+        Ok(Some(Arc::new(Target::new(&self.configuration.ufm_with(&self.counts, &layers, features)?)?)))
     }
-}
-
-/// Class means and the scatter about them: in two passes, which for few classes are cheaper than one.
-fn statistics(features: MatRef<'_, f32>, labels: &[usize], classes: usize) -> Result<FeatureStatistics, Error> {
-    let mut first = FeatureAccumulator::new(features.nrows(), classes)?;
-    first.add(features, labels)?;
-    let mut second = ScatterAccumulator::new(first.finish())?;
-    second.add(features, labels)?;
-    second.finish()
-}
-
-/// W_{L:1}, from the left: K rows at every step.
-fn product(layers: &[Mat<f64>]) -> Mat<f64> {
-    let mut layers = layers.iter().rev();
-    let last = layers.next().map_or_else(Mat::new, Mat::clone);
-    layers.fold(last, |product, weights| product * weights)
 }
 
 #[cfg(test)]
 mod tests {
-    use neural_collapse::rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+    use neural_collapse::{
+        Parameters,
+        faer::ColRef,
+        rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
+    };
 
     use super::*;
     use crate::configuration::tests::configuration;
+
+    /// What a network would hand over at this point.
+    fn state(point: &Parameters) -> State {
+        #[allow(clippy::cast_possible_truncation)]
+        let rounded = |h: ColRef<'_, f64>| h.iter().map(|&x| x as f32).collect::<Vec<_>>();
+        State {
+            layers: point.weights().to_vec(),
+            bias: point.bias().map(|bias| bias.iter().copied().collect()),
+            features: point.features().col_iter().flat_map(rounded).collect(),
+        }
+    }
+
+    fn labels(counts: &ClassCounts) -> Vec<usize> {
+        counts.counts().iter().enumerate().flat_map(|(k, &n)| (0..n).map(move |_| k)).collect()
+    }
 
     /// All metrics vanish at any minimizer, the objective is the minimum, up to the rounding of features to f32; and the
     /// arrays imply the decays that they belong to.
@@ -247,16 +222,7 @@ mod tests {
                 }
                 _ => ufm.certified_minimizer().unwrap().parameters().unwrap(),
             };
-            #[allow(clippy::cast_possible_truncation)]
-            let features =
-                point.features().col_iter().flat_map(|h| h.iter().map(|&x| x as f32).collect::<Vec<_>>()).collect();
-            let state = State {
-                layers: point.weights().to_vec(),
-                bias: point.bias().map(|bias| bias.iter().copied().collect()),
-                features,
-            };
-            let labels: Vec<usize> =
-                counts.counts().iter().enumerate().flat_map(|(k, &n)| (0..n).map(move |_| k)).collect();
+            let (state, labels) = (state(&point), labels(&counts));
             let measured = Judge::new(&configuration, &counts).unwrap().measure(&state, &labels).unwrap().measurement;
             // Features of a class are rounded alike; their norms, and all metrics, are relative.
             let rounding = f64::from(f32::EPSILON);
@@ -296,13 +262,7 @@ mod tests {
             ..configuration()
         };
         let point = penalized.ufm(&counts).unwrap().certified_minimizer().unwrap().parameters().unwrap();
-        #[allow(clippy::cast_possible_truncation)]
-        let features =
-            point.features().col_iter().flat_map(|h| h.iter().map(|&x| x as f32).collect::<Vec<_>>()).collect();
-        let bias = point.bias().map(|bias| bias.iter().copied().collect());
-        let state = State { layers: point.weights().to_vec(), bias, features };
-        let labels: Vec<usize> =
-            counts.counts().iter().enumerate().flat_map(|(k, &n)| (0..n).map(move |_| k)).collect();
+        let (state, labels) = (state(&point), labels(&counts));
         let free = Configuration { feature_decay: None, ..penalized.clone() };
         let judge = Judge::new(&free, &counts).unwrap();
         assert!(judge.target().is_none());

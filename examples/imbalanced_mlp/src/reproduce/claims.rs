@@ -1,0 +1,163 @@
+//! What is claimed, and the networks that show it.
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use neural_collapse::theory::GroupContrast;
+
+use crate::flags::Flags;
+
+/// A claim of the theory that real networks are put to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Claim {
+    /// Under cross-entropy, networks end at the minimum that convex optimization proves
+    A,
+    /// The rarest classes collapse beyond the threshold of squared loss, and not before
+    B,
+    /// Class weights decide which classes survive: none, 1/root(n), 1/n
+    C,
+    /// With features after a ReLU, class means end on orthogonal rays
+    D,
+    /// What people do: SGD and AdamW with weight decay, and no penalty of the features
+    E,
+    /// Three linear layers under cross-entropy end where descents of free features end
+    F,
+}
+
+/// Networks of one kind, which differ by their seed.
+#[derive(Clone, Debug)]
+pub(super) struct Trial {
+    pub(super) name: String,
+    /// Flags of the program, but for data, width, epochs, seed and threads.
+    pub(super) flags: String,
+    pub(super) epochs: u64,
+}
+
+/// The loss of all claims; d has squared loss as well.
+const ENTROPY: &str = "--loss cross-entropy";
+/// Long enough for the slowest direction, the mean of all features, while the rate is high; and rarely so long that
+/// Adam leaves the minimum again before the rate falls.
+const DROPS: &str = "--drop-at 0.65,0.9";
+/// Epochs over the 3000 images of CIFAR-10, and over the 5500 letters, which are easier.
+const EPOCHS: u64 = 500;
+const FEW_EPOCHS: u64 = 300;
+/// The decays of a single run.
+const LAYER_DECAY: f64 = 5e-4;
+const FEATURE_DECAY: f64 = 1e-5;
+
+impl Claim {
+    /// The claim in a sentence.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::A => "Under cross-entropy, networks end at the minimum that convex optimization proves.",
+            Self::B => {
+                "Under cross-entropy, the rarest classes stay apart at 0.8 times the threshold of decay and share one \
+                 classifier at 1.25 times. The threshold is that of squared loss."
+            }
+            Self::C => {
+                "At one decay, class weights decide which classes share a classifier: without weights the rarest, with \
+                 1/n the largest, with 1/root(n) none."
+            }
+            Self::D => "With features after a ReLU, class means end on orthogonal rays.",
+            Self::E => {
+                "Without a penalty of the features, the arrays imply a decay of theirs. The theory with that decay \
+                 describes the network, if it comes to rest."
+            }
+            Self::F => "Three linear layers under cross-entropy end where descents of free features end.",
+        }
+    }
+
+    /// The networks for these data.
+    pub(super) fn trials(self, data: &[String]) -> Result<Vec<Trial>> {
+        let trial = |name: &str, epochs, flags: String| Trial { name: name.into(), flags, epochs };
+        Ok(match self {
+            Self::A => vec![trial("cross-entropy", EPOCHS, format!("{ENTROPY} {DROPS}"))],
+            Self::B => {
+                let groups = groups(data, "none")?;
+                let rarest = groups.last().context("--data: a claim on classes of one size needs two of them")?;
+                [("below", 0.8), ("beyond", 1.25)]
+                    .map(|(name, times)| trial(name, FEW_EPOCHS, format!("{ENTROPY} {}", decays(times / rarest.q))))
+                    .into()
+            }
+            Self::C => {
+                let scale = telling_scale(data)?;
+                let rule = |rule: &str| format!("{ENTROPY} --class-weights {rule} {}", decays(scale));
+                ["none", "inverse-root", "inverse"].map(|name| trial(name, FEW_EPOCHS, rule(name))).into()
+            }
+            Self::D => [("squared", "--loss squared"), ("cross-entropy", ENTROPY)]
+                .map(|(name, loss)| trial(name, EPOCHS, format!("{loss} --relu-features {DROPS}")))
+                .into(),
+            Self::E => [
+                ("sgd", "--optimizer sgd --learning-rate 0.05 --weight-decay 5e-4 --drop-at 0.8"),
+                ("adamw", "--optimizer adamw --learning-rate 1e-3 --weight-decay 0.5 --drop-at 0.8"),
+            ]
+            .map(|(name, flags)| trial(name, EPOCHS, format!("{ENTROPY} {flags}")))
+            .into(),
+            Self::F => vec![trial("three-layers", EPOCHS, format!("{ENTROPY} --layers 3 {DROPS}"))],
+        })
+    }
+}
+
+/// The flags of a network that is trained on these data, with the paper's counts if it has some for them.
+pub(super) fn flags(data: &[String], others: &str) -> Result<Flags> {
+    let profile = if data.first().is_some_and(|set| set == "idx") { "--profile emnist-letters " } else { "" };
+    let words = ["imbalanced-mlp", "--data"].into_iter().map(String::from).chain(data.iter().cloned());
+    let others = profile.split_whitespace().chain(others.split_whitespace());
+    Ok(Flags::try_parse_from(words.chain(others.map(String::from)))?)
+}
+
+/// Both decays of a single run, times `scale`.
+fn decays(scale: f64) -> String {
+    format!("--layer-decay {:.3e} --feature-decay {:.3e}", scale * LAYER_DECAY, scale * FEATURE_DECAY)
+}
+
+/// The groups of several classes, by falling count, at the decays of a single run.
+fn groups(data: &[String], rule: &str) -> Result<Vec<GroupContrast>> {
+    // The width does not matter here.
+    let flags = flags(data, &format!("--width 1 {ENTROPY} --class-weights {rule} {}", decays(1.0)))?;
+    let set = flags.training_set()?;
+    let law = flags.configuration(&set)?.ufm(&set.counts)?.contrasts()?;
+    Ok(law.groups().iter().filter(|group| group.multiplicity() > 1).cloned().collect())
+}
+
+/// The decay at which each rule of weights has another fate, relative to that of a single run: beyond the thresholds of
+/// the rarest classes without weights and of the largest with 1/n, and below that of all classes with 1/root(n).
+fn telling_scale(data: &[String]) -> Result<f64> {
+    let threshold = |rule: &str, largest: bool| -> Result<f64> {
+        let groups = groups(data, rule)?;
+        let group = if largest { groups.first() } else { groups.last() };
+        Ok(1.0 / group.context("--data: a claim on classes of one size needs two of them")?.q)
+    };
+    let beyond = threshold("none", false)?.max(threshold("inverse", true)?);
+    let below = threshold("inverse-root", true)?;
+    ensure!(beyond < below, "--data: no decay tells the three rules of weights apart for these counts");
+    Ok((beyond * below).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use neural_collapse::theory::Contrast;
+
+    use super::*;
+
+    /// Whom the theory lets collapse, for a trial of the digits.
+    fn collapsed(trial: &Trial) -> Vec<u64> {
+        let words = format!("imbalanced-mlp --width 8 {}", trial.flags);
+        let flags = Flags::try_parse_from(words.split_whitespace()).unwrap();
+        let set = flags.training_set().unwrap();
+        let law = flags.configuration(&set).unwrap().ufm(&set.counts).unwrap().contrasts().unwrap();
+        law.groups().iter().filter(|group| group.contrast == Contrast::Coincident).map(|group| group.count).collect()
+    }
+
+    #[test]
+    fn the_rarest_classes_collapse_beyond_the_threshold_only() {
+        let trials = Claim::B.trials(&["digits".into()]).unwrap();
+        assert_eq!(trials.iter().map(collapsed).collect::<Vec<_>>(), [vec![], vec![30]]);
+    }
+
+    #[test]
+    fn each_rule_of_weights_has_another_fate() {
+        let trials = Claim::C.trials(&["digits".into()]).unwrap();
+        // Counts 150, 120, 90, 60, 30, and thresholds √n/N, 1/Σ√n and 1/(K √n): decays of 9.4e-3 in the geometric mean.
+        assert_eq!(trials.iter().map(collapsed).collect::<Vec<_>>(), [vec![60, 30], vec![], vec![150, 120]]);
+    }
+}

@@ -1,0 +1,159 @@
+//! The experiments of `results`, each with one command: what is claimed, which networks show it, what came of them.
+
+mod claims;
+mod figure;
+mod summary;
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use indicatif::MultiProgress;
+
+pub use self::claims::Claim;
+use self::{claims::Trial, summary::Summary};
+use crate::{
+    flags::Flags,
+    run::{Finished, Plan, on_threads},
+};
+
+/// The networks of one claim. The same command goes on after an interruption.
+#[derive(Args, Clone, Debug)]
+pub struct Reproduce {
+    /// The claim
+    #[arg(value_enum)]
+    claim: Claim,
+    /// Images, as for a single run; the committed results have cifar10, and for b and c letters in idx files
+    #[arg(long, num_args = 1.., value_name = "SET [PATH]", default_value = "digits")]
+    data: Vec<String>,
+    /// Networks of every kind
+    #[arg(long, allow_hyphen_values = true, default_value_t = 3)]
+    seeds: u64,
+    /// Width of all layers
+    #[arg(long, allow_hyphen_values = true, default_value_t = 128)]
+    width: usize,
+    /// Epochs of every network [default: those of the claim]
+    #[arg(long, allow_hyphen_values = true)]
+    epochs: Option<u64>,
+    /// Networks that are trained at the same time, each on one thread [default: one a core]
+    #[arg(long, allow_hyphen_values = true)]
+    jobs: Option<usize>,
+    /// Folder of the results: one for each network, summary.csv and claim.svg
+    #[arg(long, value_name = "FOLDER", default_value = "target/reproduce")]
+    out: PathBuf,
+}
+
+/// A network of a claim before it is trained.
+struct Network {
+    trial: Trial,
+    seed: u64,
+    flags: Flags,
+    plan: Plan,
+}
+
+/// Does what the command line says, and returns what to tell of the end. What the theory predicts comes before, on the
+/// standard output.
+///
+/// # Errors
+///
+/// Bad input, files that cannot be written, a network that diverges.
+pub fn reproduce(command: &Reproduce, interrupted: &AtomicBool) -> Result<String> {
+    ensure!(command.seeds > 0, "--seeds: 0 given, at least 1 is accepted");
+    let jobs = command.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    ensure!(jobs > 0, "--jobs: 0 given, at least 1 is accepted");
+    let networks = command.networks()?;
+    let predicted = summary::predictions(&networks);
+    // Train on, even if nobody reads the output any more.
+    writeln!(io::stdout(), "{}\n\nPredicted:\n\n{predicted}", command.claim.text()).unwrap_or_default();
+    let Some(finished) = train_all(&networks, jobs, interrupted)? else {
+        return Ok("interrupted: the same command goes on\n".into());
+    };
+    let both = networks.iter().zip(&finished);
+    let summaries = both.map(|(network, finished)| Summary::new(network, finished)).collect::<Result<Vec<_>>>()?;
+    let (table, figure) = (command.out.join("summary.csv"), command.out.join("claim.svg"));
+    summary::write(&table, &summaries)?;
+    figure::draw(&figure, command.claim, &networks, &finished)?;
+    let found = summary::markdown(&summaries);
+    Ok(format!("Found:\n\n{found}\nwritten {} and {}\n", table.display(), figure.display()))
+}
+
+impl Reproduce {
+    fn networks(&self) -> Result<Vec<Network>> {
+        let mut networks = Vec::new();
+        for trial in self.claim.trials(&self.data)? {
+            for seed in 0..self.seeds {
+                networks.push(self.network(&trial, seed)?);
+            }
+        }
+        Ok(networks)
+    }
+
+    fn network(&self, trial: &Trial, seed: u64) -> Result<Network> {
+        let Self { width, data, .. } = self;
+        let epochs = self.epochs.unwrap_or(trial.epochs);
+        let own = format!("--epochs {epochs} --width {width} --seed {seed} --interval 10 --threads 1 {}", trial.flags);
+        let mut flags = claims::flags(data, &own)?;
+        flags.out = self.out.join(format!("{}-seed{seed}", trial.name));
+        // Where an interruption came before the first checkpoint there is nothing to go on from.
+        flags.resume = flags.out.join("checkpoint.safetensors").exists();
+        flags.overwrite = !flags.resume;
+        let plan = Plan::new(&flags)?;
+        Ok(Network { trial: trial.clone(), seed, flags, plan })
+    }
+}
+
+/// Trains so many networks at a time, each on one thread; `None` if it was interrupted.
+fn train_all(networks: &[Network], jobs: usize, interrupted: &AtomicBool) -> Result<Option<Vec<Finished>>> {
+    let (bars, next) = (MultiProgress::new(), AtomicUsize::new(0));
+    let results: Vec<Mutex<Option<Result<Finished>>>> = networks.iter().map(|_| Mutex::new(None)).collect();
+    thread::scope(|scope| {
+        for _ in 0..jobs.min(networks.len()) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let network = networks.get(index).filter(|_| !interrupted.load(Ordering::Relaxed));
+                    let Some(network) = network else { return };
+                    let result = network.train(&bars, interrupted);
+                    // One that has failed ends all: its error is told, and the others can go on later.
+                    interrupted.fetch_or(result.is_err(), Ordering::Relaxed);
+                    if let Ok(mut place) = results[index].lock() {
+                        *place = Some(result);
+                    }
+                }
+            });
+        }
+    });
+    let results: Vec<_> = results.into_iter().filter_map(|place| place.into_inner().ok().flatten()).collect();
+    let finished = results.into_iter().collect::<Result<Vec<_>>>()?;
+    let is_whole = finished.len() == networks.len() && !interrupted.load(Ordering::Relaxed);
+    Ok(is_whole.then_some(finished))
+}
+
+impl Network {
+    fn name(&self) -> String {
+        format!("{}, seed {}", self.trial.name, self.seed)
+    }
+
+    fn train(&self, bars: &MultiProgress, interrupted: &AtomicBool) -> Result<Finished> {
+        let report = self.flags.out.join("report.txt");
+        let train = || {
+            let mut said = String::new();
+            let finished = self.plan.train(&self.flags, bars, interrupted, |beginning| {
+                beginning.clone_into(&mut said);
+                fs::write(&report, &said).with_context(|| report.display().to_string())
+            })?;
+            fs::write(&report, said + "\n" + &finished.report).with_context(|| report.display().to_string())?;
+            Ok(finished)
+        };
+        on_threads(Some(1), train).with_context(|| self.name())
+    }
+}
