@@ -33,8 +33,12 @@ pub struct Configuration {
     pub label_smoothing: f64,
     pub logit_adjustment: f64,
     pub optimizer: Rule,
+    /// The ε of Adam.
+    pub epsilon: f64,
     /// The decay of all weights and biases by the optimizer, in the place of penalties.
     pub weight_decay: Option<f64>,
+    /// The share of the run over which penalties grow from a tenth.
+    pub decay_ramp: f64,
     pub learning_rate: f64,
     /// The shares of the run after which the learning rate falls to a tenth.
     pub drop_at: Vec<f64>,
@@ -125,6 +129,13 @@ impl Configuration {
         (0..drops).fold(self.learning_rate, |rate, _| rate / 10.0)
     }
 
+    /// The share of the penalties that an epoch, from 0, is trained with: from a tenth on by equal factors, then 1.
+    #[must_use]
+    pub fn penalty_share(&self, epoch: u64) -> f64 {
+        let (epoch, length) = (epoch as f64, self.decay_ramp * self.epochs as f64);
+        if epoch < length { 0.1_f64.powf(1.0 - epoch / length) } else { 1.0 }
+    }
+
     /// The order of the samples in an epoch: a matter of the seed and the epoch alone, so that a run that goes on
     /// sees what it would have seen.
     #[must_use]
@@ -177,7 +188,9 @@ pub(crate) mod tests {
             label_smoothing: 0.0,
             logit_adjustment: 0.0,
             optimizer: Rule::Adam,
+            epsilon: 1e-8,
             weight_decay: None,
+            decay_ramp: 0.0,
             learning_rate: 1e-4,
             drop_at: vec![0.5, 0.75],
             batch: 4,
@@ -193,6 +206,16 @@ pub(crate) mod tests {
         for (epoch, rate) in [(0, 1e-4), (3, 1e-4), (4, 1e-5), (5, 1e-5), (6, 1e-6), (7, 1e-6)] {
             // Two divisions, each rounded once.
             assert!((configuration.rate(epoch) / rate - 1.0_f64).abs() <= 2.0 * f64::EPSILON);
+        }
+    }
+
+    #[test]
+    fn penalties_grow_from_a_tenth() {
+        let ramp = Configuration { decay_ramp: 0.5, ..configuration() };
+        for (epoch, share) in [(0, 0.1), (2, 0.1_f64.sqrt()), (4, 1.0), (7, 1.0)] {
+            // A power, rounded once or twice.
+            assert!((ramp.penalty_share(epoch) / share - 1.0).abs() <= 2.0 * f64::EPSILON);
+            assert_eq!(configuration().penalty_share(epoch), 1.0);
         }
     }
 

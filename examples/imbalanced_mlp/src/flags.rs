@@ -11,7 +11,7 @@ use crate::{
     configuration::Configuration,
     data::{Source, TrainingSet},
     loss_flags::LossFlags,
-    optimizer::Rule,
+    optimizer::{EPSILON, Rule},
     reproduce::Reproduce,
 };
 
@@ -85,6 +85,16 @@ pub struct Flags {
         conflicts_with_all = ["layer_decay", "feature_decay", "no_feature_decay"]
     )]
     weight_decay: Option<f64>,
+    /// The share of the run over which decays grow from a tenth to their values: classes that the theory keeps apart
+    /// are then told apart before decays are strong
+    #[arg(
+        long,
+        value_name = "SHARE",
+        allow_hyphen_values = true,
+        default_value_t = 0.0,
+        conflicts_with = "weight_decay"
+    )]
+    decay_ramp: f64,
     /// No bias in the last layer
     #[arg(long)]
     no_bias: bool,
@@ -93,6 +103,9 @@ pub struct Flags {
     /// How weights move: adam, adamw (needs --weight-decay) or sgd, with a momentum of 0.9
     #[arg(long, default_value_t = Rule::Adam)]
     optimizer: Rule,
+    /// The epsilon of Adam; 1e-6 keeps it from leaving a minimum whose gradients have vanished
+    #[arg(long, allow_hyphen_values = true, default_value_t = EPSILON)]
+    epsilon: f64,
     /// Learning rate; Adam at a width of 512 needs 3e-4 or less, SGD takes 0.01 to 0.1
     #[arg(long, allow_hyphen_values = true, default_value = "1e-3")]
     learning_rate: f64,
@@ -214,6 +227,13 @@ impl Flags {
         let epochs = positive("--epochs", self.epochs)?;
         let rate = self.learning_rate;
         ensure!(rate > 0.0 && rate.is_finite(), "--learning-rate: {rate} given, positive finite numbers are accepted");
+        let epsilon = self.epsilon;
+        ensure!(
+            epsilon > 0.0 && epsilon.is_finite(),
+            "--epsilon: {epsilon} given, positive finite numbers are accepted"
+        );
+        let ramp = self.decay_ramp;
+        ensure!((0.0..1.0).contains(&ramp), "--decay-ramp: {ramp} given, 0 <= SHARE < 1 is accepted");
         ensure!(
             self.optimizer != Rule::AdamW || self.weight_decay.is_some(),
             "--optimizer adamw: --weight-decay is needed; without it this is adam"
@@ -234,7 +254,9 @@ impl Flags {
             label_smoothing: self.loss.label_smoothing,
             logit_adjustment: self.loss.logit_adjustment,
             optimizer: self.optimizer,
+            epsilon: self.epsilon,
             weight_decay: self.weight_decay,
+            decay_ramp: self.decay_ramp,
             learning_rate: rate,
             drop_at: self.drops()?,
             batch: match self.batch {

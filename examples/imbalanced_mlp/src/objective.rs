@@ -87,6 +87,13 @@ impl Objective {
         }
     }
 
+    /// The same with this share of its penalties.
+    #[must_use]
+    pub fn with_penalties(&self, share: f64) -> Self {
+        let layer_decays = self.layer_decays.iter().map(|decay| share * decay).collect();
+        Self { layer_decays, feature_decay: share * self.feature_decay, ..self.clone() }
+    }
+
     /// Its value for a batch of images, B × D, of these classes.
     #[must_use]
     pub fn value(&self, network: &Network, images: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {

@@ -19,7 +19,7 @@ const CHUNK: usize = 1 << 14;
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
 /// That of the paper and of PyTorch; burn's is 1e-5, as large as the gradients of small weights.
-const EPSILON: f32 = 1e-8;
+pub const EPSILON: f64 = 1e-8;
 /// The customary one of SGD.
 const MOMENTUM: f64 = 0.9;
 
@@ -57,18 +57,18 @@ impl FromStr for Rule {
     }
 }
 
-/// The optimizer of a rule, with a decay of all weights and biases or 0. Adam goes in one pass where numbers are in the
+/// The optimizer of a rule, with the ε of Adam and a decay of all weights and biases or 0. Adam goes in one pass where numbers are in the
 /// memory of this program, and by the library where they are on another device. The state is the library's.
 #[must_use]
-pub fn optimizer(rule: Rule, decay: f64, device: &Device) -> ModuleOptimizer {
+pub fn optimizer(rule: Rule, epsilon: f64, decay: f64, device: &Device) -> ModuleOptimizer {
     #[allow(clippy::cast_possible_truncation)]
-    let decay = decay as f32;
+    let (epsilon, decay) = (epsilon as f32, decay as f32);
     match rule {
         Rule::Sgd => ModuleOptimizer::from(sgd(decay)),
-        Rule::Adam if is_here(device) => ModuleOptimizer::from(OnePass { coupled: decay, decoupled: 0.0 }),
-        Rule::AdamW if is_here(device) => ModuleOptimizer::from(OnePass { coupled: 0.0, decoupled: decay }),
-        Rule::Adam => ModuleOptimizer::from(adam(decay)),
-        Rule::AdamW => ModuleOptimizer::from(adam_w(decay)),
+        Rule::Adam if is_here(device) => ModuleOptimizer::from(OnePass { epsilon, coupled: decay, decoupled: 0.0 }),
+        Rule::AdamW if is_here(device) => ModuleOptimizer::from(OnePass { epsilon, coupled: 0.0, decoupled: decay }),
+        Rule::Adam => ModuleOptimizer::from(adam(epsilon, decay)),
+        Rule::AdamW => ModuleOptimizer::from(adam_w(epsilon, decay)),
     }
 }
 
@@ -82,18 +82,19 @@ fn sgd(decay: f32) -> Sgd {
     SgdConfig::new().with_momentum(Some(momentum)).with_weight_decay(Some(WeightDecayConfig::new(decay))).build()
 }
 
-fn adam(decay: f32) -> Adam {
+fn adam(epsilon: f32, decay: f32) -> Adam {
     let decay = Some(WeightDecayConfig::new(decay));
-    AdamConfig::new().with_beta_1(BETA_1).with_beta_2(BETA_2).with_epsilon(EPSILON).with_weight_decay(decay).build()
+    AdamConfig::new().with_beta_1(BETA_1).with_beta_2(BETA_2).with_epsilon(epsilon).with_weight_decay(decay).build()
 }
 
-fn adam_w(decay: f32) -> AdamW {
-    AdamWConfig::new().with_beta_1(BETA_1).with_beta_2(BETA_2).with_epsilon(EPSILON).with_weight_decay(decay).build()
+fn adam_w(epsilon: f32, decay: f32) -> AdamW {
+    AdamWConfig::new().with_beta_1(BETA_1).with_beta_2(BETA_2).with_epsilon(epsilon).with_weight_decay(decay).build()
 }
 
 /// The library makes a dozen whole arrays a step; at batches of 128 that is half of the time of training.
 #[derive(Clone, Debug)]
 struct OnePass {
+    epsilon: f32,
     /// A decay that enters the gradient.
     coupled: f32,
     /// One that shrinks the weights.
@@ -148,7 +149,7 @@ impl OnePass {
                     let gradient = gradient + self.coupled * *x;
                     *first = BETA_1 * *first + (1.0 - BETA_1) * gradient;
                     *second = BETA_2 * *second + (1.0 - BETA_2) * gradient * gradient;
-                    *x = kept * *x - rate * *first / (second.sqrt() * root + EPSILON);
+                    *x = kept * *x - rate * *first / (second.sqrt() * root + self.epsilon);
                 }
             },
         );
@@ -175,16 +176,20 @@ mod tests {
 
     #[test]
     fn one_pass_and_the_library_agree() {
-        let one = |coupled, decoupled| moved(&OnePass { coupled, decoupled });
-        let plain = one(0.0, 0.0);
+        let one = |epsilon, coupled, decoupled| moved(&OnePass { epsilon, coupled, decoupled });
+        let plain = one(1e-8, 0.0, 0.0);
         for (name, one, other) in [
-            ("adam", plain.clone(), moved(&adam(0.0))),
-            ("adam with decay", one(0.1, 0.0), moved(&adam(0.1))),
-            ("adamw", one(0.0, 0.1), moved(&adam_w(0.1))),
+            ("adam", plain.clone(), moved(&adam(1e-8, 0.0))),
+            ("adam with a large epsilon", one(1e-2, 0.0, 0.0), moved(&adam(1e-2, 0.0))),
+            ("adam with decay", one(1e-8, 0.1, 0.0), moved(&adam(1e-8, 0.1))),
+            ("adamw", one(1e-8, 0.0, 0.1), moved(&adam_w(1e-8, 0.1))),
         ] {
-            assert!(name == "adam" || one.iter().zip(&plain).any(|(a, b)| (a - b).abs() > 1e-3), "{name} has no decay");
+            assert!(
+                name == "adam" || one.iter().zip(&plain).any(|(a, b)| (a - b).abs() > 1e-3),
+                "{name} moves as adam does"
+            );
             for (one, other) in one.into_iter().zip(other) {
-                assert!(one.abs() > 0.1 || other == 0.0);
+                assert!(one.abs() > 0.1 || other.abs() < 0.1);
                 // Each of 50 steps rounds a number of 3 at most, and a handful of factors.
                 assert!((one - other).abs() < 50.0 * 4.0 * f32::EPSILON, "{name}: {one} {other}");
             }

@@ -53,7 +53,11 @@ fn decays(configuration: &Configuration) -> String {
     }
     let layers = configuration.layer_decay.iter().map(|decay| format!("{decay:e}")).collect::<Vec<_>>().join(", ");
     let features = configuration.feature_decay.map_or_else(|| "not penalized".into(), |decay| format!("{decay:e}"));
-    format!("layers {layers}, features {features}")
+    let ramp = match configuration.decay_ramp {
+        0.0 => String::new(),
+        ramp => format!(", growing from a tenth over {:.0} % of the run", 100.0 * ramp),
+    };
+    format!("layers {layers}, features {features}{ramp}")
 }
 
 /// The loss in words.

@@ -56,7 +56,12 @@ impl Trainer {
         };
         Self {
             network: shape.start(configuration.seed, &device),
-            optimizer: optimizer(configuration.optimizer, configuration.weight_decay.unwrap_or(0.0), &device),
+            optimizer: optimizer(
+                configuration.optimizer,
+                configuration.epsilon,
+                configuration.weight_decay.unwrap_or(0.0),
+                &device,
+            ),
             step: 0,
             objective: Objective::new(ufm, penalties, &device),
             images: Tensor::from_data(TensorData::new(set.images.clone(), [samples, set.inputs]), &device),
@@ -69,7 +74,8 @@ impl Trainer {
     #[must_use]
     pub fn step(mut self, configuration: &Configuration) -> Self {
         let (epoch, images, labels) = self.batch(configuration);
-        let value = self.objective.value(&self.network, images, labels);
+        let objective = self.objective.with_penalties(configuration.penalty_share(epoch));
+        let value = objective.value(&self.network, images, labels);
         let gradients = GradientsParams::from_grads(value.backward(), &self.network);
         // The graph holds the weights as long as its value is there.
         drop(value);

@@ -49,6 +49,8 @@ fn every_loss_is_trained_and_compared_with_its_own_theory() {
         ("relu", "--relu-features", &["features after a ReLU", "orthogonal class means"]),
         ("deep", "--loss cross-entropy --layers 2", &["by descent, where", "A descent on free features"]),
         ("free", "--loss cross-entropy --no-feature-decay", &["not penalized", "trained with none"]),
+        ("ramp", "--loss cross-entropy --decay-ramp 0.5", &["growing from a tenth over 50 % of the run"]),
+        ("sgd", "--loss cross-entropy --optimizer sgd --weight-decay 1e-2", &["by the optimizer", "epochs of sgd"]),
     ] {
         let out = folder.path().join(name);
         let text = String::from_utf8(succeed(program(&format!("{SMALL} {flags}"), &out)).stdout).unwrap();
@@ -66,7 +68,10 @@ fn every_loss_is_trained_and_compared_with_its_own_theory() {
             assert!(!flags.contains("entropy") || (own > 0.0 && sibling > 0.0 && own + sibling < 1.0), "{name}");
             // The law is that of one layer, with features of any sign. Without their penalty it needs the decay that they
             // imply, which is not positive this early.
-            assert!(name == "free" || number("law").is_ok() == (name != "relu" && name != "deep"), "{name}");
+            assert!(
+                name == "free" || name == "sgd" || number("law").is_ok() == (name != "relu" && name != "deep"),
+                "{name}"
+            );
         }
         let implied = lines[4][column("implied_1")].parse::<f64>().unwrap();
         assert!(implied.is_finite() && lines[4][column("misfit_1")].parse::<f64>().unwrap() <= 1.0);
@@ -128,6 +133,15 @@ fn errors_name_flags_out_of_range() {
         ("--label-smoothing 1", &["--label-smoothing", "1"]),
         ("--label-smoothing nan", &["--label-smoothing", "NaN"]),
         ("--logit-adjustment inf", &["--logit-adjustment", "class 0", "finite"]),
+        ("--optimizer lion", &["--optimizer", "lion", "adam, adamw and sgd"]),
+        ("--optimizer adamw", &["--optimizer adamw", "--weight-decay"]),
+        ("--weight-decay 0", &["--weight-decay", "positive"]),
+        ("--weight-decay nan", &["--weight-decay", "NaN"]),
+        ("--weight-decay 1e-3 --layer-decay 1e-3", &["--weight-decay", "--layer-decay"]),
+        ("--weight-decay 1e-3 --loss cross-entropy --layers 2", &["--weight-decay", "--layers 2"]),
+        ("--decay-ramp 1", &["--decay-ramp", "SHARE < 1"]),
+        ("--decay-ramp -0.5", &["--decay-ramp", "0 <= SHARE"]),
+        ("--decay-ramp 0.5 --weight-decay 1e-3", &["--decay-ramp", "--weight-decay"]),
         ("--no-feature-decay --feature-decay 1e-4", &["--no-feature-decay", "--feature-decay"]),
         ("--no-feature-decay --layers 2 --loss cross-entropy", &["--no-feature-decay", "--layers 2"]),
     ] {

@@ -20,7 +20,7 @@ pub(super) fn draw(path: &Path, claim: Claim, networks: &[Network], finished: &[
         let Some((network, finished)) = kind.first() else { continue };
         rows.push(match claim {
             Claim::B | Claim::C => vec![contrasts(
-                &format!("{}: own class minus sibling (law: dashed)", network.trial.name),
+                &format!("{}: own class minus sibling", network.trial.name),
                 network.plan.judge.groups(),
                 &runs,
             )],
