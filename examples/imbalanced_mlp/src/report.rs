@@ -11,6 +11,9 @@ use crate::{
     target::{Source, Target},
 };
 
+/// How a run ends that is over.
+pub const OVER: &str = "last epoch";
+
 /// A gap below this is one that a network reaches if it is trained long enough.
 const CLOSE: f64 = 1e-2;
 
@@ -127,7 +130,7 @@ pub fn ending(
     let step = 1e3 * (all - measuring - saving) / steps.max(1) as f64;
     let target = snapshot.target.as_deref();
     let mut lines = vec![
-        ("ending", if is_over { "last epoch".into() } else { "interrupted: --resume goes on".into() }),
+        ("ending", if is_over { OVER.into() } else { "interrupted: --resume goes on".into() }),
         ("epochs", row.epoch.to_string()),
         ("steps", format!("{steps} in {all:.1} s, {step:.3} ms a step")),
         ("", format!("{:.1} % of the time measuring, {:.1} % saving", share(measuring), share(saving))),

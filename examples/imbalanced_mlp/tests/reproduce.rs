@@ -67,8 +67,12 @@ fn a_claim_goes_on_where_it_was() {
         std::fs::read_to_string(folder.path().join("summary.csv")).unwrap()
     };
     let first = run("--epochs 2 --jobs 2");
-    // All is there: nothing is trained again.
+    // All is there: nothing is trained again, and the reports keep their times.
+    let report = || std::fs::read_to_string(folder.path().join("below-seed1/report.txt")).unwrap();
+    let told = report();
+    assert!(!told.contains("steps                0 in"), "{told}");
     assert_eq!(run("--epochs 2 --jobs 1"), first);
+    assert_eq!(report(), told);
     assert_eq!(column(folder.path(), "seed"), ["0", "1", "0", "1"]);
     // A checkpoint of other epochs is of another run.
     fail(program("reproduce b --width 16 --seeds 2 --epochs 3", folder.path()), &["below, seed 0", "epochs is 2"]);

@@ -35,7 +35,7 @@ pub(super) fn draw(path: &Path, claim: Claim, networks: &[Network], finished: &[
                     .into_iter()
                     .flat_map(|target| inner_products(target, &finished.snapshot).into_iter().flatten())
                     .collect();
-                panels.push(logarithmic(&format!("{}: {}", network.trial.name, GAP.0), GAP.1, &runs));
+                panels.push(logarithmic(&format!("{}: gap to the minimum", network.trial.name), GAP.1, &runs));
                 panels
             }
         });

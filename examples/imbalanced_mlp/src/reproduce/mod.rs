@@ -23,6 +23,7 @@ pub use self::claims::Claim;
 use self::{claims::Trial, summary::Summary};
 use crate::{
     flags::Flags,
+    report,
     run::{Finished, Plan, on_threads},
 };
 
@@ -144,14 +145,19 @@ impl Network {
     }
 
     fn train(&self, bars: &MultiProgress, interrupted: &AtomicBool) -> Result<Finished> {
-        let report = self.flags.out.join("report.txt");
+        let path = self.flags.out.join("report.txt");
+        let was_over = fs::read_to_string(&path).is_ok_and(|text| text.contains(report::OVER));
+        let write = |text: &str| {
+            // The report of a run that is over has its time.
+            if was_over { Ok(()) } else { fs::write(&path, text).with_context(|| path.display().to_string()) }
+        };
         let train = || {
             let mut said = String::new();
             let finished = self.plan.train(&self.flags, bars, interrupted, |beginning| {
                 beginning.clone_into(&mut said);
-                fs::write(&report, &said).with_context(|| report.display().to_string())
+                write(&said)
             })?;
-            fs::write(&report, said + "\n" + &finished.report).with_context(|| report.display().to_string())?;
+            write(&(said + "\n" + &finished.report))?;
             Ok(finished)
         };
         on_threads(Some(1), train).with_context(|| self.name())
