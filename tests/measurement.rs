@@ -3,7 +3,9 @@
 use neural_collapse::{
     ClassCounts, ClassWeights, Error, FeatureConvention, Layer, Loss, LossConvention, Ufm, WeightConvention,
     faer::{Col, Mat, MatRef, Scale},
-    metrics::{Contradiction, DecaySource, LastLayers, Measurement, Measuring, Nc1Convention, Pass, Step, Training, Verdict},
+    metrics::{
+        Contradiction, DecaySource, LastLayers, Measurement, Measuring, Nc1Convention, Pass, Step, Training, Verdict,
+    },
 };
 
 const COUNTS: [u64; 4] = [24, 16, 12, 8];
@@ -19,9 +21,10 @@ struct Network {
 }
 
 fn network(ufm: &Ufm) -> Network {
-    let parameters = match ufm.has_closed_form() {
-        true => ufm.minimizer().unwrap().parameters().unwrap(),
-        false => ufm.certified_minimizer().unwrap().parameters().unwrap(),
+    let parameters = if ufm.has_closed_form() {
+        ufm.minimizer().unwrap().parameters().unwrap()
+    } else {
+        ufm.certified_minimizer().unwrap().parameters().unwrap()
     };
     let (weights, features, bias) = parameters.into_parts();
     let sorted: Vec<usize> = (0..COUNTS.len()).flat_map(|k| vec![k; usize::try_from(COUNTS[k]).unwrap()]).collect();
@@ -83,7 +86,11 @@ fn the_caller_drives_the_passes_in_any_batches() {
             assert_eq!((one.name, one.verdict), (other.name, other.verdict));
             let difference = one.measured.zip(other.measured).map(|(one, other)| (one - other).abs());
             // Sums of 60 terms in another order; metrics near zero are roots of such sums.
-            assert!(difference.is_none_or(|difference| difference < (60.0 * 60.0 * f64::EPSILON).sqrt()), "{}", one.name);
+            assert!(
+                difference.is_none_or(|difference| difference < (60.0 * 60.0 * f64::EPSILON).sqrt()),
+                "{}",
+                one.name
+            );
         }
     }
 }
