@@ -255,6 +255,11 @@ pub enum Error {
         /// Its samples in the second.
         second: u64,
     },
+    /// The number of a batch is 2^53 or more, or a batch of this number has been taken in before.
+    BatchNumber {
+        /// The number.
+        batch: u64,
+    },
     /// Accumulators that are merged do not belong together.
     Unmergeable {
         /// What differs.

@@ -73,6 +73,7 @@
 //! | what kind of point a descent has reached, and the way down from a saddle | [`critical`] |
 //! | NC1, NC2, NC3 of a point, or of a network from features streamed in batches | [`metrics`] |
 //! | frames, self-duality and NC4, the classics for balanced classes | [`metrics`] |
+//! | a trained network, compared with its optimum | [`metrics::Measurement`] |
 //! | the distance of a point from the minimizers, and of its singular values | [`metrics`] |
 //!
 //! `theory` and `descent` do not import each other, so that each is an independent check of the other.

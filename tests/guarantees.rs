@@ -10,8 +10,9 @@ fn every_promise_has_its_test() {
     let is_left_open = |line: &str| !line.is_empty() && line.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     assert!(!page.split_whitespace().any(|word| word.len() > 4 && word != "EVIDENCE" && is_left_open(word)));
     let sources = |file: &str| -> Vec<String> {
-        // Of the library, of the command, or of both.
-        let single = [format!("tests/{file}.rs"), format!("cli/tests/{file}.rs")].map(|file| root.join(file));
+        // Of the library, of the command, of both, or of the Python package.
+        let single = [format!("tests/{file}.rs"), format!("cli/tests/{file}.rs"), format!("python/tests/{file}.py")];
+        let single = single.map(|file| root.join(file));
         let single: Vec<_> = single.iter().filter(|file| file.exists()).collect();
         if !single.is_empty() {
             return single.into_iter().map(|file| fs::read_to_string(file).unwrap()).collect();
@@ -25,7 +26,9 @@ fn every_promise_has_its_test() {
     let named = named.into_iter().filter(|(file, _)| *file != "file");
     let mut count = 0;
     for (file, test) in named {
-        let is_there = sources(file).iter().any(|text| text.contains(&format!("fn {test}(")));
+        let is_there = sources(file)
+            .iter()
+            .any(|text| [format!("fn {test}("), format!("def {test}(")].iter().any(|head| text.contains(head)));
         assert!(is_there, "{file}::{test} is promised and not there");
         count += 1;
     }

@@ -155,6 +155,12 @@ impl fmt::Display for Error {
                 "class {class} (counted from 0) has {first} samples in the first pass and {second} in the second, \
                  accepted are the same samples twice"
             ),
+            Self::BatchNumber { batch } if *batch >= 1 << 53 => {
+                write!(f, "batch: {batch} given, numbers below 2^53 are accepted")
+            }
+            Self::BatchNumber { batch } => {
+                write!(f, "batch {batch}: it has been taken in before, each number is accepted once")
+            }
             Self::Unmergeable { what } => {
                 write!(f, "merge: {what} of the two differ, accepted are accumulators with the same")
             }

@@ -5,10 +5,7 @@ use faer::{
     linalg::matmul::triangular::{BlockStructure, matmul},
 };
 
-use super::{
-    features::{Label, Rows, check_batch, indices},
-    frames::effective_rank,
-};
+use super::{features::takes_batches, frames::effective_rank};
 use crate::{
     error::Error,
     linalg::{cores::all_cores, dense_svd, memory::try_zeros},
@@ -41,6 +38,8 @@ pub struct ClassRanks {
     width: usize,
 }
 
+takes_batches!(ClassRanks);
+
 impl ClassRanks {
     /// For features of width d and this number of classes, of each of which the first `most` samples count.
     ///
@@ -58,19 +57,20 @@ impl ClassRanks {
         Ok(Self { most, seen: vec![0; classes], grams: (0..classes).map(gram).collect::<Result<_, _>>()?, width })
     }
 
-    /// Adds a batch, as [`FeatureAccumulator::add`](super::FeatureAccumulator::add).
-    ///
-    /// # Errors
-    ///
-    /// As [`FeatureAccumulator::add`](super::FeatureAccumulator::add).
-    pub fn add<T: Copy + Into<f64> + Sync>(
+    /// The width d, and the number of classes.
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize) {
+        (self.width, self.seen.len())
+    }
+
+    /// Adds a batch that has passed the checks of `add`.
+    pub(in crate::metrics) fn add_checked<T: Copy + Into<f64> + Sync>(
         &mut self,
         features: MatRef<'_, T>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
-        check_batch(features, labels.len(), self.width)?;
+        labels: &[usize],
+    ) {
         let mut of_class = vec![Vec::new(); self.seen.len()];
-        for (sample, &class) in indices(labels, self.seen.len())?.iter().enumerate() {
+        for (sample, &class) in labels.iter().enumerate() {
             if self.seen[class] < self.most {
                 self.seen[class] += 1;
                 of_class[class].push(sample);
@@ -81,21 +81,6 @@ impl ClassRanks {
             let (lower, all) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
             matmul(gram.as_mut(), lower, Accum::Add, own.as_ref(), all, own.transpose(), all, 1.0, all_cores());
         }
-        Ok(())
-    }
-
-    /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
-    /// `labels` are as for [`ClassRanks::add`]. Nothing is copied.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClassRanks::add`]; [`Error::RowsLength`] if there are not B d numbers.
-    pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
-        &mut self,
-        features: impl Into<Rows<'a, T>>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
-        self.add(features.into().into_columns(self.width, labels.len())?, labels)
     }
 
     /// The effective rank of every class; `None` for one without samples, or whose features are all zero. The Gram matrix

@@ -4,7 +4,7 @@ use faer::{Col, ColRef, Mat, MatRef, Par};
 
 pub(super) use self::rules::{Rules, Tally};
 use self::rules::{shared, shared_by_all};
-use super::features::{FeatureStatistics, Label, MAX_SAMPLES, PANEL, Rows, check_batch, indices};
+use super::features::{FeatureStatistics, MAX_SAMPLES, PANEL, takes_batches};
 use crate::{
     error::{Block, Error},
     linalg::{
@@ -58,6 +58,8 @@ pub struct NearestCenter {
     tally: Tally,
 }
 
+takes_batches!(NearestCenter);
+
 impl NearestCenter {
     pub(super) fn rules(&self) -> &Rules {
         &self.rules
@@ -91,19 +93,15 @@ impl NearestCenter {
         Ok(Self { rules: Rules::new(product, bias, center, means, apart), tally: Tally::default() })
     }
 
-    /// Adds a batch, as [`FeatureAccumulator::add`](super::features::FeatureAccumulator::add).
-    ///
-    /// # Errors
-    ///
-    /// As [`FeatureAccumulator::add`](super::features::FeatureAccumulator::add).
-    pub fn add<T: Copy + Into<f64> + Sync>(
-        &mut self,
-        features: MatRef<'_, T>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
+    /// The width d, and the number of classes.
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize) {
+        self.rules.means.shape()
+    }
+
+    /// Adds a batch that has passed the checks of `add`.
+    fn add_checked<T: Copy + Into<f64> + Sync>(&mut self, features: MatRef<'_, T>, labels: &[usize]) {
         let rules = &self.rules;
-        check_batch(features, labels.len(), rules.means.nrows())?;
-        let labels = &indices(labels, rules.means.ncols())?[..];
         let tallies = map_range(labels.len().div_ceil(PANEL), 1, |panel| {
             let start = panel * PANEL;
             let labels = &labels[start..labels.len().min(start + PANEL)];
@@ -116,7 +114,6 @@ impl NearestCenter {
         for tally in &tallies {
             self.tally.absorb(tally);
         }
-        Ok(())
     }
 
     /// Takes in the samples of another one of the same network and class means, of which this one has seen none. A merge
@@ -141,21 +138,6 @@ impl NearestCenter {
         }
         self.tally.absorb(&other.tally);
         Ok(())
-    }
-
-    /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
-    /// `labels` are as for [`NearestCenter::add`]. Nothing is copied.
-    ///
-    /// # Errors
-    ///
-    /// As [`NearestCenter::add`]; [`Error::RowsLength`] if there are not B d numbers.
-    pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
-        &mut self,
-        features: impl Into<Rows<'a, T>>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
-        let width = self.rules.means.nrows();
-        self.add(features.into().into_columns(width, labels.len())?, labels)
     }
 
     /// The part of the samples on which the two rules disagree: NC4, from 0 to 1. `None` before there are samples.

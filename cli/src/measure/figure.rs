@@ -7,13 +7,12 @@ use kuva::{
     plot::{ColorMap, Heatmap, LegendPosition, ScatterPlot},
     render::{figure::Figure, layout::Layout, plots::Plot},
 };
-use neural_collapse::faer::Mat;
-
-use super::{
-    measurement::{Measurement, SingularValues},
-    network::Network,
-    question::loss_name,
+use neural_collapse::{
+    faer::Mat,
+    metrics::{BlockSpectrum, ClassGeometry, Measurement},
 };
+
+use super::table::loss_name;
 
 /// Rows of a heat map beyond which neighbors are drawn as their mean.
 const MOST_CELLS: usize = 64;
@@ -26,16 +25,17 @@ type Panel = (Vec<Plot>, Layout);
 
 /// A row for classifiers and one for class means: predicted, measured, and their difference; below them the singular
 /// values of every block. Without a prediction, what was measured alone.
-pub(crate) fn render(network: &Network, measurement: &Measurement) -> String {
-    let order: Vec<usize> = network.counts.groups().flat_map(|group| group.classes.to_vec()).collect();
-    let (measured, predicted) = (&measurement.classes, measurement.target.as_ref().map(|target| &target.classes));
+pub(crate) fn render(measurement: &Measurement) -> String {
+    let order: Vec<usize> = measurement.counts.groups().flat_map(|group| group.classes.to_vec()).collect();
+    let (measured, predicted) =
+        (&measurement.metrics.classes, measurement.target.as_ref().map(|target| &target.classes));
     let mut panels = Vec::new();
     for (name, theirs, ours) in [
-        ("classifiers", predicted.map(|predicted| &predicted.classifier_gram), &measured.classifier_gram),
-        ("class means", predicted.map(|predicted| &predicted.mean_gram), &measured.mean_gram),
+        ("classifiers", predicted.map(ClassGeometry::classifier_gram), measured.classifier_gram()),
+        ("class means", predicted.map(ClassGeometry::mean_gram), measured.mean_gram()),
     ] {
-        let ours = cells(ours, &order);
-        let Some(theirs) = theirs.map(|theirs| cells(theirs, &order)) else {
+        let ours = cells(&ours, &order);
+        let Some(theirs) = theirs.map(|theirs| cells(&theirs, &order)) else {
             panels.push(heat_map(&ours, most(&ours), &order, &format!("{name}, measured")));
             continue;
         };
@@ -50,7 +50,7 @@ pub(crate) fn render(network: &Network, measurement: &Measurement) -> String {
         // On a scale of its own: on that of the others a good network has nothing to see.
         panels.push(heat_map(&difference, largest, &order, &title));
     }
-    let all = measurement.singular_values.iter().enumerate();
+    let all = measurement.metrics.spectra.iter().enumerate();
     panels.extend(all.map(|(place, of)| {
         let predicted = measurement.target.as_ref().and_then(|target| target.singular_values.get(place));
         values(of, predicted.map_or(&[], |values| &values[..]))
@@ -58,16 +58,16 @@ pub(crate) fn render(network: &Network, measurement: &Measurement) -> String {
     let rows = panels.len().div_ceil(COLUMNS);
     let (plots, layouts) = panels.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
     let figure = Figure::new(rows, COLUMNS).with_plots(plots).with_layouts(layouts).with_cell_size(420.0, 380.0);
-    SvgBackend::default().render_scene(&figure.with_title(title(network, measurement)).with_title_size(15).render())
+    SvgBackend::default().render_scene(&figure.with_title(title(measurement)).with_title_size(15).render())
 }
 
 /// What was compared with what, and how far apart they are.
-fn title(network: &Network, measurement: &Measurement) -> String {
-    let counts = network.counts.to_string();
-    let classes = network.counts.classes();
+fn title(measurement: &Measurement) -> String {
+    let counts = measurement.counts.to_string();
+    let classes = measurement.counts.classes();
     let mut parts =
         vec![if counts.len() > 40 { format!("{classes} classes") } else { format!("{classes} classes: {counts}") }];
-    if let Some((model, _)) = &measurement.question.model {
+    if let Some(model) = &measurement.question.model {
         let decays: Vec<String> = model.layers().iter().map(|layer| format!("{:.3e}", layer.decay)).collect();
         let layers = if decays.len() == 1 { "layer" } else { "layers" };
         parts.push(format!(
@@ -147,7 +147,7 @@ fn heat_map(cells: &[Vec<f64>], most: f64, order: &[usize], title: &str) -> Pane
     (plots, layout)
 }
 
-fn values(values: &SingularValues, predicted: &[f64]) -> Panel {
+fn values(values: &BlockSpectrum, predicted: &[f64]) -> Panel {
     let points = |values: &[f64]| values.iter().enumerate().map(|(k, &x)| (k as f64 + 1.0, x)).collect::<Vec<_>>();
     let measured = ScatterPlot::new().with_data(points(&values.values)).with_color("#2266aa").with_size(3.0);
     let mut plots = Vec::new();

@@ -3,42 +3,44 @@
 use neural_collapse::{
     Loss, Ufm,
     faer::Mat,
-    metrics::{Distance, Finding, FrameDistances, ImpliedDecay, ImpliedDecays, NetworkGradient},
+    metrics::{
+        ClassGeometry, Contradiction, DecaySource, Distance, Finding, FrameDistances, GroupAccuracy, ImpliedDecay,
+        ImpliedDecays, Measurement, Nc1Convention,
+    },
 };
 use serde_json::{Value, json};
-
-use super::{
-    measurement::{Classes, GroupAccuracy, Measurement},
-    network::Network,
-    question::{LOSSES, Question, Source, index},
-};
 
 /// Classes beyond which there are no Gram matrices.
 const MOST_GRAMS: usize = 100;
 
-pub(crate) fn as_json(network: &Network, measurement: &Measurement) -> Value {
-    let [paper, unweighted, weighted, undivided] = measurement.nc1;
-    let (question, target) = (&measurement.question, measurement.target.as_ref());
+pub(crate) fn as_json(measurement: &Measurement) -> Value {
+    let Measurement { question, metrics, decisions, target, .. } = measurement;
+    let (target, model) = (target.as_ref(), question.model.as_ref());
+    let nc1 = |convention| metrics.nc1(convention);
     let collapse = target.map(|target| &target.collapse);
     let distance = target.and_then(|target| target.distance.as_ref());
-    let (model, source) = question.model.as_ref().map_or((None, None), |(model, source)| (Some(model), Some(*source)));
-    let values = measurement.singular_values.iter().enumerate().map(|(place, of)| {
+    let values = metrics.spectra.iter().enumerate().map(|(place, of)| {
         let predicted = target.and_then(|target| target.singular_values.get(place));
         let value = json!({ "measured": of.values, "predicted": predicted, "effective_rank": of.effective_rank });
         (of.block.clone(), value)
     });
     json!({
-        "counts": network.counts.counts(),
-        "implied": implied(question),
+        "counts": measurement.counts.counts(),
+        "implied": implied(measurement),
         "applies": measurement.applies(),
         "findings": findings(measurement),
         "model": model.map(described),
-        "decays_from": source.map(|source| if source == Source::Flags { "flags" } else { "arrays" }),
+        "decays_from": question.source.map(|source| if source == DecaySource::Training { "flags" } else { "arrays" }),
         "layer_decays": model.map(|model| model.layers().iter().map(|layer| layer.decay).collect::<Vec<_>>()),
         "feature_decay": model.map(Ufm::feature_decay),
         "rank": target.map(|target| target.optimum.rank()),
         "unique": target.map(|target| target.optimum.is_unique()),
-        "nc1": { "paper": paper, "unweighted": unweighted, "weighted": weighted, "undivided": undivided },
+        "nc1": {
+            "paper": nc1(Nc1Convention::Global),
+            "unweighted": nc1(Nc1Convention::UnweightedMean),
+            "weighted": nc1(Nc1Convention::WeightedClasses),
+            "undivided": nc1(Nc1Convention::Undivided),
+        },
         "nc2": {
             "classifier": collapse.and_then(|collapse| collapse.nc2_classifier),
             "features": collapse.and_then(|collapse| collapse.nc2_features),
@@ -47,31 +49,31 @@ pub(crate) fn as_json(network: &Network, measurement: &Measurement) -> Value {
             "product": collapse.and_then(|collapse| collapse.nc3),
             "alignment": collapse.and_then(|collapse| collapse.alignment),
         },
-        "nc4": measurement.disagreement,
+        "nc4": decisions.disagreement(),
         "nc4_predicted": target.map(|target| target.disagreement),
-        "objective": target.and_then(|target| target.objective),
-        "optimum": target.map(|target| target.least),
+        "objective": target.and_then(|target| target.objective).map(|objective| measurement.training_loss(objective)),
+        "optimum": target.map(|target| measurement.training_loss(target.optimum.objective())),
         "optimum_gap": target.map(|target| target.optimum.gap()),
         "gap": target.and_then(|target| target.gap),
         "distance": distance.map(Distance::largest),
         "distances": distance.map(|distance| {
             json!({ "layers": distance.layers, "features": distance.features, "bias": distance.bias })
         }),
-        "trace_ratio": measurement.trace_ratio,
-        "cdnv": measurement.class_distance_normalized_variance,
+        "trace_ratio": metrics.trace_ratio,
+        "cdnv": metrics.class_distance_normalized_variance,
         "cdnv_apart": target.and_then(|target| target.variance_apart),
         "collapsed": target.map(|target| target.has_collapsed),
-        "row_sum": measurement.row_sum,
-        "accuracy": measurement.accuracy,
-        "nearest_center_accuracy": measurement.center_accuracy,
+        "row_sum": metrics.row_sum,
+        "accuracy": decisions.accuracy(),
+        "nearest_center_accuracy": decisions.center_accuracy(),
         "accuracy_by_group": groups(measurement),
         "class_effective_ranks": measurement.class_ranks,
         "gram_matrices": gram_matrices(measurement),
-        "feature_mean": { "measured": measurement.feature_mean, "predicted": target.and_then(|target| target.feature_mean) },
+        "feature_mean": { "measured": metrics.feature_mean, "predicted": target.and_then(|target| target.feature_mean) },
         "frames": {
-            "measured": frames(&measurement.classes),
+            "measured": frames(&metrics.classes),
             "predicted": target.map(|target| frames(&target.classes)),
-            "uncentered_means": frame(&measurement.plain_means),
+            "uncentered_means": frame(&metrics.plain_means),
         },
         "singular_values": values.collect::<serde_json::Map<_, _>>(),
     })
@@ -91,15 +93,14 @@ fn groups(measurement: &Measurement) -> Vec<Value> {
 
 /// K x K numbers each: null for more classes than a script would want in one line.
 fn gram_matrices(measurement: &Measurement) -> Option<Value> {
-    let classes = &measurement.classes;
-    let rows =
-        |gram: &Mat<f64>| -> Vec<Vec<f64>> { gram.row_iter().map(|row| row.iter().copied().collect()).collect() };
-    (classes.mean_gram.nrows() <= MOST_GRAMS).then(|| {
+    let (classes, means) = (&measurement.metrics.classes, &measurement.metrics.class_means);
+    let rows = |gram: Mat<f64>| -> Vec<Vec<f64>> { gram.row_iter().map(|row| row.iter().copied().collect()).collect() };
+    (means.ncols() <= MOST_GRAMS).then(|| {
         json!({
-            "classifiers": rows(&classes.classifier_gram),
-            "centered_classifiers": rows(&measurement.centered_classifier_gram),
-            "class_means": rows(&measurement.plain_mean_gram),
-            "centered_class_means": rows(&classes.mean_gram),
+            "classifiers": rows(classes.classifier_gram()),
+            "centered_classifiers": rows(classes.centered_classifier_gram()),
+            "class_means": rows(means.transpose() * means),
+            "centered_class_means": rows(classes.mean_gram()),
         })
     })
 }
@@ -107,7 +108,7 @@ fn gram_matrices(measurement: &Measurement) -> Option<Value> {
 /// Everything that the table says about the question, as sentences.
 pub(super) fn findings(measurement: &Measurement) -> Vec<String> {
     let question = &measurement.question;
-    let mut all = question.notes.clone();
+    let mut all: Vec<String> = question.contradictions.iter().map(contradiction).collect();
     all.extend(question.findings().map(|finding| match finding {
         Finding::BiasMissing { .. } => format!("{finding}: was --bias forgotten?"),
         Finding::LossUndecided { .. } => format!("{finding}: say it with --loss"),
@@ -121,6 +122,15 @@ pub(super) fn findings(measurement: &Measurement) -> Vec<String> {
     all
 }
 
+/// A contradiction, with the flag that would end it.
+fn contradiction(contradiction: &Contradiction) -> String {
+    match contradiction {
+        Contradiction::ClassWeights { implied } => format!("{contradiction}: give --class-weights {implied}"),
+        Contradiction::BiasDecay { .. } => format!("{contradiction} (--bias-decay, in the theory's units)"),
+        contradiction => contradiction.to_string(),
+    }
+}
+
 fn described(model: &Ufm) -> Value {
     json!({
         "loss": model.loss().to_string(),
@@ -131,14 +141,15 @@ fn described(model: &Ufm) -> Value {
     })
 }
 
-fn implied(question: &Question) -> Value {
-    let of = |loss: Loss| decays(&question.assessment.implied[index(loss)], question.has_all_layers);
+fn implied(measurement: &Measurement) -> Value {
+    let question = &measurement.question;
+    let of = |loss: Loss| decays(question.implied(loss), measurement.layers.has_all());
     json!({
         "loss": question.fits.map(|loss| loss.to_string()),
-        "class_weights": question.weights,
-        "nonnegative_features": question.gradients.iter().any(NetworkGradient::has_nonnegative_features),
-        "squared": of(LOSSES[0]),
-        "cross_entropy": of(LOSSES[1]),
+        "class_weights": question.class_weights.to_string(),
+        "nonnegative_features": question.has_nonnegative_features(),
+        "squared": of(Loss::Squared),
+        "cross_entropy": of(Loss::CrossEntropy),
     })
 }
 
@@ -157,10 +168,10 @@ fn decays(implied: &ImpliedDecays, has_all_layers: bool) -> Value {
     })
 }
 
-fn frames(classes: &Classes) -> Value {
+fn frames(classes: &ClassGeometry) -> Value {
     json!({
-        "classifiers": frame(&classes.classifiers),
-        "means": frame(&classes.means),
+        "classifiers": frame(&classes.classifier_frames),
+        "means": frame(&classes.mean_frames),
         "self_duality": classes.self_duality,
     })
 }

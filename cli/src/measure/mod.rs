@@ -2,21 +2,17 @@
 //! decays, and compares it with that: as a table for people, as JSON for scripts, as a figure.
 
 mod arrays;
-mod contradictions;
 mod figure;
 mod json;
 mod labels;
-mod measurement;
 mod network;
 mod passes;
-mod question;
 mod table;
-mod target;
+mod training;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use measurement::Measurement;
 use network::Network;
 use neural_collapse::{FeatureConvention, LossConvention};
 
@@ -110,13 +106,12 @@ pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     }
     flags.check_decays()?;
     let network = Network::open(flags)?;
-    let measurement = Measurement::new(&network, flags)?;
-    if let Some(path) = &flags.plot {
-        svg_file::write(path, &figure::render(&network, &measurement))?;
+    let measurement = passes::passes(&network, flags.measuring(&network)?)?;
+    if flags.loss.has_nonnegative_features() && !measurement.question.has_nonnegative_features() {
+        return Err("--nonnegative-features: some features are negative".into());
     }
-    Ok(if flags.json {
-        format!("{}\n", json::as_json(&network, &measurement))
-    } else {
-        table::as_table(&network, &measurement)
-    })
+    if let Some(path) = &flags.plot {
+        svg_file::write(path, &figure::render(&measurement))?;
+    }
+    Ok(if flags.json { format!("{}\n", json::as_json(&measurement)) } else { table::as_table(&measurement) })
 }

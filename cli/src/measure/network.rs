@@ -3,6 +3,7 @@
 use neural_collapse::{
     ClassCounts,
     faer::{Col, Mat},
+    metrics::LastLayers,
 };
 
 use super::{
@@ -13,14 +14,11 @@ use super::{
 
 /// The last layers of a network with the features that go into them.
 pub(crate) struct Network {
-    /// W_1 .. W_L, or their product alone.
-    pub(crate) weights: Vec<Mat<f64>>,
-    pub(crate) bias: Option<Col<f64>>,
+    /// W_1 .. W_L, or their product alone, and the bias.
+    pub(crate) layers: LastLayers,
     pub(crate) features: Features,
     pub(crate) labels: Vec<usize>,
     pub(crate) counts: ClassCounts,
-    /// W_{L:1}.
-    pub(crate) product: Mat<f64>,
 }
 
 impl Network {
@@ -33,8 +31,8 @@ impl Network {
         let classes = weights.last().map_or(0, Mat::nrows);
         let bias = flags.bias.as_ref().map(|value| bias(value, classes)).transpose()?;
         let Labels { classes: labels, counts } = Labels::open(flags, classes, &features)?;
-        let product = weights[1..].iter().fold(weights[0].clone(), |product, weights| weights * product);
-        Ok(Self { weights, bias, features, labels, counts, product })
+        let layers = LastLayers::new(weights, bias).map_err(|error| error.to_string())?;
+        Ok(Self { layers, features, labels, counts })
     }
 }
 

@@ -3,6 +3,7 @@
 use clap::{Args, builder::TypedValueParser};
 use neural_collapse::{
     ClassCounts, ClassWeights, Error, Loss, LossConvention, Targets, TrainingConvention, Ufm, WeightConvention,
+    metrics::Training,
 };
 
 use super::{conventions::choice, terminal::note};
@@ -88,8 +89,16 @@ impl LossFlags {
         self.loss.unwrap_or_default()
     }
 
-    pub(crate) fn class_weights(&self) -> &ClassWeights {
-        &self.class_weights
+    /// What these flags say of a training.
+    pub(crate) fn training(&self) -> Training {
+        Training::default()
+            .with_loss(self.loss)
+            .with_class_weights(self.class_weights.clone(), self.weight_convention)
+            .with_label_smoothing(self.label_smoothing)
+            .with_logit_adjustment(self.logit_adjustment)
+            .with_ldam(self.ldam)
+            .with_cdt(self.cdt)
+            .with_bias_decay(self.bias_decay)
     }
 
     /// Whether features may not be negative, whatever the arrays say.

@@ -5,7 +5,7 @@ use faer::{Mat, MatRef, Scale};
 use super::{
     super::variability::mean_error,
     FeatureStatistics, Scatter,
-    batch::{Label, Rows, check_batch, indices},
+    batch::takes_batches,
     part::{Part, add_gram, mirror, share},
 };
 use crate::{
@@ -53,6 +53,8 @@ pub struct FeatureAccumulator {
     pub(super) parts: Vec<Part>,
 }
 
+takes_batches!(FeatureAccumulator);
+
 impl FeatureAccumulator {
     /// An accumulator for features of width d and this number of classes, without the scatter.
     ///
@@ -86,43 +88,37 @@ impl FeatureAccumulator {
         Ok(Self { references, has_reference: vec![false; classes], parts })
     }
 
-    /// Adds a batch: `features` is d × B, one column for each sample (the transpose of what frameworks have, see
-    /// [`FeatureAccumulator::add_rows`]), `labels` are their classes from 0, integers of any type. If a batch has an
-    /// error, none of it is added.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Shape`] if there are not d rows, or if the number of columns is not that of labels;
-    /// [`Error::LabelOutOfRange`]; [`Error::NotFinite`].
-    pub fn add<T: Copy + Into<f64> + Sync>(
+    /// The width d, and the number of classes.
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize) {
+        self.references.shape()
+    }
+
+    /// Whether it gathers the scatter within classes.
+    #[must_use]
+    pub fn has_scatter(&self) -> bool {
+        self.parts[0].scatter.nrows() > 0
+    }
+
+    /// The samples of every class so far.
+    #[must_use]
+    pub fn counts(&self) -> Vec<u64> {
+        let of = |k: usize| self.parts.iter().map(|part| part.counts[k]).sum();
+        (0..self.has_reference.len()).map(of).collect()
+    }
+
+    /// Adds a batch that has passed the checks of `add`.
+    pub(in crate::metrics) fn add_checked<T: Copy + Into<f64> + Sync>(
         &mut self,
         features: MatRef<'_, T>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
-        check_batch(features, labels.len(), self.references.nrows())?;
-        let labels = &indices(labels, self.has_reference.len())?[..];
+        labels: &[usize],
+    ) {
         self.refer(features, labels);
         let references = self.references.as_ref();
         share(&mut self.parts, labels.len(), |part, samples, par| {
             let (features, labels) = (features.subcols(samples.start, samples.len()), &labels[samples]);
             part.add(features, labels, references, None, par);
         });
-        Ok(())
-    }
-
-    /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
-    /// `labels` are as for [`FeatureAccumulator::add`]. Nothing is copied.
-    ///
-    /// # Errors
-    ///
-    /// As [`FeatureAccumulator::add`]; [`Error::RowsLength`] if there are not B d numbers.
-    pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
-        &mut self,
-        features: impl Into<Rows<'a, T>>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
-        let width = self.references.nrows();
-        self.add(features.into().into_columns(width, labels.len())?, labels)
     }
 
     /// The references of classes that the batch is the first to have.

@@ -79,6 +79,52 @@ pub(crate) fn indices<L: Label>(labels: &[L], classes: usize) -> Result<Vec<usiz
     labels.iter().enumerate().map(index).collect()
 }
 
+/// Gives an accumulator its two doors for batches, which are the same everywhere: it has a `shape`, width and classes, and
+/// `add_checked` for what has passed the checks.
+macro_rules! takes_batches {
+    ($type:ident) => {
+        impl $type {
+            /// Adds a batch: `features` is d × B, one column for each sample (the transpose of what frameworks have, see
+            /// `add_rows`), `labels` are their classes from 0, integers of any type. If a batch has an error, none of it
+            /// is added.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Shape`](crate::Error::Shape) if there are not d rows, or if the number of columns is not that of
+            /// labels; [`Error::LabelOutOfRange`](crate::Error::LabelOutOfRange);
+            /// [`Error::NotFinite`](crate::Error::NotFinite), [`Error::OutOfRange`](crate::Error::OutOfRange).
+            pub fn add<T: Copy + Into<f64> + Sync>(
+                &mut self,
+                features: faer::MatRef<'_, T>,
+                labels: &[impl $crate::metrics::features::Label],
+            ) -> Result<(), $crate::error::Error> {
+                let (width, classes) = self.shape();
+                $crate::metrics::features::check_batch(features, labels.len(), width)?;
+                let labels = $crate::metrics::features::indices(labels, classes)?;
+                self.add_checked(features, &labels);
+                Ok(())
+            }
+
+            /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a
+            /// matrix, `labels` are as for `add`. Nothing is copied.
+            ///
+            /// # Errors
+            ///
+            /// As `add`; [`Error::RowsLength`](crate::Error::RowsLength) if there are not B d numbers.
+            pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
+                &mut self,
+                features: impl Into<$crate::metrics::features::Rows<'a, T>>,
+                labels: &[impl $crate::metrics::features::Label],
+            ) -> Result<(), $crate::error::Error> {
+                let (width, _) = self.shape();
+                self.add(features.into().into_columns(width, labels.len())?, labels)
+            }
+        }
+    };
+}
+
+pub(crate) use takes_batches;
+
 /// Numbers of this size and above have squares of which 2^53 and more leave the range of `f64`: 2^480.
 const TOO_LARGE: f64 = f64::from_bits((1023 + 480) << 52);
 /// Takes them, and smaller ones not, out of the range of `f64`: 2^544.

@@ -3,6 +3,7 @@
 mod accumulators;
 mod batch;
 mod merge;
+mod numbered;
 mod pairs;
 mod part;
 mod point;
@@ -12,8 +13,9 @@ mod second_pass;
 
 pub use accumulators::FeatureAccumulator;
 pub use batch::{Label, Rows};
-pub(super) use batch::{check_batch, indices};
+pub(super) use batch::{check_batch, indices, takes_batches};
 pub(super) use merge::MAX_SAMPLES;
+pub use numbered::NumberedStatistics;
 pub(super) use part::{PANEL, number_of_parts, share};
 pub use second_pass::ScatterAccumulator;
 

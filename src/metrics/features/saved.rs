@@ -7,10 +7,14 @@ use super::{
     FeatureStatistics, Scatter,
     accumulators::FeatureAccumulator,
     merge::MAX_SAMPLES,
+    numbered::{Node, NumberedStatistics},
     part::{Part, number_of_parts},
     second_pass::ScatterAccumulator,
 };
-use crate::linalg::saved::{Version, Writing, check_orthonormal};
+use crate::{
+    error::Error,
+    linalg::saved::{Version, Writing, check_orthonormal},
+};
 
 /// The version of all saved forms of this file. A change of what they hold, or of the number of parts, is a new one.
 type Current = Version<1>;
@@ -62,6 +66,16 @@ impl Serialize for Part {
     }
 }
 
+impl Serialize for NumberedStatistics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut saved = serializer.serialize_struct("NumberedStatistics", 3)?;
+        saved.serialize_field("version", &Version::<1>)?;
+        saved.serialize_field("empty", &self.empty)?;
+        saved.serialize_field("nodes", &self.nodes)?;
+        saved.end()
+    }
+}
+
 /// Statistics as they are read, before their checks.
 #[derive(Deserialize)]
 #[serde(rename = "FeatureStatistics", deny_unknown_fields)]
@@ -102,6 +116,37 @@ impl TryFrom<ReadStatistics> for FeatureStatistics {
             }
         }
         Ok(Self { counts, means, errors, squares, scatter })
+    }
+}
+
+/// Statistics of numbered batches as they are read, before their checks.
+#[derive(Deserialize)]
+#[serde(rename = "NumberedStatistics", deny_unknown_fields)]
+pub(super) struct ReadNumbered {
+    #[serde(rename = "version")]
+    _version: Current,
+    empty: FeatureStatistics,
+    nodes: Vec<Node>,
+}
+
+impl TryFrom<ReadNumbered> for NumberedStatistics {
+    type Error = String;
+
+    fn try_from(ReadNumbered { empty, nodes, .. }: ReadNumbered) -> Result<Self, String> {
+        if empty.counts.iter().any(|&count| count > 0) {
+            return Err("statistics of numbered batches: what is empty has samples".into());
+        }
+        let mut checked = Self { empty, nodes: Vec::new() };
+        for node in nodes {
+            if !node.is_aligned() {
+                let (start, level) = (node.start, node.level);
+                return Err(format!("statistics of numbered batches: a node at {start} with level {level}"));
+            }
+            let text = |error: Error| format!("statistics of numbered batches: {error}");
+            checked.check(&node).map_err(text)?;
+            checked.join(node).map_err(text)?;
+        }
+        Ok(checked)
     }
 }
 

@@ -4,7 +4,7 @@ use faer::{Mat, MatRef};
 
 use super::{
     FeatureStatistics, Scatter,
-    batch::{Label, Rows, check_batch, indices},
+    batch::takes_batches,
     part::{Part, add_gram, mirror, share},
 };
 use crate::{
@@ -48,6 +48,8 @@ pub struct ScatterAccumulator {
     pub(super) parts: Vec<Part>,
 }
 
+takes_batches!(ScatterAccumulator);
+
 impl ScatterAccumulator {
     /// An accumulator for a second pass over the same samples, for NC1.
     ///
@@ -82,40 +84,24 @@ impl ScatterAccumulator {
         Ok(Self { parts: Part::all(width, classes, basis.ncols())?, statistics, basis })
     }
 
-    /// Adds a batch, as [`FeatureAccumulator::add`](super::FeatureAccumulator::add).
-    ///
-    /// # Errors
-    ///
-    /// As [`FeatureAccumulator::add`](super::FeatureAccumulator::add).
-    pub fn add<T: Copy + Into<f64> + Sync>(
+    /// The width d, and the number of classes.
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize) {
+        self.statistics.means.shape()
+    }
+
+    /// Adds a batch that has passed the checks of `add`.
+    pub(in crate::metrics) fn add_checked<T: Copy + Into<f64> + Sync>(
         &mut self,
         features: MatRef<'_, T>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
+        labels: &[usize],
+    ) {
         let means = self.statistics.means.as_ref();
-        check_batch(features, labels.len(), means.nrows())?;
-        let labels = &indices(labels, means.ncols())?[..];
         let basis = Some(self.basis.as_ref());
         share(&mut self.parts, labels.len(), |part, samples, par| {
             let (features, labels) = (features.subcols(samples.start, samples.len()), &labels[samples]);
             part.add(features, labels, means, basis, par);
         });
-        Ok(())
-    }
-
-    /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
-    /// `labels` are as for [`ScatterAccumulator::add`]. Nothing is copied.
-    ///
-    /// # Errors
-    ///
-    /// As [`ScatterAccumulator::add`]; [`Error::RowsLength`] if there are not B d numbers.
-    pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
-        &mut self,
-        features: impl Into<Rows<'a, T>>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
-        let width = self.basis.nrows();
-        self.add(features.into().into_columns(width, labels.len())?, labels)
     }
 
     /// The statistics of the first pass, with the scatter of the second.

@@ -6,7 +6,7 @@ use faer::{Col, Mat, MatRef};
 
 use super::{
     super::{
-        features::{Label, MAX_SAMPLES, Rows, check_batch, indices, share},
+        features::{MAX_SAMPLES, share, takes_batches},
         nearest_center::NearestCenter,
     },
     network::{Network, NetworkGradient},
@@ -65,6 +65,8 @@ pub struct GradientAccumulator {
     pub(super) parts: Vec<Part>,
 }
 
+takes_batches!(GradientAccumulator);
+
 impl GradientAccumulator {
     /// An accumulator for layers W_1 .. W_L and a bias, under each of these models: of the same class counts, whose
     /// depth and widths are those of the layers.
@@ -122,20 +124,19 @@ impl GradientAccumulator {
         self.decisions.as_ref()
     }
 
-    /// Adds a batch, as [`FeatureAccumulator::add`](crate::metrics::FeatureAccumulator::add).
-    ///
-    /// # Errors
-    ///
-    /// As [`FeatureAccumulator::add`](crate::metrics::FeatureAccumulator::add).
-    pub fn add<T: Copy + Into<f64> + Sync>(
+    /// The width d, and the number of classes.
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize) {
+        (self.network.product.ncols(), self.network.product.nrows())
+    }
+
+    /// Adds a batch that has passed the checks of `add`.
+    pub(in crate::metrics) fn add_checked<T: Copy + Into<f64> + Sync>(
         &mut self,
         features: MatRef<'_, T>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
-        let product = self.network.product.as_ref();
-        check_batch(features, labels.len(), product.ncols())?;
-        let labels = &indices(labels, product.nrows())?[..];
-        let bias = self.network.bias.as_ref();
+        labels: &[usize],
+    ) {
+        let (product, bias) = (self.network.product.as_ref(), self.network.bias.as_ref());
         let work =
             Work { product, bias, models: &self.models, rules: self.decisions.as_ref().map(NearestCenter::rules) };
         share(&mut self.parts, labels.len(), |part, samples, par| {
@@ -145,22 +146,6 @@ impl GradientAccumulator {
             // Whole numbers, in any order.
             self.parts.iter_mut().for_each(|part| decisions.absorb(&std::mem::take(&mut part.tally)));
         }
-        Ok(())
-    }
-
-    /// Adds a batch with one row for each sample: `features` is B × d, as numbers one after another or as a matrix,
-    /// `labels` are as for [`GradientAccumulator::add`]. Nothing is copied.
-    ///
-    /// # Errors
-    ///
-    /// As [`GradientAccumulator::add`]; [`Error::RowsLength`] if there are not B d numbers.
-    pub fn add_rows<'a, T: Copy + Into<f64> + Sync + 'a>(
-        &mut self,
-        features: impl Into<Rows<'a, T>>,
-        labels: &[impl Label],
-    ) -> Result<(), Error> {
-        let width = self.network.product.ncols();
-        self.add(features.into().into_columns(width, labels.len())?, labels)
     }
 
     /// Takes in the samples of another accumulator of the same network and models, of which this one has seen none. A

@@ -1,19 +1,12 @@
 //! The upper part of the table: what the arrays say about the question.
 
 use neural_collapse::{
-    metrics::ImpliedDecay,
+    ClassWeights, Loss,
+    metrics::{DecaySource, ImpliedDecay, Measurement, Target},
     theory::{GroupFate, Optimum},
 };
 
-use super::{
-    super::{
-        json::findings,
-        measurement::Measurement,
-        question::{LOSSES, Source, loss_name},
-        target::Target,
-    },
-    GAP_ROUNDING, REACHED, decay,
-};
+use super::{super::json::findings, decay, loss_name};
 use crate::shared::numbers::digits;
 
 /// What decays are decays of.
@@ -30,20 +23,21 @@ pub(super) fn implied(measurement: &Measurement) -> String {
     };
     let name = "decays that arrays imply";
     let mut lines = Vec::new();
-    let depth = if question.has_all_layers { question.assessment.implied[0].layers.len() } else { 0 };
+    let has_all_layers = measurement.layers.has_all();
+    let depth = if has_all_layers { question.assessment.implied[0].layers.len() } else { 0 };
     let head = |l: usize| if depth == 1 { "layer".to_owned() } else { format!("layer {}", l + 1) };
     let layers = (0..depth).map(|l| format!("{:>13}{:>9}", head(l), "misfit")).collect::<Vec<_>>().concat();
     lines.push(format!("{name:<26}{layers}{:>13}{:>9}", "features", "misfit"));
-    for (loss, decays) in LOSSES.iter().zip(&question.assessment.implied) {
+    for (loss, decays) in Loss::ALL.iter().zip(&question.assessment.implied) {
         let layers: String = decays.layers[..depth].iter().copied().map(cells).collect();
         let fits = if question.fits == Some(*loss) { "  fits" } else { "" };
         lines.push(format!("{:<26}{layers}{}{fits}", loss.to_string(), cells(decays.features)));
     }
-    if question.weights != "none" {
-        lines.push(format!("read with class weights: {}", question.weights));
+    if question.class_weights != ClassWeights::None {
+        lines.push(format!("read with class weights: {}", question.class_weights));
     }
     lines.push(UNITS.into());
-    if !question.has_all_layers {
+    if !has_all_layers {
         lines.push("(a product does not tell the decays of its layers: --weights W1.npy W2.npy ... does)".into());
     }
     lines.join("\n") + "\n\n"
@@ -53,17 +47,19 @@ pub(super) fn implied(measurement: &Measurement) -> String {
 pub(super) fn question(measurement: &Measurement) -> String {
     let question = &measurement.question;
     let mut lines: Vec<String> = findings(measurement).into_iter().map(|finding| format!("- {finding}")).collect();
-    if let Some((model, source)) = question.model.as_ref().filter(|_| measurement.target.is_some()) {
+    if let Some(model) = question.model.as_ref().filter(|_| measurement.target.is_some()) {
         let mut decays: Vec<_> = model.layers().iter().map(|layer| digits(layer.decay)).collect();
-        if *source == Source::Arrays {
+        let is_given = question.source == Some(DecaySource::Training);
+        if !is_given {
             decays = model.layers().iter().map(|layer| decay(layer.decay)).collect();
         }
         if decays.iter().all(|decay| *decay == decays[0]) {
             decays.truncate(1);
         }
-        let (from, features) = match source {
-            Source::Flags => ("of the flags, in these units", digits(model.feature_decay())),
-            Source::Arrays => ("from the arrays", decay(model.feature_decay())),
+        let (from, features) = if is_given {
+            ("of the flags, in these units", digits(model.feature_decay()))
+        } else {
+            ("from the arrays", decay(model.feature_decay()))
         };
         lines.push(format!(
             "compared with the optimum of {}, decays {from}: layers {}, features {features}",
@@ -84,7 +80,7 @@ fn verdict(measurement: &Measurement) -> String {
     let (question, target) = (&measurement.question, measurement.target.as_ref());
     if !measurement.applies() {
         let why = match (&question.model, target) {
-            _ if !question.has_all_layers && question.model.is_none() => {
+            _ if !measurement.layers.has_all() && question.model.is_none() => {
                 "the decays are not known: give all layers, or --layer-decay and --feature-decay"
             }
             (None, _) => "the arrays do not say which optimum to compare with",
@@ -94,13 +90,13 @@ fn verdict(measurement: &Measurement) -> String {
         return format!("no verdicts: {why}");
     }
     match target.and_then(|target| target.gap) {
-        Some(gap) if gap < -GAP_ROUNDING => {
+        Some(_) if measurement.is_below_target() => {
             "the network is below this point, which is not its optimum: no verdicts".into()
         }
         Some(_) if question.are_sizes_untested() => {
             "compared by its geometry alone: at any size it is an optimum of the decays that this size implies".into()
         }
-        Some(gap) if gap <= REACHED => {
+        Some(gap) if measurement.has_reached() == Some(true) => {
             format!("the network has reached its optimum: relative gap {gap:.1e}")
         }
         Some(gap) => {

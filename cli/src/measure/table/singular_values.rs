@@ -1,13 +1,15 @@
 //! Singular values of every block.
 
-use super::{super::measurement::Measurement, number};
+use neural_collapse::metrics::Measurement;
+
+use super::number;
 
 /// Rows of singular values beyond which people stop reading.
 const MOST_ROWS: usize = 40;
 
 /// The end of the table: measured and predicted, block by block.
 pub(super) fn singular_values(measurement: &Measurement) -> String {
-    let all = &measurement.singular_values;
+    let all = &measurement.metrics.spectra;
     let predicted = measurement.target.as_ref().map(|target| &target.singular_values[..]).unwrap_or_default();
     let row = |cells: &mut dyn Iterator<Item = [String; 2]>| {
         let cells: Vec<_> = cells.map(|[left, right]| format!("{left:>13}{right:>13}")).collect();

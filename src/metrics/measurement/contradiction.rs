@@ -1,0 +1,192 @@
+//! Where what is said of a training and its arrays differ.
+
+use std::fmt;
+
+use super::{
+    super::gradient::{ImpliedDecay, ImpliedDecays},
+    last_layers::LastLayers,
+    training::Training,
+};
+use crate::{
+    conventions::{FeatureConvention, LossConvention},
+    loss::{ClassWeights, Loss},
+    model::{Layer, Ufm},
+};
+
+/// Two decays are the same to a reader if they are this close, and their misfit allows it: penalized networks give theirs
+/// to 1e-4, SGD to 1e-2.
+const SAME: f64 = 0.05;
+
+/// Something that is said of a training, and that its arrays deny.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Contradiction {
+    /// The loss that fits is another one.
+    Loss {
+        /// As it is said.
+        said: Loss,
+        /// The one that fits.
+        implied: Loss,
+    },
+    /// No class weights are said, and with these a loss fits.
+    ClassWeights {
+        /// The weights.
+        implied: ClassWeights,
+    },
+    /// The decay of a layer is another one.
+    LayerDecay {
+        /// The layer, from 0; `None` if there is one.
+        layer: Option<usize>,
+        /// In the units of the training.
+        said: f64,
+        /// In the units of the training, or of the other convention.
+        implied: f64,
+        /// The convention that is said, and another one under which the number that is said is that of the arrays.
+        conventions: Option<(LossConvention, LossConvention)>,
+    },
+    /// The decay of the features is another one.
+    FeatureDecay {
+        /// In the units of the training.
+        said: f64,
+        /// In the same.
+        implied: f64,
+        /// The part of each class that would explain it, if these are not all samples of the training.
+        part: Option<f64>,
+    },
+    /// The decay of the bias is another one; 0 is a free bias.
+    BiasDecay {
+        /// In the units of the theory.
+        said: f64,
+        /// In the same.
+        implied: f64,
+    },
+}
+
+impl Contradiction {
+    /// The loss that is said, and the one that fits.
+    pub(super) fn of_loss(said: Option<Loss>, fits: Option<Loss>) -> Option<Self> {
+        let (said, implied) = said.zip(fits)?;
+        (said != implied).then_some(Self::Loss { said, implied })
+    }
+
+    /// The decays that are said, those of `model`, and those that the arrays imply.
+    pub(super) fn of_decays(
+        training: &Training,
+        layers: &LastLayers,
+        model: &Ufm,
+        implied: &ImpliedDecays,
+    ) -> Vec<Self> {
+        let Some((decays, features)) = training.decays() else { return Vec::new() };
+        let said = Some(training.loss_convention()).filter(|_| model.loss() == Loss::Squared);
+        // A convention that explains every layer explains the features too.
+        let meant = said.filter(|_| layers.has_all()).and_then(|said| meant(said, model, implied));
+        let mut all = Vec::new();
+        if layers.has_all() {
+            all.extend(of_layers(decays, model, implied, said.zip(meant)));
+        }
+        let explained = said.zip(meant).map_or(1.0, |(said, meant)| ratio(said, meant, model));
+        let decay = explained * model.feature_decay();
+        if let Some(own) = implied.penalized_features().filter(|own| !is_same(decay, *own)) {
+            // Over a part of the samples the mean loss is the same, and the penalty of all samples is larger.
+            let part = decay / own.decay;
+            let is_total = training.feature_convention() == FeatureConvention::Total;
+            let part = (all.is_empty() && is_total && part < 1.0).then_some(part);
+            all.push(Self::FeatureDecay { said: features, implied: features * own.decay / decay, part });
+        }
+        let bias = implied.penalized_bias().map_or(0.0, |own| own.decay);
+        let is_close = (model.bias_decay() / bias - 1.0).abs() <= SAME;
+        if layers.has_all() && model.has_bias() && !is_close && model.bias_decay() != bias {
+            all.push(Self::BiasDecay { said: model.bias_decay(), implied: bias });
+        }
+        all
+    }
+}
+
+fn of_layers(
+    decays: &[f64],
+    model: &Ufm,
+    implied: &ImpliedDecays,
+    conventions: Option<(LossConvention, LossConvention)>,
+) -> Vec<Contradiction> {
+    let all = model.layers().iter().zip(&implied.layers).enumerate();
+    let own = all.filter_map(|(l, (layer, own))| Some((l, layer, (*own)?)));
+    let of = |(l, layer, own): (usize, &Layer, ImpliedDecay)| {
+        let said = decays[if decays.len() == 1 { 0 } else { l }];
+        // Decays that are said are proportional to those of the theory.
+        let implied =
+            conventions.map_or(said * own.decay / layer.decay, |(_, meant)| own.decay * meant.scale(model.outputs()));
+        Contradiction::LayerDecay { layer: (model.depth() > 1).then_some(l), said, implied, conventions }
+    };
+    own.filter(|(_, layer, own)| !is_same(layer.decay, *own)).map(of).collect()
+}
+
+/// Another convention, under which the decays of all layers are those of the arrays.
+fn meant(said: LossConvention, model: &Ufm, implied: &ImpliedDecays) -> Option<LossConvention> {
+    let explains = |other: &LossConvention| {
+        let mut layers = model.layers().iter().zip(&implied.layers);
+        layers.all(|(layer, own)| own.is_none_or(|own| is_same(layer.decay * ratio(said, *other, model), own)))
+    };
+    LossConvention::ALL.iter().copied().find(explains).filter(|other| *other != said)
+}
+
+fn ratio(said: LossConvention, meant: LossConvention, model: &Ufm) -> f64 {
+    said.scale(model.outputs()) / meant.scale(model.outputs())
+}
+
+/// Whether a decay is the implied one, as far as that is known.
+fn is_same(decay: f64, implied: ImpliedDecay) -> bool {
+    (decay / implied.decay - 1.0).abs() <= SAME + implied.misfit
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |loss: &Loss| if *loss == Loss::Squared { "squared loss" } else { loss.name() };
+        match self {
+            Self::Loss { said, implied } => write!(f, "you say {}; the arrays say {}", name(said), name(implied)),
+            Self::ClassWeights { implied } => write!(f, "you give no class weights; the arrays say {implied}"),
+            Self::LayerDecay { layer, said, implied, conventions } => {
+                match layer {
+                    None => write!(f, "the layer")?,
+                    Some(layer) => write!(f, "layer {}", layer + 1)?,
+                }
+                let (said, implied) = (short(*said), short(*implied));
+                match conventions {
+                    None => write!(f, ": you say {said}; the arrays say {implied}"),
+                    Some((own, meant)) => {
+                        write!(f, ": you say {said} under {own}; the arrays say {implied} under {meant}")
+                    }
+                }
+            }
+            Self::FeatureDecay { said, implied, part } => {
+                write!(f, "features: you say {}; the arrays say {}", short(*said), short(*implied))?;
+                let Some(part) = part else { return Ok(()) };
+                let part = 100.0 * part;
+                write!(f, "; are these all samples of training? {part:.0} % of each class would say this")
+            }
+            Self::BiasDecay { said, implied } => {
+                match *said {
+                    0.0 => write!(f, "you say that the bias is free")?,
+                    said => write!(f, "you say {} for the bias", short(said))?,
+                }
+                match *implied {
+                    0.0 => write!(f, "; the arrays say that it is free"),
+                    implied => write!(f, "; the arrays say {}", short(implied)),
+                }
+            }
+        }
+    }
+}
+
+/// Seven digits, with an exponent only if it is needed.
+fn short(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".into(),
+        size if (1e-3..1e6).contains(&size) => {
+            let before = size.log10().floor().max(0.0);
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let decimals = 6 - before as usize;
+            format!("{x:.decimals$}")
+        }
+        _ => format!("{x:.4e}"),
+    }
+}

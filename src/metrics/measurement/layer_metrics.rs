@@ -1,0 +1,214 @@
+//! What class means, scatter and layers tell without a look at single samples.
+
+use faer::{Col, ColRef, Mat, MatRef, Scale};
+
+use super::{
+    super::{
+        features::FeatureStatistics,
+        frames::{FrameDistances, effective_rank, frame_distances, row_sum, self_duality},
+        gradient::ImpliedDecays,
+        variability::Nc1Convention,
+    },
+    last_layers::LastLayers,
+};
+use crate::{
+    classes::ClassCounts,
+    error::Error,
+    linalg::dense_svd,
+    model::{Layer, Ufm},
+};
+
+/// Classes beyond which distances from frames, which take several times K² numbers, are left out: 2 GB.
+const MOST_FRAMED: usize = 8192;
+
+/// The metrics that class means, the scatter within classes and the layers have: NC0 to NC3 of balanced classes, with no
+/// optimum to compare with. A number whose definition divides by zero is `None`, and so is one that needs what was not
+/// gathered or given.
+///
+/// # Example
+///
+/// ```
+/// use neural_collapse::{faer::mat, metrics::{FeatureAccumulator, LayerMetrics, Nc1Convention}};
+///
+/// let mut accumulator = FeatureAccumulator::with_scatter(2, 2)?;
+/// accumulator.add(mat![[1.0, 1.0, -1.0], [0.5, -0.5, 0.0]].as_ref(), &[0, 0, 1])?;
+/// let metrics = LayerMetrics::new(&accumulator.finish(), None)?;
+/// assert_eq!(metrics.nc1(Nc1Convention::Global), Some(0.0));
+/// # Ok::<(), neural_collapse::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LayerMetrics {
+    nc1: [Option<f64>; 4],
+    /// tr Σ_W/tr Σ_B: [`FeatureStatistics::trace_ratio`].
+    pub trace_ratio: Option<f64>,
+    /// [`FeatureStatistics::class_distance_normalized_variance`].
+    pub class_distance_normalized_variance: Option<f64>,
+    /// ‖Wᵀ 1‖/‖W‖, NC0: [`row_sum`].
+    pub row_sum: Option<f64>,
+    /// √N ‖h_G‖/‖H̄ D‖, from 0 to 1: 0 at the optimum of a model with a bias, which takes the place of the mean.
+    pub feature_mean: Option<f64>,
+    /// Class means as they are, d × K.
+    pub class_means: Mat<f64>,
+    /// Classifiers, and class means about the mean of all features.
+    pub classes: ClassGeometry,
+    /// Distances of class means that are not centered from the frames; without numbers beyond 8192 classes.
+    pub plain_means: FrameDistances,
+    /// Of the product and of the class means weighted by √n_k, then of all layers, if there is more than one; without
+    /// layers of the means alone.
+    pub spectra: Vec<BlockSpectrum>,
+}
+
+/// Classifiers and class means of a network, or of an optimum, with what the theory of balanced classes asks of them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClassGeometry {
+    /// Rows of W_{L:1}, K × d, or K × rank of an optimum; no columns if no layers were given.
+    pub classifiers: Mat<f64>,
+    /// Class means about the mean h_G of all features, d × K or rank × K.
+    pub means: Mat<f64>,
+    /// Distances of the classifiers from the frames; without numbers beyond 8192 classes.
+    pub classifier_frames: FrameDistances,
+    /// The same of the centered class means.
+    pub mean_frames: FrameDistances,
+    /// [`self_duality`] of the two.
+    pub self_duality: Option<f64>,
+}
+
+/// The singular values of one block.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BlockSpectrum {
+    /// "product", "features", "layer 1" ..
+    pub block: String,
+    /// By falling value.
+    pub values: Vec<f64>,
+    /// [`effective_rank`] of them.
+    pub effective_rank: Option<f64>,
+}
+
+impl LayerMetrics {
+    /// Of these statistics, and of the layers that read these features, if they are known. Cost: one thin decomposition of
+    /// d × K for each convention of NC1 and for each block, and O(K² d) operations.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroCount`] for a class without samples; [`Error::Shape`] if the layers do not read these features, or do
+    /// not write an output for each class; [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
+    pub fn new(statistics: &FeatureStatistics, layers: Option<&LastLayers>) -> Result<Self, Error> {
+        let counts = statistics.class_counts()?;
+        let product = layers.map(LastLayers::product);
+        let nc1 = |convention| if statistics.has_scatter() { statistics.nc1(convention) } else { Ok(None) };
+        let global = nc1(Nc1Convention::Global)?;
+        let undivided = global.map(|nc1| counts.classes() as f64 * nc1);
+        let weighted_means = statistics.weighted_means();
+        Ok(Self {
+            nc1: [global, nc1(Nc1Convention::UnweightedMean)?, nc1(Nc1Convention::WeightedClasses)?, undivided],
+            trace_ratio: statistics.trace_ratio()?,
+            class_distance_normalized_variance: statistics.class_distance_normalized_variance()?,
+            row_sum: product.map(row_sum).transpose()?.flatten(),
+            feature_mean: feature_mean(&weighted_means, &counts),
+            class_means: statistics.class_means().to_owned(),
+            classes: ClassGeometry::new(product, statistics.centered_means()?)?,
+            plain_means: frames(statistics.class_means())?,
+            spectra: spectra(&weighted_means, layers)?,
+        })
+    }
+
+    /// NC1; `None` without the scatter, or if all class means are equal.
+    #[must_use]
+    pub fn nc1(&self, convention: Nc1Convention) -> Option<f64> {
+        let place = Nc1Convention::ALL.iter().position(|other| *other == convention);
+        place.and_then(|place| self.nc1.get(place).copied().flatten())
+    }
+}
+
+impl LastLayers {
+    /// The decays that class means and the whole scatter imply under squared loss, without a look at single samples: the
+    /// misfit of features counts them as of any sign.
+    ///
+    /// # Errors
+    ///
+    /// As [`FeatureStatistics::gradient`], [`NetworkGradient::implied_decays`](crate::metrics::NetworkGradient::implied_decays).
+    pub fn implied_decays(&self, statistics: &FeatureStatistics) -> Result<ImpliedDecays, Error> {
+        let layers: Vec<Layer> = self.weights().iter().map(|layer| Layer::new(layer.ncols(), 1.0)).collect();
+        let ufm = Ufm::new(statistics.class_counts()?, layers, 1.0)?.with_bias(self.bias().is_some());
+        let (weights, bias) = self.parts();
+        statistics.gradient(&ufm, weights, bias)?.implied_decays()
+    }
+}
+
+impl ClassGeometry {
+    /// Of classifiers, K × d, and class means about their center, d × K.
+    pub(super) fn new(classifiers: Option<MatRef<'_, f64>>, means: Mat<f64>) -> Result<Self, Error> {
+        Ok(Self {
+            classifier_frames: classifiers.map_or(Ok(NO_FRAMES), |classifiers| frames(classifiers.transpose()))?,
+            mean_frames: frames(means.as_ref())?,
+            self_duality: classifiers.map(|own| self_duality(own, means.as_ref())).transpose()?.flatten(),
+            classifiers: classifiers.map_or_else(|| Mat::zeros(means.ncols(), 0), |classifiers| classifiers.to_owned()),
+            means,
+        })
+    }
+
+    /// Inner products of the classifiers, K × K. Cost: 2 K² d operations.
+    #[must_use]
+    pub fn classifier_gram(&self) -> Mat<f64> {
+        &self.classifiers * self.classifiers.transpose()
+    }
+
+    /// The same of the classifiers about their mean.
+    #[must_use]
+    pub fn centered_classifier_gram(&self) -> Mat<f64> {
+        let mean = |column: ColRef<'_, f64>| column.iter().sum::<f64>() / column.nrows() as f64;
+        let means: Vec<f64> = self.classifiers.col_iter().map(mean).collect();
+        let centered = Mat::from_fn(self.classifiers.nrows(), self.classifiers.ncols(), |i, j| {
+            self.classifiers[(i, j)] - means[j]
+        });
+        &centered * centered.transpose()
+    }
+
+    /// Inner products of the centered class means, K × K.
+    #[must_use]
+    pub fn mean_gram(&self) -> Mat<f64> {
+        self.means.transpose() * &self.means
+    }
+}
+
+/// Distances that are not known.
+const NO_FRAMES: FrameDistances =
+    FrameDistances { equinorm: None, equiangularity: None, maximal_angle: None, simplex: None, orthogonal: None };
+
+/// Distances of columns from the frames, of as many of them as memory allows.
+fn frames(vectors: MatRef<'_, f64>) -> Result<FrameDistances, Error> {
+    if vectors.ncols() <= MOST_FRAMED { frame_distances(vectors) } else { Ok(NO_FRAMES) }
+}
+
+/// √N ‖h_G‖/‖H̄ D‖ of weighted class means H̄ D: the part of them along (√n_1 ... √n_K)/√N.
+pub(super) fn feature_mean(weighted_means: &Mat<f64>, counts: &ClassCounts) -> Option<f64> {
+    let root = |k: usize| (counts.counts()[k] as f64 / counts.samples() as f64).sqrt();
+    let size = weighted_means.norm_l2();
+    // faer's operators add up in an order that depends on the number of threads.
+    let mut mean = Col::<f64>::zeros(weighted_means.nrows());
+    for (k, column) in weighted_means.col_iter().enumerate() {
+        mean += Scale(root(k)) * column;
+    }
+    (size > 0.0).then(|| mean.norm_l2() / size)
+}
+
+fn spectra(weighted_means: &Mat<f64>, layers: Option<&LastLayers>) -> Result<Vec<BlockSpectrum>, Error> {
+    let of = |block: String, matrix: MatRef<'_, f64>| {
+        let values: Vec<f64> = dense_svd(matrix)?.values.iter().copied().collect();
+        Ok::<_, Error>(BlockSpectrum { block, effective_rank: effective_rank(&values), values })
+    };
+    let mut all = Vec::new();
+    if let Some(layers) = layers {
+        all.push(of("product".into(), layers.product())?);
+    }
+    all.push(of("features".into(), weighted_means.as_ref())?);
+    if let Some(layers) = layers.filter(|layers| layers.weights().len() > 1) {
+        for (l, weights) in layers.weights().iter().enumerate() {
+            all.push(of(format!("layer {}", l + 1), weights.as_ref())?);
+        }
+    }
+    Ok(all)
+}

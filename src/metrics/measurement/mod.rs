@@ -1,0 +1,24 @@
+//! A network measured as a whole: which passes over its samples that takes, which theory applies to it, and how far it is
+//! from the optimum of that theory.
+
+mod contradiction;
+mod last_layers;
+mod layer_metrics;
+mod lines;
+mod passes;
+mod question;
+mod result;
+mod target;
+mod training;
+
+pub use self::{
+    contradiction::Contradiction,
+    last_layers::LastLayers,
+    layer_metrics::{BlockSpectrum, ClassGeometry, LayerMetrics},
+    lines::{Line, Verdict},
+    passes::{Measuring, Pass, Step},
+    question::{DecaySource, Question},
+    result::{GroupAccuracy, Measurement},
+    target::Target,
+    training::Training,
+};

@@ -1,0 +1,251 @@
+//! A network measured as a whole: the same whoever drives the passes, and compared with what is known of its training.
+
+use neural_collapse::{
+    ClassCounts, ClassWeights, Error, FeatureConvention, Layer, Loss, LossConvention, Ufm, WeightConvention,
+    faer::{Col, Mat, MatRef, Scale},
+    metrics::{
+        Contradiction, DecaySource, LastLayers, Measurement, Measuring, Nc1Convention, Pass, Step, Training, Verdict,
+    },
+};
+
+const COUNTS: [u64; 4] = [24, 16, 12, 8];
+const LAYER: f64 = 1e-2;
+const FEATURES: f64 = 1e-4;
+
+/// A network at the optimum of a model, with its samples in an order that mixes the classes.
+struct Network {
+    weights: Vec<Mat<f64>>,
+    bias: Option<Col<f64>>,
+    features: Mat<f64>,
+    labels: Vec<usize>,
+}
+
+fn network(ufm: &Ufm) -> Network {
+    let parameters = if ufm.has_closed_form() {
+        ufm.minimizer().unwrap().parameters().unwrap()
+    } else {
+        ufm.certified_minimizer().unwrap().parameters().unwrap()
+    };
+    let (weights, features, bias) = parameters.into_parts();
+    let sorted: Vec<usize> = (0..COUNTS.len()).flat_map(|k| vec![k; usize::try_from(COUNTS[k]).unwrap()]).collect();
+    // 60 samples: 7 has no factor in common with them.
+    let order: Vec<usize> = (0..sorted.len()).map(|i| 7 * i % sorted.len()).collect();
+    let features = Mat::from_fn(features.nrows(), order.len(), |i, j| features[(i, order[j])]);
+    Network { weights, bias, features, labels: order.into_iter().map(|sample| sorted[sample]).collect() }
+}
+
+fn model(widths: &[usize]) -> Ufm {
+    let layers: Vec<Layer> = widths.iter().map(|&width| Layer::new(width, LAYER)).collect();
+    Ufm::new(ClassCounts::new(COUNTS).unwrap(), layers, FEATURES).unwrap()
+}
+
+impl Network {
+    fn layers(&self) -> LastLayers {
+        LastLayers::new(self.weights.clone(), self.bias.clone()).unwrap()
+    }
+
+    fn measured(&self, training: Training) -> Measurement {
+        self.measured_as(self.layers(), training)
+    }
+
+    fn measured_as(&self, layers: LastLayers, training: Training) -> Measurement {
+        Measurement::of(layers, training, |pass| pass.add(self.features.as_ref(), &self.labels)).unwrap()
+    }
+}
+
+/// The decays of the optimum, in the units of the theory.
+fn known() -> Training {
+    Training::default().with_loss(Loss::Squared).with_decays([LAYER], FEATURES)
+}
+
+#[test]
+fn the_caller_drives_the_passes_in_any_batches() {
+    // With the whole scatter, and with few classes in wide features.
+    for width in [6, 20] {
+        let network = network(&model(&[width]));
+        let whole = network.measured(Training::default());
+        let mut measuring = Measuring::new(network.layers(), Training::default()).unwrap();
+        let mut passes = Vec::new();
+        let parts = loop {
+            passes.push(measuring.pass());
+            for start in (0..network.labels.len()).step_by(17).collect::<Vec<_>>().into_iter().rev() {
+                let size = 17.min(network.labels.len() - start);
+                let rows: MatRef<'_, f64> = network.features.as_ref().subcols(start, size).transpose();
+                measuring.add_rows(rows, &network.labels[start..start + size]).unwrap();
+            }
+            match measuring.end_pass().unwrap() {
+                Step::Pass(next) => measuring = next,
+                Step::Done(measured) => break measured,
+            }
+        };
+        assert_eq!(passes, [Pass::Means, Pass::Gradients]);
+        assert!(whole.applies() && parts.applies());
+        let (whole, parts) = (whole.lines(), parts.lines());
+        assert_eq!(whole.len(), parts.len());
+        for (one, other) in whole.iter().zip(parts) {
+            assert_eq!((one.name, one.verdict), (other.name, other.verdict));
+            let difference = one.measured.zip(other.measured).map(|(one, other)| (one - other).abs());
+            // Sums of 60 terms in another order; metrics near zero are roots of such sums.
+            assert!(
+                difference.is_none_or(|difference| difference < (60.0 * 60.0 * f64::EPSILON).sqrt()),
+                "{}",
+                one.name
+            );
+        }
+    }
+}
+
+#[test]
+fn an_optimum_has_reached_itself() {
+    for (loss, widths) in [(Loss::Squared, &[6][..]), (Loss::Squared, &[6, 5]), (Loss::CrossEntropy, &[6])] {
+        let ufm = model(widths).with_loss(loss).unwrap();
+        let measured = network(&ufm).measured(Training::default());
+        assert_eq!(measured.question.fits, Some(loss));
+        assert_eq!(measured.question.source, Some(DecaySource::Arrays));
+        assert_eq!(measured.question.contradictions, []);
+        assert_eq!(measured.has_reached(), Some(true));
+        let implied = measured.question.model.as_ref().unwrap();
+        // Certified minimizers are known to a gap of 1e-12, and their gradients to its root.
+        assert!(implied.layers().iter().all(|layer| (layer.decay / LAYER - 1.0).abs() < 1e-5));
+        let verdicts: Vec<_> = measured.lines().into_iter().filter_map(|line| line.verdict).collect();
+        assert!(verdicts.len() > 20 && verdicts.iter().all(|verdict| *verdict == Verdict::Reached), "{verdicts:?}");
+        assert_eq!(measured.metrics.nc1(Nc1Convention::Global).map(|nc1| nc1 < 1e-20), Some(true));
+        assert_eq!(measured.decisions.accuracy(), Some(1.0));
+        assert_eq!(measured.groups.iter().map(|group| group.count).collect::<Vec<_>>(), COUNTS);
+        assert_eq!(measured.metrics.spectra.len(), if widths.len() == 1 { 2 } else { 4 });
+    }
+}
+
+#[test]
+fn what_is_said_of_the_training_is_compared_with_the_arrays() {
+    let network = network(&model(&[6]));
+    let right = network.measured(known());
+    assert_eq!((right.question.source, right.applies()), (Some(DecaySource::Training), true));
+    assert_eq!(right.question.contradictions, []);
+    // In units of `MSELoss`: twice a fourth.
+    let scaled = Training::default().with_convention(LossConvention::Mean, FeatureConvention::Mean);
+    let scaled = scaled.with_loss(Loss::Squared).with_decays([LAYER / 2.0], FEATURES * 60.0 / 2.0);
+    let scaled = network.measured(scaled);
+    assert_eq!(scaled.question.contradictions, []);
+    let objective = scaled.target.as_ref().unwrap().objective.unwrap();
+    assert_eq!(scaled.training_loss(objective), objective / 2.0);
+
+    let said = |training| network.measured(training).question.contradictions;
+    let other = Training::default().with_loss(Loss::CrossEntropy);
+    assert_eq!(said(other), [Contradiction::Loss { said: Loss::CrossEntropy, implied: Loss::Squared }]);
+    let wrong = said(Training::default().with_decays([3.0 * LAYER], FEATURES));
+    let [Contradiction::LayerDecay { layer: None, said: own, implied, conventions: None }] = wrong[..] else {
+        panic!("{wrong:?}");
+    };
+    assert!(own == 3.0 * LAYER && (implied / LAYER - 1.0).abs() < 1e-9);
+    // Right under another convention.
+    let half = Training::default().with_convention(LossConvention::HalfMean, FeatureConvention::Total);
+    let meant = said(half.with_decays([LAYER / 2.0], FEATURES / 2.0));
+    let conventions = Some((LossConvention::HalfMean, LossConvention::Mean));
+    assert!(matches!(&meant[..], [Contradiction::LayerDecay { conventions: c, .. }] if *c == conventions), "{meant:?}");
+    assert!(meant[0].to_string().contains(" under half-mean; the arrays say "), "{}", meant[0]);
+    // The same network with half of the samples of each class has a penalty of features twice as large.
+    let part = said(Training::default().with_decays([LAYER], FEATURES / 2.0));
+    assert!(
+        matches!(part[..], [Contradiction::FeatureDecay { part: Some(part), .. }] if (part - 0.5).abs() < 1e-9),
+        "{part:?}"
+    );
+    let free = said(known().with_bias_decay(LAYER));
+    assert!(matches!(free[..], [Contradiction::BiasDecay { said: LAYER, implied: 0.0 }]), "{free:?}");
+}
+
+#[test]
+fn class_weights_are_looked_for_in_a_third_pass() {
+    let ufm = model(&[6]).with_loss(Loss::CrossEntropy).unwrap().with_class_weights(ClassWeights::Inverse).unwrap();
+    let network = network(&ufm);
+    let measured = network.measured(Training::default());
+    assert_eq!((measured.question.fits, measured.applies()), (Some(Loss::CrossEntropy), true));
+    assert_eq!(measured.question.class_weights, ClassWeights::Inverse);
+    // Decays of a training without weights are said: then the weights contradict it.
+    let training = Training::default().with_loss(Loss::CrossEntropy).with_decays([LAYER], FEATURES);
+    let said = network.measured(training.clone());
+    let inverse = ClassWeights::Inverse;
+    assert_eq!(said.question.contradictions[0], Contradiction::ClassWeights { implied: inverse.clone() });
+    let right = network.measured(training.with_class_weights(inverse, WeightConvention::Samples));
+    assert_eq!((&right.question.contradictions[..], right.has_reached()), (&[][..], Some(true)));
+}
+
+#[test]
+fn a_product_of_layers_is_compared_by_its_geometry() {
+    let network = network(&model(&[6, 5]));
+    let product = LastLayers::new([&network.weights[1] * &network.weights[0]], network.bias.clone()).unwrap();
+    let product = product.with_widths([6, 5]).unwrap();
+    assert_eq!((product.depth(), product.has_all()), (2, false));
+    let silent = network.measured_as(product.clone(), Training::default());
+    assert!(silent.question.model.is_none() && !silent.applies());
+    let measured = network.measured_as(product.clone(), known());
+    let target = measured.target.as_ref().unwrap();
+    assert!(measured.applies() && target.gap.is_none() && target.distance.is_none());
+    let of = |name| measured.lines().into_iter().find(|line| line.name == name).unwrap();
+    assert_eq!(of("NC3 product").verdict, Some(Verdict::Reached));
+    assert_eq!((of("relative gap").measured, measured.has_reached()), (None, None));
+    // Wide enough, if nothing is said.
+    let wide = LastLayers::new([product.product().to_owned()], None).unwrap().with_depth(3).unwrap();
+    assert_eq!(wide.widths(), [6, 6, 6]);
+}
+
+#[test]
+fn layers_that_do_not_fit_are_refused() {
+    let refused = |weights: &[(usize, usize)], bias: Option<usize>| {
+        let weights: Vec<Mat<f64>> = weights.iter().map(|&(rows, cols)| Mat::zeros(rows, cols)).collect();
+        LastLayers::new(weights, bias.map(Col::zeros)).unwrap_err().to_string()
+    };
+    assert!(refused(&[], None).starts_with("layers: the list is empty"));
+    assert!(refused(&[(5, 6), (4, 3)], None).starts_with("shape of W_2: 4 x 3 given, 4 x 5 is needed"));
+    assert!(refused(&[(4, 6)], Some(3)).starts_with("shape of the bias b: 3 x 1 given, 4 x 1 is needed"));
+    assert!(refused(&[(4, 0)], None).starts_with("layers: the width d_1 is 0"));
+    let broken = Mat::from_fn(2, 3, |i, j| if (i, j) == (1, 2) { f64::NAN } else { 0.0 });
+    let error = LastLayers::new([broken], None).unwrap_err().to_string();
+    assert!(error.starts_with("W_1: entry (1, 2) (counted from 0) is NaN"), "{error}");
+    let single = LastLayers::new([Mat::zeros(4, 6)], None).unwrap();
+    assert_eq!(single.clone().with_depth(0).unwrap_err(), Error::NoLayers);
+    assert!(matches!(single.clone().with_widths([5, 5]), Err(Error::Shape { .. })));
+    assert!(matches!(single.with_widths([6, 0]), Err(Error::ZeroWidth { layer: 1 })));
+    let two = LastLayers::new([Mat::zeros(5, 6), Mat::zeros(4, 5)], None).unwrap();
+    assert_eq!(two.with_depth(3).unwrap_err(), Error::LayerCount { expected: 3, found: 2 });
+}
+
+#[test]
+fn what_is_wrong_with_the_training_is_said_before_the_first_pass() {
+    let network = network(&model(&[6]));
+    let refused = |training: Training, counts: &[u64]| {
+        let counts = ClassCounts::new(counts).unwrap();
+        Measuring::with_counts(network.layers(), training, counts).unwrap_err().to_string()
+    };
+    assert!(refused(known(), &[3, 2]).starts_with("class counts: 2 given, one for each of 4 classes"));
+    let decays = Training::default().with_decays([LAYER; 3], FEATURES);
+    assert!(refused(decays, &COUNTS).starts_with("number of decays of layers: 3.0 given, accepted: one, or one for"));
+    assert!(refused(known().with_decays([-1.0], 1.0), &COUNTS).starts_with("weight decay: -1.0 given"));
+    assert!(refused(known().with_label_smoothing(2.0), &COUNTS).contains("2.0 given"));
+    let weights = ClassWeights::Given(vec![1.0]);
+    let weighted = Training::default().with_class_weights(weights, WeightConvention::Samples);
+    assert!(refused(weighted, &COUNTS).contains("one for each of 4 classes"));
+}
+
+#[test]
+fn samples_that_are_not_those_of_training_are_refused() {
+    let network = network(&model(&[6]));
+    let counts = ClassCounts::new([24, 16, 12, 9]).unwrap();
+    let mut measuring = Measuring::with_counts(network.layers(), Training::default(), counts).unwrap();
+    measuring.add(network.features.as_ref(), &network.labels).unwrap();
+    assert_eq!(measuring.end_pass().unwrap_err(), Error::ClassCounts { class: 3, expected: 9, found: 8 });
+    // Another batch in the second pass.
+    let mut passes = 0;
+    let measured = Measurement::of(network.layers(), Training::default(), |pass| {
+        passes += 1;
+        pass.add(network.features.as_ref(), &network.labels)?;
+        if passes == 2 { pass.add(network.features.as_ref().subcols(0, 1), &network.labels[..1]) } else { Ok(()) }
+    });
+    assert!(matches!(measured.unwrap_err(), Error::ClassCounts { .. }));
+    // None of a batch with an error is taken in.
+    let mut measuring = Measuring::new(network.layers(), Training::default()).unwrap();
+    let infinite = Scale(f64::INFINITY) * &network.features;
+    assert!(matches!(measuring.add(infinite.as_ref(), &network.labels), Err(Error::NotFinite { .. })));
+    measuring.add(network.features.as_ref(), &network.labels).unwrap();
+    assert!(matches!(measuring.end_pass(), Ok(Step::Pass(_))));
+}
