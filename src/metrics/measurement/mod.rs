@@ -8,6 +8,7 @@ mod lines;
 mod passes;
 mod question;
 mod result;
+mod stages;
 mod target;
 mod training;
 

@@ -151,7 +151,8 @@ pub(super) fn predictions(networks: &[Network]) -> String {
 }
 
 fn pair(predicted: Option<f64>, found: Option<f64>) -> String {
-    let number = |x: Option<f64>| x.map_or_else(|| "-".into(), |x| format!("{x:.4}"));
+    // Rounding makes a zero negative.
+    let number = |x: Option<f64>| x.map_or_else(|| "-".into(), |x| format!("{:.4}", (1e4 * x).round() / 1e4 + 0.0));
     format!("{} {}", number(predicted), number(found))
 }
 
