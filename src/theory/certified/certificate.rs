@@ -10,10 +10,12 @@
 
 use super::{
     fit::Fit,
-    frame::decompose,
     problem::{Bias, Problem, Variables},
 };
-use crate::{error::Error, linalg::Svd};
+use crate::{
+    error::Error,
+    linalg::{Svd, spectral_norm},
+};
 
 /// What a point proves.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,7 @@ impl Certificate {
         let nuclear = svd.values.iter().sum::<f64>() + contrasts.sum::<f64>();
         let objective = fit.value + problem.lambda * nuclear;
         let duals = (0..point.contrasts.len()).map(|s| problem.contrast_dual(&fit, s).abs());
-        let norm = duals.fold(decompose(&gradient.b)?.values[0], f64::max);
+        let norm = duals.fold(spectral_norm(gradient.b.as_ref())?, f64::max);
         let t = if norm > problem.lambda { problem.lambda / norm } else { 1.0 };
         let fits = (0..problem.column_count()).map(|s| problem.weights[s] * dual_of_sample(problem, &fit, s, t));
         let dual = fits.sum::<f64>() - dual_of_bias(problem, point, &gradient, t);
