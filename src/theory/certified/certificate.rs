@@ -6,9 +6,11 @@
 //! E = Δ (Y - P) diag(w_k/√n_k),   ‖E‖_2 ≤ λ,   (P - Y) w = 0 if the bias is free
 //! ```
 //!
-//! P' = Y + t (P - Y) with t = min(1, λ/‖E‖_2) is feasible, whatever the point is, if its bias is optimal.
+//! P' = Y + t (P - Y) with t = min(1, λ/‖E‖_2) is feasible, whatever the point is, once what a free bias asks of P holds:
+//! [`balance`] sees to it.
 
 use super::{
+    bias::balance,
     fit::Fit,
     problem::{Bias, Problem, Variables},
 };
@@ -28,12 +30,13 @@ pub(super) struct Certificate {
 
 impl Certificate {
     pub(super) fn new(problem: &Problem, point: &Variables, svd: &Svd) -> Result<Self, Error> {
-        let fit = problem.fit(point);
-        let gradient = problem.gradient(point, &fit);
+        let mut fit = problem.fit(point);
         let contrasts = (0..point.contrasts.len())
             .map(|s| (problem.rows[s] - 1.0) * problem.roots[s] * problem.contrast(point, s).abs());
         let nuclear = svd.values.iter().sum::<f64>() + contrasts.sum::<f64>();
         let objective = fit.value + problem.lambda * nuclear;
+        balance(problem, &mut fit);
+        let gradient = problem.gradient(point, &fit);
         let duals = (0..point.contrasts.len()).map(|s| problem.contrast_dual(&fit, s).abs());
         let norm = duals.fold(spectral_norm(gradient.b.as_ref())?, f64::max);
         let t = if norm > problem.lambda { problem.lambda / norm } else { 1.0 };

@@ -7,8 +7,10 @@
 //! - [`smooth`], [`path`]: smoothed problems whose minimizers lead to the one sought;
 //! - [`frame`], [`conjugate`], [`spikes`]: Newton's equation, in singular vectors, by conjugate gradients;
 //! - [`polish`]: Newton's method at the rank found;
+//! - [`bias`]: the bias by itself, which a bound needs to be optimal;
 //! - [`certificate`]: the lower bound.
 
+mod bias;
 mod certificate;
 mod conjugate;
 mod curvature;

@@ -12,6 +12,7 @@
 use faer::Mat;
 
 use super::{
+    bias,
     certificate::Certificate,
     conjugate::{self, Preconditioner},
     frame::{Coordinates, Frame, Pairs, decompose, product},
@@ -25,14 +26,12 @@ const MOST_STEPS: usize = 12;
 const STEP_SHARE: f64 = 0.1;
 const REST: f64 = 1e-18;
 const MOST_TOLERANCE: f64 = 1e-2;
-/// A gap of rounding is not enough: the steps go on until a gradient is this small in units of λ R, or no step gains. At
+/// The steps go on until a gradient is this small in units of λ R, or no step gains: a gap of rounding is not enough. At
 /// 1e-13, contrasts of 1e-9 of small classes were off by 3e-12.
 const SOLVED: f64 = 1e-15;
 /// The most that a contrast moves at last, as a part of it.
 const SETTLED: f64 = 1e-2;
 const MOST_GRADIENTS: usize = 2000;
-/// A gradient this small in units of λ can belong to a gap that is rounding.
-const NEAR: f64 = 1e-9;
 
 /// A point of a given rank, as near to stationary there as rounding lets it be.
 #[derive(Debug)]
@@ -44,8 +43,8 @@ pub(super) struct Polished {
 }
 
 /// From a point near the minimizer, whose singular values beyond `rank` are to be dropped. The a_r that do not move are
-/// zero. Stops early at a gap of `goal`.
-pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f64) -> Result<Polished, Error> {
+/// zero.
+pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Result<Polished, Error> {
     let mut point = point.clone();
     let mut svd = decompose(&problem.matrix(&point))?;
     // What is left would never move again: 1e-13 of it were a gap of 1e-12.
@@ -57,9 +56,6 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
         }
     }
     let (mut rank, mut best) = (rank, None::<(f64, Variables, Svd, usize)>);
-    let mut certificate = None;
-    // As small as rounding leaves a gradient of R² entries.
-    let rounding = f64::EPSILON * problem.lambda * problem.row_count() as f64;
     for _ in 0..MOST_STEPS {
         let fit = problem.fit(&point);
         let gradient = problem.gradient(&point, &fit);
@@ -71,11 +67,7 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
             break;
         }
         best = Some((norm, point.clone(), svd.clone(), rank));
-        // A bound costs a decomposition, Newton's equation hundreds of products: look first.
-        let is_near = norm <= NEAR * problem.lambda;
-        certificate = if is_near { Some(Certificate::new(problem, &point, &svd)?) } else { None };
-        let is_solved = norm <= SOLVED * problem.lambda * problem.row_count() as f64;
-        if norm <= rounding || (is_solved && certificate.is_some_and(|certificate| certificate.gap().abs() <= goal)) {
+        if norm <= SOLVED * problem.lambda * problem.row_count() as f64 {
             break;
         }
         downhill.negate();
@@ -92,10 +84,8 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, goal: f6
     }
     let (_, mut point, svd, rank) = best.unwrap_or((0.0, point, svd, rank));
     settle_contrasts(problem, &mut point);
-    let certificate = match certificate {
-        Some(certificate) => certificate,
-        None => Certificate::new(problem, &point, &svd)?,
-    };
+    bias::settle(problem, &mut point, bias::EXACT);
+    let certificate = Certificate::new(problem, &point, &svd)?;
     Ok(Polished { point, svd, rank, certificate })
 }
 

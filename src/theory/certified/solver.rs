@@ -1,14 +1,21 @@
 //! The way to the minimizer: zero if that is enough, otherwise the path, then Newton's method at the rank found.
 
 use super::{
+    bias,
+    certificate::Certificate,
     fit::Fit,
+    frame::decompose,
     path::{Kink, Path, Stop},
     polish::{Polished, polish},
-    problem::{Bias, Problem, Variables},
+    problem::{Problem, Variables},
     smooth::Smooth,
 };
 use crate::{error::Error, linalg::spectral_norm};
 
+/// The largest change of a logit that the bias is found to at the start of the path.
+const ROUGH: f64 = 1e-3;
+/// The dual of zero can be λ within this part of it.
+const NEAR: f64 = 1e-6;
 /// The path is left when its gap is below this share of the objective, and gone on if the polished point is worse than
 /// [`ENOUGH`].
 const LEAVE: f64 = 1e-5;
@@ -54,26 +61,6 @@ fn contrasts(problem: &mut Problem, point: &mut Variables) -> Vec<Kink> {
     found.into_iter().map(|(kink, _)| kink).collect()
 }
 
-/// The optimal bias where the point is, roughly: a Newton step entry by entry, damped since logits share a softmax.
-fn rough_bias(problem: &Problem, point: &mut Variables) {
-    if problem.bias == Bias::None {
-        return;
-    }
-    for _ in 0..100 {
-        let fit = problem.fit(point);
-        let (gradient, curvature) = (problem.gradient(point, &fit), problem.diagonal(&fit));
-        let mut largest = 0.0_f64;
-        for ((bias, g), h) in point.bias.iter_mut().zip(&gradient.bias).zip(&curvature.bias) {
-            let step = if *h > 0.0 { (g / h).clamp(-2.0, 2.0) } else { 0.0 };
-            *bias -= 0.7 * step;
-            largest = largest.max(step.abs());
-        }
-        if largest < 1e-3 {
-            break;
-        }
-    }
-}
-
 pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     if let Some(zero) = zero(problem)? {
         return Ok(zero);
@@ -81,7 +68,8 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     let mut point = problem.zero();
     point.b = faer::Scale(-1.0) * &problem.base;
     let kinks = contrasts(problem, &mut point);
-    rough_bias(problem, &mut point);
+    bias::start(problem, &mut point);
+    bias::settle(problem, &mut point, ROUGH);
     follow(problem, &kinks, point)
 }
 
@@ -93,16 +81,17 @@ fn zero(problem: &mut Problem) -> Result<Option<Polished>, Error> {
     for s in 0..point.contrasts.len() {
         point.contrasts[s] = -problem.base_contrasts[s];
     }
-    rough_bias(problem, &mut point);
-    let fit = problem.fit(&point);
-    // The bias is rough: closer than a hundredth to the threshold only the path can tell.
-    if steepest(problem, &point, &fit)? > 1.01 * problem.lambda {
+    bias::start(problem, &mut point);
+    bias::settle(problem, &mut point, bias::EXACT);
+    let norm = steepest(problem, &point, &problem.fit(&point))?;
+    // Closer than this to λ a gap decides, which is rounding if the point is the minimizer.
+    if norm > (1.0 + NEAR) * problem.lambda {
         return Ok(None);
     }
-    let polished = polish(problem, &point, 0, GOAL)?;
-    // Far below λ there is no doubt, whatever is left of the gap: squares of a large λ are no path to begin on.
-    let is_certain = steepest(problem, &polished.point, &problem.fit(&polished.point))? < 0.5 * problem.lambda;
-    Ok((is_certain || polished.certificate.gap().abs() <= GOAL).then_some(polished))
+    let svd = decompose(&problem.matrix(&point))?;
+    let certificate = Certificate::new(problem, &point, &svd)?;
+    let is_minimizer = norm <= problem.lambda || certificate.gap().abs() <= GOAL;
+    Ok(is_minimizer.then_some(Polished { point, svd, rank: 0, certificate }))
 }
 
 /// The largest dual of a singular value.
@@ -193,5 +182,5 @@ impl Choice {
 fn leave(path: &Path<'_>, stop: &Stop, choice: &Choice) -> Result<Polished, Error> {
     let problem = path.problem;
     let fixed = Problem { moves: choice.moves.clone(), ..problem.clone() };
-    polish(&fixed, &path.along(stop, 0.0), choice.rank, GOAL)
+    polish(&fixed, &path.along(stop, 0.0), choice.rank)
 }
