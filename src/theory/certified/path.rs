@@ -33,21 +33,34 @@ pub(super) struct Stop {
     pub(super) value: f64,
 }
 
+/// How the path is followed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Pace {
+    /// In half of the steps: the preconditioner says how near the middle of the path is. It can be wrong.
+    Fast,
+    /// By Newton's steps themselves.
+    Careful,
+}
+
 pub(super) struct Path<'a> {
     pub(super) problem: &'a Problem,
     pub(super) kinks: &'a [Kink],
     pub(super) smooth: Smooth,
+    pub(super) pace: Pace,
 }
 
 /// Steps of Newton's method at one μ; two are usual.
 const MOST_STEPS: usize = 60;
 /// Conjugate gradients are stopped here: Newton's equation need not be solved better than its step is known.
 const STEP_TOLERANCE: f64 = 0.1;
+const CAREFUL_TOLERANCE: f64 = 0.05;
 const TANGENT_TOLERANCE: f64 = 0.01;
 const MOST_GRADIENTS: usize = 500;
 /// A point is in the middle of the path if a step would lower it by less than this many μ, as far as the preconditioner
 /// can tell: the step along the tangent makes up for it.
 const CENTERED: f64 = 0.1;
+/// The same, if it is known what a step would lower it by.
+const CAREFULLY_CENTERED: f64 = 1e-2;
 
 impl Path<'_> {
     /// σ of a contrast, and how many contrasts have it.
@@ -125,11 +138,16 @@ impl Path<'_> {
             let preconditioner = Preconditioner::new(&frame, &stop.fit);
             let mut downhill = self.gradient(&stop, &frame);
             downhill.negate();
-            if !(preconditioner.square(&downhill) > CENTERED * self.smooth.mu) {
+            let is_fast = self.pace == Pace::Fast;
+            if is_fast && !(preconditioner.square(&downhill) > CENTERED * self.smooth.mu) {
                 return Ok((stop, steps));
             }
-            let step = conjugate::solve(&preconditioner, &stop.fit, &downhill, STEP_TOLERANCE, MOST_GRADIENTS);
+            let tolerance = if is_fast { STEP_TOLERANCE } else { CAREFUL_TOLERANCE };
+            let step = conjugate::solve(&preconditioner, &stop.fit, &downhill, tolerance, MOST_GRADIENTS);
             let decrement = downhill.dot(&step);
+            if !is_fast && !(decrement > CAREFULLY_CENTERED * self.smooth.mu) {
+                return Ok((stop, steps));
+            }
             let step = frame.variables(&step);
             match self.search(&stop, &step, decrement)? {
                 Some(next) => stop = next,

@@ -5,7 +5,7 @@ use super::{
     certificate::Certificate,
     fit::Fit,
     frame::decompose,
-    path::{Kink, Path, Stop},
+    path::{Kink, Pace, Path, Stop},
     polish::{Polished, polish},
     problem::{Problem, Variables},
     smooth::Smooth,
@@ -26,6 +26,8 @@ const CLEAR: f64 = 2.5;
 const GOAL: f64 = 1e-13;
 /// As is this one, where nothing is left to gain but rounding.
 const ENOUGH: f64 = 3e-13;
+/// A gap beyond this sends the solver along the path again, with care.
+const PROVED: f64 = 1e-12;
 /// Every μ is this share of the one before, and this one if no step was needed to get to the middle of the path.
 const SHRINK: f64 = 0.1;
 const SHRINK_FAST: f64 = 0.01;
@@ -70,7 +72,20 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     let kinks = contrasts(problem, &mut point);
     bias::start(problem, &mut point);
     bias::settle(problem, &mut point, ROUGH);
-    follow(problem, &kinks, point)
+    let fast = follow(problem, &kinks, point.clone(), Pace::Fast);
+    if fast.as_ref().is_ok_and(|found| found.certificate.gap().abs() <= PROVED) {
+        return fast;
+    }
+    // Four of 3000 random models with weights between 1e-3 and 1e3 come here, all with small decays and a decayed bias.
+    match (fast, follow(problem, &kinks, point, Pace::Careful)) {
+        (Ok(one), Ok(other)) => Ok(if difference(&one) <= difference(&other) { one } else { other }),
+        (Ok(found), Err(_)) | (Err(_), found) => found,
+    }
+}
+
+/// What is left between the objective and its bound.
+fn difference(found: &Polished) -> f64 {
+    (found.certificate.objective - found.certificate.lower_bound).abs()
 }
 
 /// The point where B and a are zero, if it is the minimizer.
@@ -109,15 +124,16 @@ fn curvature(problem: &Problem, fit: &Fit) -> f64 {
     within.fold(diagonal.b.norm_max(), f64::max).max(f64::MIN_POSITIVE)
 }
 
-fn follow(problem: &Problem, kinks: &[Kink], point: Variables) -> Result<Polished, Error> {
+fn follow(problem: &Problem, kinks: &[Kink], point: Variables, pace: Pace) -> Result<Polished, Error> {
     let (fit, lambda) = (problem.fit(&point), problem.lambda);
     let curvature = curvature(problem, &fit);
     // At ten times this μ the penalty is as curved as the fit, and no step leads far. Beginning here takes a fifth less.
-    let mu = 0.1 * lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
+    let start = if pace == Pace::Fast { 0.1 } else { 1.0 };
+    let mu = start * lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
     if !mu.is_finite() {
         return Err(Error::NoCertificate { because: "decays or class weights whose squares leave the range of f64" });
     }
-    let mut path = Path { problem, kinks, smooth: Smooth { lambda, mu } };
+    let mut path = Path { problem, kinks, smooth: Smooth { lambda, mu }, pace };
     let mut stop = path.at(point)?;
     let mut best: Option<Polished> = None;
     loop {
@@ -127,9 +143,8 @@ fn follow(problem: &Problem, kinks: &[Kink], point: Variables) -> Result<Polishe
         let values = problem.row_count() as f64 + problem.rows.iter().map(|m| m - 1.0).sum::<f64>().min(1e3);
         let share = path.smooth.mu * values / stop.value.abs().max(f64::MIN_POSITIVE);
         let choice = Choice::new(&path, &stop, curvature);
-        if share < LEAVE || (share < LEAVE_EARLY && choice.clarity > CLEAR) {
+        if share < LEAVE || (pace == Pace::Fast && share < LEAVE_EARLY && choice.clarity > CLEAR) {
             let found = leave(&path, &stop, &choice)?;
-            let difference = |found: &Polished| (found.certificate.objective - found.certificate.lower_bound).abs();
             let is_better = best.as_ref().is_none_or(|best| difference(&found) < difference(best));
             let is_done = found.certificate.gap().abs() <= ENOUGH;
             if is_better {
@@ -140,7 +155,7 @@ fn follow(problem: &Problem, kinks: &[Kink], point: Variables) -> Result<Polishe
             }
         }
         let before = path.smooth;
-        path.smooth.mu *= if steps == 0 { SHRINK_FAST } else { SHRINK };
+        path.smooth.mu *= if pace == Pace::Fast && steps == 0 { SHRINK_FAST } else { SHRINK };
         stop = path.enter(stop, before)?;
     }
     best.ok_or(Error::SvdDidNotConverge)
@@ -182,5 +197,6 @@ impl Choice {
 fn leave(path: &Path<'_>, stop: &Stop, choice: &Choice) -> Result<Polished, Error> {
     let problem = path.problem;
     let fixed = Problem { moves: choice.moves.clone(), ..problem.clone() };
-    polish(&fixed, &path.along(stop, 0.0), choice.rank)
+    let end = if path.pace == Pace::Fast { path.along(stop, 0.0) } else { stop.point.clone() };
+    polish(&fixed, &end, choice.rank)
 }
