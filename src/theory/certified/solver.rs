@@ -79,7 +79,8 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     // Four of 3000 random models with weights between 1e-3 and 1e3 come here, all with small decays and a decayed bias.
     match (fast, follow(problem, &kinks, point, Pace::Careful)) {
         (Ok(one), Ok(other)) => Ok(if difference(&one) <= difference(&other) { one } else { other }),
-        (Ok(found), Err(_)) | (Err(_), found) => found,
+        (Err(_), careful) => careful,
+        (fast, Err(_)) => fast,
     }
 }
 
