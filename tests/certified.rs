@@ -35,11 +35,11 @@ prop_compose! {
     }
 }
 
-/// A bound is below the minimum, up to the rounding of both: the loss of a sample is as exact as its logits are, of which
-/// the largest matter, and bound and objective round it each.
+/// A bound is below the minimum, up to the rounding of both: the loss of a sample is as exact as its logits are, the
+/// largest of which count, and each of the two rounds it in about four operations.
 fn rounding(minimizer: &Certified, tau: f64) -> f64 {
     let logits = minimizer.logits().norm_max().max(minimizer.logits_own().into_iter().fold(1.0, f64::max));
-    4.0 * f64::EPSILON * (logits + tau.abs() * (minimizer.ufm().samples() as f64).ln())
+    8.0 * f64::EPSILON * (logits + tau.abs() * (minimizer.ufm().samples() as f64).ln())
 }
 
 proptest! {

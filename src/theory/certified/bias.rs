@@ -75,9 +75,10 @@ fn step(problem: &Problem, point: &Variables, fit: &Fit) -> Vec<f64> {
     let mut gradient = row_sums(problem, &fit.errors.others, &fit.errors.own);
     let mut ground = vec![0.0; problem.row_count()];
     if let Bias::Decayed(decay) = problem.bias {
-        for r in 0..problem.row_count() {
-            gradient[r] += decay * problem.rows[r] * point.bias[r] / problem.scales[r];
-            ground[r] = decay * problem.rows[r] / problem.scales[r].powi(2);
+        let rows = problem.rows.iter().zip(&problem.scales).zip(&point.bias);
+        for ((g, ground), ((m, scale), bias)) in gradient.iter_mut().zip(&mut ground).zip(rows) {
+            *g += decay * m * bias / scale;
+            *ground = decay * m / scale.powi(2);
         }
     }
     gradient.iter_mut().for_each(|g| *g = -*g);
