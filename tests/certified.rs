@@ -13,7 +13,7 @@ use one_layer::{GAP, Options, groups, model, options};
 use proptest::prelude::*;
 
 prop_compose! {
-    /// Cross-entropy of up to fifty groups, most of them of one class, with weights, smoothing, adjusted logits and any bias.
+    /// Cross-entropy of up to fifty groups of one or two classes, with weights, smoothing, adjusted logits and any bias.
     fn many_groups()(counts in prop::collection::vec((0.0..9.0_f64, 1_usize..3), 6..50))(
         weights in prop_oneof![
             Just(vec![1.0; counts.len()]),
@@ -78,7 +78,7 @@ fn models_that_lost_their_way_are_certified() {
     }
 }
 
-/// All but the bias is zero here. A bound was 3e-9 above the minimum: the bias was not solved, which the bound relied on.
+/// All but the bias is zero here. A bound was 3e-9 above the minimum: it relied on a bias that was not solved.
 #[test]
 fn a_bias_alone_is_solved() {
     let decay = 4.732_644_506_093_579 * 37_f64.sqrt() / 90.0;

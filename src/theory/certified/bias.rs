@@ -23,7 +23,7 @@ const MOST_STEPS: usize = 200;
 /// From here on steps are squared each time, as long as rounding lets them.
 const QUADRATIC: f64 = 1e-3;
 
-/// A bias that fits as well as one can where B and a are zero: the best one if classes have neither margins nor a decay.
+/// The best bias where B and a are zero, if there are no margins: the logarithms of the shares of the targets.
 pub(super) fn start(problem: &Problem, point: &mut Variables) {
     if problem.bias != Bias::Free || !problem.is_cross_entropy {
         return;
@@ -35,8 +35,8 @@ pub(super) fn start(problem: &Problem, point: &mut Variables) {
     }
 }
 
-/// Newton's method for the bias where B and a are, until a step moves no logit by more than `enough`, or rounding is all
-/// that is left.
+/// Newton's method for the bias with B and a fixed, until a step moves no logit by more than `enough`, or only
+/// rounding is left.
 ///
 /// log(1+D)/D of a step that moves the logits by D against each other lowers the value: the third derivative of
 /// log Σ exp along it is at most D times the second (Bach 2010).
@@ -115,7 +115,7 @@ fn edges(problem: &Problem, probabilities: &Outputs) -> Mat<f64> {
 
 /// The x of L x = g, zero at the first node if nothing is tied to the ground. L is the Laplacian of a graph of `edges`.
 ///
-/// Elimination by the way of Grassmann, Taksar and Heyman (1985): degrees are added up from edges again after every node,
+/// Elimination after Grassmann, Taksar and Heyman (1985): degrees are added up from edges again after every node,
 /// so that no digit cancels, however far apart the edges are. R³/3 operations.
 fn potentials(mut edges: Mat<f64>, mut ground: Vec<f64>, mut g: Vec<f64>) -> Vec<f64> {
     let nodes = g.len();
@@ -143,8 +143,8 @@ fn potentials(mut edges: Mat<f64>, mut ground: Vec<f64>, mut g: Vec<f64>) -> Vec
     x
 }
 
-/// Makes errors P - Y feasible where the bias is free: (P - Y) w = 0, for otherwise they prove nothing. For cross-entropy
-/// the columns of P stay probabilities.
+/// Makes errors P - Y feasible where the bias is free: (P - Y) w = 0, without which they prove nothing. For
+/// cross-entropy the columns of P stay probabilities.
 pub(super) fn balance(problem: &Problem, fit: &mut Fit) {
     if problem.bias != Bias::Free {
         return;
@@ -201,8 +201,9 @@ fn drop_rows(problem: &Problem, fit: &mut Fit, masses: &[f64]) {
     }
 }
 
-/// What a shift of the logits by x takes P to, to first order: P - P∘(x - mean of x). Sums over samples are linear in it,
-/// so that the x of Newton's step leaves nothing of them. x must be between -½ and ½, or probabilities could be negative.
+/// What a shift of the logits by x takes P to, to first order: P - P∘(x - mean of x). Sums over samples are linear
+/// in it, so that the x of Newton's step leaves nothing of them. Probabilities stay positive if all x are within 1 of
+/// each other.
 fn shift(problem: &Problem, fit: &mut Fit, x: &[f64]) {
     let Outputs { others: p, own: p_own } = fit.probabilities.clone();
     let mean = |s: usize| {
@@ -214,7 +215,8 @@ fn shift(problem: &Problem, fit: &mut Fit, x: &[f64]) {
     change(problem, fit, |r, s| p[(r, s)] * (means[s] - x[r]), |_, added| -added);
 }
 
-/// (1-θ) P + θ C, where all columns of C are the same probabilities, and the least θ for which there are such: any P will do.
+/// (1-θ) P + θ C, where all columns of C are the same probabilities, with the least θ for which there are such. Any P
+/// will do.
 fn mix(problem: &Problem, fit: &mut Fit, sums: &[f64], masses: &[f64]) {
     let odds = sums.iter().zip(masses).filter(|(_, mass)| **mass > 0.0).map(|(sum, mass)| sum / mass);
     let odds = odds.fold(0.0, f64::max);
