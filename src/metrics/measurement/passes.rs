@@ -8,7 +8,7 @@ use super::{
     super::features::takes_batches,
     last_layers::LastLayers,
     result::Measurement,
-    stages::{First, Second, Stage, Statistics, Third, has_no_negative},
+    stages::{First, Next, Second, Stage, Statistics, Third, has_no_negative},
     training::Training,
 };
 use crate::{classes::ClassCounts, error::Error, loss::ClassWeights};
@@ -47,11 +47,11 @@ use crate::{classes::ClassCounts, error::Error, loss::ClassWeights};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Measuring {
-    pub(super) layers: LastLayers,
-    pub(super) training: Training,
+    layers: LastLayers,
+    training: Training,
     /// Those of the caller before the first pass is over, which finds them.
-    pub(super) counts: Option<ClassCounts>,
-    pub(super) stage: Stage,
+    counts: Option<ClassCounts>,
+    stage: Stage,
 }
 
 /// What comes after a pass.
@@ -161,11 +161,16 @@ impl Measuring {
     /// [`Error::MatrixNotFinite`], [`Error::TooLarge`], [`Error::SvdDidNotConverge`].
     pub fn end_pass(self) -> Result<Step, Error> {
         let Self { layers, training, counts, stage } = self;
-        match stage {
-            Stage::First(first) => first.end(layers, training, counts),
-            Stage::Second(second) => second.end(layers, training, counts),
-            Stage::Third(third) => third.end(layers, training, counts),
-        }
+        let known = (layers, training, counts);
+        let next = match stage {
+            Stage::First(first) => first.end(known)?,
+            Stage::Second(second) => second.end(known)?,
+            Stage::Third(third) => third.end(known)?,
+        };
+        Ok(match next {
+            Next::Stage((layers, training, counts), stage) => Step::Pass(Self { layers, training, counts, stage }),
+            Next::Done(measured) => Step::Done(measured),
+        })
     }
 }
 

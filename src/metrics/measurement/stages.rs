@@ -12,7 +12,6 @@ use super::{
     },
     contradiction::Contradiction,
     last_layers::LastLayers,
-    passes::{Measuring, Step},
     question::Reading,
     result::{Gathered, Measurement},
     training::Training,
@@ -28,6 +27,17 @@ use crate::{
 const MOST_RANKED: usize = 1 << 22;
 /// Samples of each class that its effective rank is of.
 const RANKED_SAMPLES: usize = 1024;
+
+/// What is known in all stages; the counts are those of the caller before the first pass is over.
+pub(super) type Known = (LastLayers, Training, Option<ClassCounts>);
+
+/// What comes after a stage.
+// There is one of it at a time.
+#[allow(clippy::large_enum_variant)]
+pub(super) enum Next {
+    Stage(Known, Stage),
+    Done(Measurement),
+}
 
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)]
@@ -92,7 +102,7 @@ pub(super) fn has_no_negative<T: Copy + Into<f64>>(features: MatRef<'_, T>) -> b
 }
 
 impl First {
-    pub(super) fn end(self, layers: LastLayers, training: Training, known: Option<ClassCounts>) -> Result<Step, Error> {
+    pub(super) fn end(self, (layers, training, known): Known) -> Result<Next, Error> {
         let Self { features, ranks, is_nonnegative } = self;
         let statistics = features.finish();
         let counts = statistics.class_counts()?;
@@ -121,17 +131,12 @@ impl First {
             Statistics::Along(ScatterAccumulator::new(statistics)?)
         };
         let stage = Stage::Second(Second { statistics, ranks, known, gradients });
-        Ok(Step::Pass(Measuring { layers, training, counts: Some(counts), stage }))
+        Ok(Next::Stage((layers, training, Some(counts)), stage))
     }
 }
 
 impl Second {
-    pub(super) fn end(
-        self,
-        layers: LastLayers,
-        training: Training,
-        counts: Option<ClassCounts>,
-    ) -> Result<Step, Error> {
+    pub(super) fn end(self, (layers, training, counts): Known) -> Result<Next, Error> {
         let Self { statistics, ranks, known: mut all, gradients: pass } = self;
         let counts = counts.ok_or(Error::NoClassCounts)?;
         let statistics = match statistics {
@@ -149,11 +154,11 @@ impl Second {
         if is_open && counts.imbalance_ratio() > 1.0 && layers.has_all() {
             let weighted = gradients(&layers, training.readings(&counts, &layers, &BALANCED)?)?;
             let stage = Stage::Third(Third { gathered, gradients: all, assessment, weighted });
-            return Ok(Step::Pass(Measuring { layers, training, counts: Some(counts), stage }));
+            return Ok(Next::Stage((layers, training, Some(counts)), stage));
         }
         let (weights, contradictions) = (ClassWeights::None, Vec::new());
         let reading = Reading { gradients: all, assessment, weights, contradictions };
-        Measurement::new((layers, training, counts), gathered, reading).map(Step::Done)
+        Measurement::new((layers, training, counts), gathered, reading).map(Next::Done)
     }
 }
 
@@ -161,12 +166,7 @@ impl Second {
 const BALANCED: ClassWeights = ClassWeights::Inverse;
 
 impl Third {
-    pub(super) fn end(
-        self,
-        layers: LastLayers,
-        training: Training,
-        counts: Option<ClassCounts>,
-    ) -> Result<Step, Error> {
+    pub(super) fn end(self, (layers, training, counts): Known) -> Result<Next, Error> {
         let Self { gathered, gradients, mut assessment, weighted } = self;
         let counts = counts.ok_or(Error::NoClassCounts)?;
         let weighted = weighted.finish()?;
@@ -184,7 +184,7 @@ impl Third {
                 Reading { gradients, assessment, weights: ClassWeights::None, contradictions }
             }
         };
-        Measurement::new((layers, training, counts), gathered, reading).map(Step::Done)
+        Measurement::new((layers, training, counts), gathered, reading).map(Next::Done)
     }
 }
 

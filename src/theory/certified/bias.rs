@@ -81,7 +81,9 @@ fn step(problem: &Problem, point: &Variables, fit: &Fit) -> Vec<f64> {
             *ground = decay * m / scale.powi(2);
         }
     }
-    gradient.iter_mut().for_each(|g| *g = -*g);
+    for g in &mut gradient {
+        *g = -*g;
+    }
     if problem.is_cross_entropy {
         return potentials(edges(problem, &fit.probabilities), ground, gradient);
     }
@@ -185,13 +187,15 @@ fn change(problem: &Problem, fit: &mut Fit, others: impl Fn(usize, usize) -> f64
 
 /// No class can be less likely than an output that no target has: it is dropped.
 fn drop_rows(problem: &Problem, fit: &mut Fit, masses: &[f64]) {
-    let dropped: Vec<usize> = (0..masses.len()).filter(|&r| masses[r] == 0.0).collect();
-    if dropped.is_empty() {
+    if masses.iter().all(|mass| *mass > 0.0) {
         return;
     }
     for s in 0..problem.column_count() {
-        let gone: f64 = dropped.iter().map(|&r| problem.rows[r] * fit.probabilities.others[(r, s)]).sum();
-        let factor = if gone < 1.0 { 1.0 / (1.0 - gone) } else { 0.0 };
+        // Added up, since 1 minus what goes has no digits left where nearly all goes.
+        let kept = masses.iter().enumerate().filter(|(_, mass)| **mass > 0.0);
+        let kept: f64 = kept.map(|(r, _)| problem.others(r, s) * fit.probabilities.others[(r, s)]).sum();
+        let kept = kept + fit.probabilities.own.get(s).copied().unwrap_or(0.0);
+        let factor = if kept > 0.0 { 1.0 / kept } else { 0.0 };
         for (r, mass) in masses.iter().enumerate() {
             let p = &mut fit.probabilities.others[(r, s)];
             let to = if *mass == 0.0 { 0.0 } else { *p * factor };

@@ -101,7 +101,7 @@ fn on_logarithmic_axis(title: &str, curves: Vec<Curve<'_>>) -> Panel {
         .with_title(title)
         .with_x_label("epoch")
         .with_y_tick_format(TickFormat::Custom(Arc::new(|exponent| format!("1e{exponent}"))))
-        .with_legend_position(LegendPosition::InsideTopRight);
+        .with_legend_position(LegendPosition::OutsideRightTop);
     if low > high {
         return (plots, layout);
     }

@@ -27,7 +27,7 @@ pub(super) fn draw(path: &Path, claim: Claim, networks: &[Network], finished: &[
             Claim::E => vec![
                 implied(&format!("{}: implied decays", network.trial.name), &runs),
                 misfits(&format!("{}: misfit", network.trial.name), &runs),
-                logarithmic(NC2.0, NC2.1, &runs),
+                logarithmic(&format!("{}: Gram matrices", network.trial.name), NC2.1, &runs),
             ],
             Claim::A | Claim::D | Claim::F => {
                 let target = finished.snapshot.target.as_deref();
