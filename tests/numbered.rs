@@ -40,8 +40,12 @@ fn any_split_and_any_order_give_the_same_bits() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     for workers in [1, 2, 3, 8] {
         let mut shards = vec![Vec::new(); workers];
-        numbers.iter().for_each(|&number| shards[rng.random_range(0..workers)].push(number));
-        shards.iter_mut().for_each(|shard| shard.shuffle(&mut rng));
+        for &number in &numbers {
+            shards[rng.random_range(0..workers)].push(number);
+        }
+        for shard in &mut shards {
+            shard.shuffle(&mut rng);
+        }
         let mut shards: Vec<NumberedStatistics> = shards.into_iter().map(gathered).collect();
         while shards.len() > 1 {
             let other = shards.swap_remove(rng.random_range(0..shards.len()));
