@@ -10,7 +10,7 @@
 //! [`balance`] sees to it.
 
 use super::{
-    bias::balance,
+    balance::balance,
     fit::Fit,
     problem::{Bias, Problem, Variables},
 };

@@ -10,6 +10,7 @@
 //! - [`bias`]: the bias by itself, which a bound needs to be optimal;
 //! - [`certificate`]: the lower bound.
 
+mod balance;
 mod bias;
 mod certificate;
 mod conjugate;
