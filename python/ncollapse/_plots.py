@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._results import Measurement
+    from ._measurement import Measurement
     from .monitor import CollapseMonitor
 
 

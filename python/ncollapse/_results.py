@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from ._text import html, number, text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
     import numpy as np
-
-# How far from its target a number between 0 and about 1 is at most that has reached it; ten times that is near.
-REACHED = 0.01
-# A relative gap above minus this is not below zero: certified minima are known to 1e-6 at worst.
-GAP_ROUNDING = 1e-6
 
 
 def _plain(value: Any) -> Any:
@@ -21,31 +18,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _number(value: Optional[float]) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.5g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
-
-
-def _html(rows: list[list[str]], head: list[str], caption: str) -> str:
-    from html import escape
-
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><caption>{escape(caption)}</caption><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _text(rows: list[list[str]], head: list[str]) -> str:
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))
-        )
-        for row in [head, *rows]
-    ]
-    return "\n".join(line.rstrip() for line in lines)
 
 
 class _Result:
@@ -84,7 +56,7 @@ class Limits(_Result):
         self.__dict__.update(data)
 
     def __repr__(self) -> str:
-        return f"Limits(kept={self.kept!r}, scale={_number(self.scale)}, feature_decay={_number(self.feature_decay)})"
+        return f"Limits(kept={self.kept!r}, scale={number(self.scale)}, feature_decay={number(self.feature_decay)})"
 
 
 class Run(_Result):
@@ -187,180 +159,12 @@ class Metrics(_Result):
         ]
 
     def __repr__(self) -> str:
-        return f"Metrics(nc1={_number(self.nc1)}, {len(self.counts)} classes, {sum(self.counts)} samples)"
+        return f"Metrics(nc1={number(self.nc1)}, {len(self.counts)} classes, {sum(self.counts)} samples)"
 
     def __str__(self) -> str:
-        rows = [[name, _number(value)] for name, value in self._rows() if value is not None]
-        return _text(rows, ["metric", "measured"])
+        rows = [[name, number(value)] for name, value in self._rows() if value is not None]
+        return text(rows, ["metric", "measured"])
 
     def _repr_html_(self) -> str:
-        rows = [[name, _number(value)] for name, value in self._rows() if value is not None]
-        return _html(rows, ["metric", "measured"], f"{len(self.counts)} classes, {sum(self.counts)} samples")
-
-
-class Verdict:
-    """A number, what the theory has in its place, and whether training has got there."""
-
-    __slots__ = ("measured", "name", "target", "verdict")
-
-    def __init__(self, name: str, measured: Optional[float], target: Optional[float], verdict: str) -> None:
-        self.name, self.measured, self.target, self.verdict = name, measured, target, verdict
-
-    def __repr__(self) -> str:
-        return f"Verdict({self.name}: {_number(self.measured)}, target {_number(self.target)}: {self.verdict})"
-
-
-class Measurement(Metrics):
-    """A network compared with its optimum."""
-
-    nc2_classifier: Optional[float]
-    nc2_features: Optional[float]
-    """Distances of the Gram matrices from those of the optimum, NC2."""
-    nc3: Optional[float]
-    """The distance of the prediction from that of the optimum."""
-    alignment: Optional[float]
-    """The distance of the classifiers from the class means, as the theory aligns them."""
-    nc4: Optional[float]
-    """The share of samples on which the network and the nearest class mean disagree."""
-    accuracy: Optional[float]
-    nearest_center_accuracy: Optional[float]
-    objective: Optional[float]
-    optimum: Optional[float]
-    gap: Optional[float]
-    """(objective - optimum)/optimum."""
-    distance: Optional[float]
-    """The distance from the closest minimizer, of the block that is farthest, relative to that block."""
-    applies: bool
-    """Whether the theory applies: the arrays are at rest under this loss with these decays."""
-    fits: Optional[str]
-    """The loss that the arrays are at rest under."""
-    findings: list[str]
-    """What speaks against a comparison, in sentences."""
-    model: Optional[dict[str, Any]]
-    layer_decays: Optional[list[float]]
-    feature_decay: Optional[float]
-    """Decays of the optimum compared with, in the theory's units."""
-    decays_from: Optional[str]
-    """ "arguments" or "arrays"."""
-    rank: Optional[int]
-
-    def __init__(self, data: dict[str, Any]) -> None:
-        super().__init__(data)
-        self.nc2_classifier, self.nc2_features = data["nc2"]["classifier"], data["nc2"]["features"]
-        self.nc3, self.alignment = data["nc3"]["product"], data["nc3"]["alignment"]
-        self.fits = data["implied"]["loss"]
-        for key in (
-            "nc4", "accuracy", "nearest_center_accuracy", "objective", "optimum", "gap", "distance", "applies",
-            "findings", "model", "layer_decays", "feature_decay", "decays_from", "rank",
-        ):  # fmt: skip
-            setattr(self, key, data[key])
-
-    @property
-    def has_reached(self) -> Optional[bool]:
-        """Whether the objective is within 1 % of the least one; None if there is no verdict."""
-        if not self.applies or self.gap is None or self.gap < -GAP_ROUNDING:
-            return None
-        return self.gap <= REACHED
-
-    @property
-    def verdict(self) -> str:
-        """Has training got there, in a sentence."""
-        if self.optimum is None:
-            return "no verdict: the arrays do not say which optimum to compare with"
-        if not self.applies:
-            return "no verdict: the arrays are not those of this model"
-        if self.gap is None:
-            return "no verdict: the least objective is 0"
-        if self.gap < -GAP_ROUNDING:
-            return "no verdict: the network is below this point, which is not its optimum"
-        if self.gap <= REACHED:
-            return f"the network has reached its optimum: it is {self.gap:.1e} above the least objective"
-        return f"the network has not reached its optimum: it is {self.gap:.2f} above the least objective"
-
-    @property
-    def verdicts(self) -> list[Verdict]:
-        """Every number with its target: "reached" within 0.01 of it (NC1 undivided: 0.01 K), "near" within ten times
-        that, "far", or "-" without a verdict."""
-        data, has_target = self._data, self.optimum is not None
-        judged = self.has_reached is not None
-        zero = 0.0 if has_target else None
-        # Of classes that share a mean at the optimum these are noise over noise.
-        noise = None if data["collapsed"] else REACHED
-        whole = None if noise is None else REACHED * len(self.counts)
-        distances = data["distances"] or {"layers": [], "features": None, "bias": None}
-        lines: list[tuple[str, Optional[float], Optional[float], Optional[float]]] = [
-            ("NC1 (Liu, Dang, Zhu)", self.nc1, zero, noise),
-            ("NC1 unweighted mean", self.nc1_unweighted, zero, noise),
-            ("NC1 weighted classes", self.nc1_weighted, zero, noise),
-            ("NC1 undivided", self.nc1_undivided, zero, whole),
-            ("trace ratio", self.trace_ratio, zero, REACHED),
-            ("CDNV", self.cdnv, zero, noise),
-            ("CDNV, classes apart", data["cdnv_apart"], zero, REACHED),
-            ("NC2 classifier", self.nc2_classifier, zero, REACHED),
-            ("NC2 features", self.nc2_features, zero, REACHED),
-            ("NC3 product", self.nc3, zero, REACHED),
-            ("NC3 alignment", self.alignment, zero, REACHED),
-            ("NC4 disagreement", self.nc4, data["nc4_predicted"], REACHED),
-            ("relative gap", self.gap, zero, REACHED),
-            ("distance, all blocks", self.distance, zero, REACHED),
-            ("distance, layers", max(distances["layers"], default=None), zero, REACHED),
-            ("distance, features", distances["features"], zero, REACHED),
-            ("distance, bias", distances["bias"], zero, REACHED),
-            ("mean of all features", self.feature_mean, data["feature_mean"].get("predicted"), REACHED),
-        ]
-        ours, theirs = data["frames"]["measured"], data["frames"].get("predicted")
-        for name, of, number in (
-            ("classifier equinorm", "classifiers", "equinorm"),
-            ("classifier angles, std", "classifiers", "equiangularity"),
-            ("mean equinorm", "means", "equinorm"),
-            ("mean angles, std", "means", "equiangularity"),
-            ("self-duality", None, "self_duality"),
-            ("classifier to simplex", "classifiers", "simplex"),
-            ("mean to simplex", "means", "simplex"),
-            ("classifier to orthogonal", "classifiers", "orthogonal"),
-            ("mean to orthogonal", "means", "orthogonal"),
-        ):
-            lines.append((name, _entry(ours, of, number), _entry(theirs, of, number), REACHED))
-        return [
-            Verdict(name, measured, target, _judge(measured, target, reached if judged else None))
-            for name, measured, target, reached in lines
-            if measured is not None
-        ]
-
-    def _cells(self) -> list[list[str]]:
-        return [[row.name, _number(row.measured), _number(row.target), row.verdict] for row in self.verdicts]
-
-    def __repr__(self) -> str:
-        return f"Measurement({self.verdict})"
-
-    def __str__(self) -> str:
-        lines = [f"- {finding}" for finding in self.findings] + [self.verdict, ""]
-        return "\n".join(lines) + _text(self._cells(), ["metric", "measured", "target", "verdict"])
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        findings = "".join(f"<li>{escape(finding)}</li>" for finding in self.findings)
-        return f"<ul>{findings}</ul>" * bool(findings) + _html(
-            self._cells(), ["metric", "measured", "target", "verdict"], self.verdict
-        )
-
-    def plot(self) -> Any:
-        """Gram matrices and singular values, measured and predicted, as a figure of matplotlib."""
-        from ._plots import plot_measurement
-
-        return plot_measurement(self)
-
-
-def _entry(frames: Optional[dict[str, Any]], of: Optional[str], number: str) -> Optional[float]:
-    """A number of frames, if they are known."""
-    entries = (frames or {}).get(of) if of else frames
-    found: Optional[float] = (entries or {}).get(number)
-    return found
-
-
-def _judge(measured: Optional[float], target: Optional[float], reached: Optional[float]) -> str:
-    if measured is None or target is None or reached is None:
-        return "-"
-    rest = abs(measured - target)
-    return "reached" if rest <= reached else "near" if rest <= 10 * reached else "far"
+        rows = [[name, number(value)] for name, value in self._rows() if value is not None]
+        return html(rows, ["metric", "measured"], f"{len(self.counts)} classes, {sum(self.counts)} samples")

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
     from ._native import Accumulator
-    from ._results import Measurement, Metrics
+    from ._measurement import Measurement
+    from ._results import Metrics
 
 
 class CollapseMonitor:

@@ -50,7 +50,7 @@ impl Accumulator {
         let state = self.lock(py)?;
         let state = &*state;
         let statistics = detached(py, || state.statistics())?.map_err(refused)?;
-        Ok((statistics, state.counts.clone()))
+        Ok((statistics, state.counts()))
     }
 
     fn from_state(state: State) -> Self {
@@ -63,7 +63,7 @@ impl Accumulator {
     #[new]
     #[pyo3(signature = (num_classes, width, scatter=true))]
     fn new(num_classes: usize, width: usize, scatter: bool) -> PyResult<Self> {
-        Ok(Self::from_state(State::new(num_classes, width, scatter)?))
+        Ok(Self::from_state(State::new(num_classes, width, scatter).map_err(refused)?))
     }
 
     /// Takes in a batch. If it has an error, none of it is taken in.
@@ -89,7 +89,7 @@ impl Accumulator {
     ) -> PyResult<()> {
         let (features, labels) = (Features::new(features)?, Labels::new(labels)?);
         let mut state = self.lock(py)?;
-        features.check_shape(labels.len()?, state.width)?;
+        features.check_shape(labels.len()?, state.shape().0)?;
         state.update(py, &features, labels.slice()?, batch)
     }
 
@@ -116,7 +116,7 @@ impl Accumulator {
     /// collapse no sums move from one reference to another.
     fn fork(&self, py: Python<'_>) -> PyResult<Self> {
         let state = self.lock(py)?;
-        Ok(Self::from_state(state.fork()?))
+        Ok(Self::from_state(state.fork().map_err(refused)?))
     }
 
     /// The saved form as bytes, with a version that is checked when it is read.
@@ -153,26 +153,26 @@ impl Accumulator {
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let state = self.lock(py)?;
-        let samples: u64 = state.counts.iter().sum();
-        Ok(format!("Accumulator(num_classes={}, width={}): {samples} samples", state.num_classes, state.width))
+        let (samples, (width, classes)) = (state.counts().iter().sum::<u64>(), state.shape());
+        Ok(format!("Accumulator(num_classes={classes}, width={width}): {samples} samples"))
     }
 
     /// The number of classes K.
     #[getter]
     fn num_classes(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lock(py)?.num_classes)
+        Ok(self.lock(py)?.shape().1)
     }
 
     /// The numbers of a sample, d.
     #[getter]
     fn width(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lock(py)?.width)
+        Ok(self.lock(py)?.shape().0)
     }
 
     /// The samples of each class, (K,).
     #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        Ok(counts(py, &self.lock(py)?.counts))
+        Ok(counts(py, &self.lock(py)?.counts()))
     }
 
     /// The mean of the features of each class, (K, d); zero for a class without samples.

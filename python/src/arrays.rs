@@ -49,13 +49,6 @@ macro_rules! with_rows {
     };
 }
 
-impl Batch<'_> {
-    /// Whether no entry is negative, as after a ReLU.
-    pub(crate) fn is_nonnegative(self) -> bool {
-        with_rows!(self, rows => rows.row_iter().all(|row| row.iter().all(|entry| *entry >= 0.0)))
-    }
-}
-
 impl<'py> Features<'py> {
     /// Looks at an object without copying it.
     pub(crate) fn new(object: &Bound<'py, PyAny>) -> PyResult<Self> {

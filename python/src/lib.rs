@@ -2,10 +2,10 @@
 //!
 //! - [`arrays`], [`labels`], [`matrices`]: arrays of NumPy, PyTorch and others, read where they lie or copied in chunks
 //! - [`threads`]: the pool that everything heavy runs in, without the lock of the interpreter
-//! - [`accumulator`], [`state`], [`numbered`]: class means and scatter from batches, merged and saved
+//! - [`accumulator`], [`state`]: class means and scatter from batches, merged and saved
 //! - [`metrics`]: the numbers of neural collapse from an accumulator
-//! - [`model`], [`predict`], [`groups`], [`blocks`], [`limits`], [`descend`]: the theory and the descents
-//! - [`measure`], [`passes`], [`question`], [`target`]: a network compared with its optimum
+//! - [`model`], [`predict`], [`groups`], [`vectors`], [`blocks`], [`limits`], [`descend`]: the theory and the descents
+//! - [`measure`], [`given`], [`layers`], [`samples`]: a network compared with its optimum
 //! - [`errors`], [`output`]: messages and results in Python's terms
 
 mod accumulator;
@@ -13,21 +13,21 @@ mod arrays;
 mod blocks;
 mod descend;
 mod errors;
+mod given;
 mod groups;
 mod labels;
+mod layers;
 mod limits;
 mod matrices;
 mod measure;
 mod metrics;
 mod model;
-mod numbered;
 mod output;
-mod passes;
 mod predict;
-mod question;
+mod samples;
 mod state;
-mod target;
 mod threads;
+mod vectors;
 
 use pyo3::prelude::*;
 

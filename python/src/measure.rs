@@ -1,20 +1,19 @@
 //! Has my training got there? A network from its features, labels and last layers, compared with its optimum.
 
 use neural_collapse::{
-    ClassCounts, ClassWeights, Error, Loss, Ufm,
-    metrics::{Assessment, NearestCenter, NetworkGradient},
+    Loss, Ufm,
+    metrics::{Collapse, DecaySource, Distance, Finding, GroupAccuracy, Line, Measurement, Measuring, Target, Verdict},
 };
 use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
     dict,
     errors::refused,
-    metrics::{Measured, Network},
+    given::given,
+    layers::{check_width, last_layers},
+    metrics,
     output::decays,
-    passes::{Passes, Samples, passes, third_pass},
-    question::{Given, LOSSES, Question, index},
-    target::Target,
-    threads::detached,
+    samples::Samples,
 };
 
 /// A network compared with its optimum, as a dictionary with the keys of `neural-collapse measure --json`.
@@ -27,101 +26,110 @@ pub(crate) fn measure<'py>(
     bias: Option<&Bound<'py, PyAny>>,
     keywords: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let network = Network::new(weights, bias)?;
-    let given = Given::new(keywords, &network)?;
+    let (layers, training) = given(keywords, last_layers(weights, bias)?)?;
     let samples = Samples::new(features, labels)?;
     if let Samples::Arrays(features, _) = &samples {
-        network.check_width(features.width)?;
+        check_width(&layers, features.width)?;
     }
-    let none = ClassWeights::None;
-    let read = |counts: &ClassCounts| given.readings(counts, &network, &none).map_err(refused);
-    let Passes { statistics, counts, rules, mut gradients } = passes(py, &network, &samples, read)?;
-    let mut assessment = Assessment::new(&gradients, &rules).map_err(refused)?;
-    let (mut class_weights, mut notes) = (ClassWeights::None, Vec::new());
-    // Neither loss fits: perhaps its samples were weighted, as `class_weight="balanced"` does.
-    let is_open = assessment.fits().is_none() && given.options.class_weights == ClassWeights::None;
-    if is_open && counts.imbalance_ratio() > 1.0 {
-        let balanced = ClassWeights::Inverse;
-        let readings = given.readings(&counts, &network, &balanced).map_err(refused)?;
-        let again = third_pass(py, &network, &samples, readings)?;
-        let other = Assessment::new(&again, &rules).map_err(refused)?;
-        match (other.fits(), given.decays.is_some()) {
-            (Some(_), false) => (gradients, assessment, class_weights) = (again, other, balanced),
-            (Some(_), true) => notes.push("you give no class weights; the arrays say inverse".into()),
-            _ => {}
-        }
-    }
-    let question = Question::new(&given, &counts, &network, gradients, assessment, class_weights, notes);
-    let question = question.map_err(refused)?;
-    let (measured, target) = detached(py, || {
-        let target = question.model.as_ref().map(|(model, _)| {
-            let gradient = &question.gradients[index(model.loss())];
-            Target::new(model.optimum()?, &network, &statistics, &counts, gradient)
-        });
-        Ok((Measured::new(&statistics, Some(&network))?, target.transpose()))
-    })?
-    .map_err(refused)?;
-    describe(py, &given, &question, &counts, &rules, &measured, target)
+    let measuring = Measuring::new(layers, training).map_err(refused)?;
+    describe(py, &samples.measure(py, measuring)?)
 }
 
 /// Everything in a dictionary.
-fn describe<'py>(
-    py: Python<'py>,
-    given: &Given,
-    question: &Question,
-    counts: &ClassCounts,
-    rules: &NearestCenter,
-    measured: &Measured,
-    target: Result<Option<Target>, Error>,
-) -> PyResult<Bound<'py, PyDict>> {
-    let mut findings = question.notes.clone();
-    findings.extend(question.assessment.findings.iter().map(ToString::to_string));
-    if let Err(why) = &target {
-        findings.push(format!("the optimum is not known: {why}"));
-    }
-    let model = question.model.as_ref().map(|(model, _)| model);
-    let source = question.model.as_ref().map(|(_, is_given)| if *is_given { "arguments" } else { "arrays" });
-    let none = py.None();
+fn describe<'py>(py: Python<'py>, measured: &Measurement) -> PyResult<Bound<'py, PyDict>> {
+    let Measurement { question, decisions, counts, .. } = measured;
+    let model = question.model.as_ref();
+    let source = |source| if source == DecaySource::Training { "arguments" } else { "arrays" };
     let dict = dict!(py, {
         "counts": counts.counts().to_vec(),
-        "implied": implied(py, given, question)?,
-        "applies": question.applies(),
-        "findings": findings,
+        "implied": implied(py, measured)?,
+        "applies": measured.applies(),
+        "has_reached": measured.has_reached(),
+        "is_below_optimum": measured.is_below_target(),
+        "findings": findings(measured),
         "model": model.map(|model| described(py, model)).transpose()?,
-        "decays_from": source,
+        "decays_from": question.source.map(source),
         "layer_decays": model.map(|model| model.layers().iter().map(|layer| layer.decay).collect::<Vec<_>>()),
         "feature_decay": model.map(Ufm::feature_decay),
-        "nc4": rules.disagreement(),
-        "accuracy": rules.accuracy(),
-        "nearest_center_accuracy": rules.center_accuracy(),
-        "nc2": dict!(py, { "classifier": &none, "features": &none }),
-        "nc3": dict!(py, { "product": &none, "alignment": &none }),
+        "nc4": decisions.disagreement(),
+        "accuracy": decisions.accuracy(),
+        "nearest_center_accuracy": decisions.center_accuracy(),
+        "accuracy_by_group": measured.groups.iter().map(|of| group(py, of)).collect::<PyResult<Vec<_>>>()?,
+        "class_effective_ranks": measured.class_ranks.clone(),
+        "verdicts": measured.lines().iter().map(|line| verdict(py, line)).collect::<PyResult<Vec<_>>>()?,
     });
-    for key in [
-        "rank",
-        "unique",
-        "nc4_predicted",
-        "objective",
-        "optimum",
-        "optimum_gap",
-        "gap",
-        "distance",
-        "distances",
-        "cdnv_apart",
-        "collapsed",
-    ] {
-        dict.set_item(key, &none)?;
-    }
-    measured.fill(&dict)?;
-    if let Ok(Some(target)) = &target {
-        let names: Vec<String> = measured.spectra.iter().map(|spectrum| spectrum.block.clone()).collect();
-        let outputs = counts.classes();
-        // Without decays of the caller there is no scale but that of the theory.
-        let has_scale = given.decays.is_some() && model.is_some_and(|model| model.loss() == Loss::Squared);
-        let convention = given.options.convention;
-        target.fill(&dict, |at| if has_scale { convention.loss(at, outputs) } else { at }, &names)?;
+    metrics::fill(&dict, &measured.metrics, true)?;
+    compared(&dict, measured)?;
+    if let Some(target) = &measured.target {
+        predicted(&dict, target)?;
     }
     Ok(dict)
+}
+
+/// What only an optimum has, or nothing.
+fn compared(dict: &Bound<'_, PyDict>, measured: &Measurement) -> PyResult<()> {
+    let (py, target) = (dict.py(), measured.target.as_ref());
+    let collapse = |of: fn(&Collapse) -> Option<f64>| target.and_then(|target| of(&target.collapse));
+    let training_loss = |objective| measured.training_loss(objective);
+    let distance = target.and_then(|target| target.distance.as_ref());
+    let distances = distance.map(|distance| {
+        Ok::<_, PyErr>(dict!(py, {
+            "layers": &distance.layers, "features": distance.features, "bias": distance.bias
+        }))
+    });
+    let entries = dict!(py, {
+        "nc2": dict!(py, {
+            "classifier": collapse(|of| of.nc2_classifier), "features": collapse(|of| of.nc2_features)
+        }),
+        "nc3": dict!(py, { "product": collapse(|of| of.nc3), "alignment": collapse(|of| of.alignment) }),
+        "rank": target.map(|target| target.optimum.rank()),
+        "unique": target.map(|target| target.optimum.is_unique()),
+        "nc4_predicted": target.map(|target| target.disagreement),
+        "objective": target.and_then(|target| target.objective).map(training_loss),
+        "optimum": target.map(|target| training_loss(target.optimum.objective())),
+        "optimum_gap": target.map(|target| target.optimum.gap()),
+        "gap": target.and_then(|target| target.gap),
+        "distance": distance.map(Distance::largest),
+        "distances": distances.transpose()?,
+        "cdnv_apart": target.and_then(|target| target.variance_apart),
+        "collapsed": target.map(|target| target.has_collapsed),
+    });
+    dict.update(entries.as_mapping())
+}
+
+/// What the optimum has in the place of what was measured.
+fn predicted(dict: &Bound<'_, PyDict>, target: &Target) -> PyResult<()> {
+    let py = dict.py();
+    nested(dict, "feature_mean")?.set_item("predicted", target.feature_mean)?;
+    nested(dict, "frames")?.set_item("predicted", metrics::frames(py, &target.classes, true)?)?;
+    nested(dict, "grams")?.set_item("predicted", metrics::grams(py, &target.classes, true)?)?;
+    let all = nested(dict, "singular_values")?;
+    // In the order of the blocks.
+    for (block, values) in all.values().iter().zip(&target.singular_values) {
+        block.cast_into::<PyDict>()?.set_item("predicted", values)?;
+    }
+    Ok(())
+}
+
+fn nested<'py>(dict: &Bound<'py, PyDict>, key: &str) -> PyResult<Bound<'py, PyDict>> {
+    Ok(dict.as_any().get_item(key)?.cast_into::<PyDict>()?)
+}
+
+/// What speaks against a comparison, with the argument that would end it.
+fn findings(measured: &Measurement) -> Vec<String> {
+    let question = &measured.question;
+    let mut all: Vec<String> = question.contradictions.iter().map(ToString::to_string).collect();
+    all.extend(question.findings().map(|finding| match finding {
+        Finding::BiasMissing { .. } => format!("{finding}: was bias forgotten?"),
+        Finding::LossUndecided { .. } => format!("{finding}: say it with loss"),
+        Finding::SizesUntested => format!("{finding}: give the decays of training to test it"),
+        Finding::FeaturesContradict { .. } => {
+            format!("{finding}: try logit_adjustment, label_smoothing, ldam or class_weights")
+        }
+        finding => finding.to_string(),
+    }));
+    all.extend(measured.without_target.iter().map(|why| format!("the optimum is not known: {why}")));
+    all
 }
 
 fn described<'py>(py: Python<'py>, model: &Ufm) -> PyResult<Bound<'py, PyDict>> {
@@ -134,14 +142,31 @@ fn described<'py>(py: Python<'py>, model: &Ufm) -> PyResult<Bound<'py, PyDict>> 
     }))
 }
 
-fn implied<'py>(py: Python<'py>, given: &Given, question: &Question) -> PyResult<Bound<'py, PyDict>> {
-    let said = &given.options.class_weights;
-    let weights = if question.weights == ClassWeights::None { said } else { &question.weights };
+fn implied<'py>(py: Python<'py>, measured: &Measurement) -> PyResult<Bound<'py, PyDict>> {
+    let (question, has_all) = (&measured.question, measured.layers.has_all());
     Ok(dict!(py, {
-        "loss": question.fits.map(|fit| LOSSES[fit].name()),
-        "class_weights": weights.to_string(),
-        "nonnegative_features": question.gradients.iter().any(NetworkGradient::has_nonnegative_features),
-        "squared": decays(py, &question.assessment.implied[0])?,
-        "cross_entropy": decays(py, &question.assessment.implied[1])?,
+        "loss": question.fits.map(Loss::name),
+        "class_weights": question.class_weights.to_string(),
+        "nonnegative_features": question.has_nonnegative_features(),
+        "squared": decays(py, question.implied(Loss::Squared), has_all)?,
+        "cross_entropy": decays(py, question.implied(Loss::CrossEntropy), has_all)?,
+    }))
+}
+
+fn group<'py>(py: Python<'py>, group: &GroupAccuracy) -> PyResult<Bound<'py, PyDict>> {
+    Ok(dict!(py, {
+        "count": group.count,
+        "classes": &group.classes,
+        "accuracy": group.accuracy,
+        "nearest_center_accuracy": group.center_accuracy,
+    }))
+}
+
+fn verdict<'py>(py: Python<'py>, line: &Line) -> PyResult<Bound<'py, PyDict>> {
+    Ok(dict!(py, {
+        "name": line.name,
+        "measured": line.measured,
+        "target": line.target,
+        "verdict": line.verdict.map_or("-", Verdict::name),
     }))
 }

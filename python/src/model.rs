@@ -1,8 +1,8 @@
 //! The model and its loss from the keywords of Python.
 
 use neural_collapse::{
-    Block, ClassCounts, ClassWeights, Error, FeatureConvention, Layer, Loss, LossConvention, Targets,
-    TrainingConvention, Ufm, WeightConvention,
+    Block, Error, FeatureConvention, Layer, Loss, LossConvention, TrainingConvention, Ufm, WeightConvention,
+    metrics::Training,
 };
 use pyo3::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Every direction has a number for every layer: a slip of the finger must not ask for all memory.
-const MOST_LAYERS: usize = 10_000;
+pub(crate) const MOST_LAYERS: usize = 10_000;
 
 /// The keywords that say which loss, by their names in Python.
 #[derive(FromPyObject)]
@@ -46,19 +46,11 @@ struct ModelKeywords<'py> {
 /// A loss and how training scales it.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// As it was given.
-    pub(crate) loss: Option<Loss>,
-    pub(crate) convention: TrainingConvention,
+    pub(crate) training: Training,
     /// Whether the scales of squared error and of the penalty of features were given.
     pub(crate) has_reduction: bool,
     pub(crate) has_feature_reduction: bool,
-    pub(crate) class_weights: ClassWeights,
-    weight_convention: WeightConvention,
-    label_smoothing: f64,
-    logit_adjustment: Option<f64>,
-    ldam: Option<f64>,
-    cdt: Option<f64>,
-    pub(crate) bias_decay: Option<f64>,
+    pub(crate) has_bias_decay: bool,
 }
 
 /// A model with the scales of its caller.
@@ -91,47 +83,22 @@ impl Options {
         let features =
             features.transpose().map_err(|error| renamed(error, "feature convention", "feature_reduction"))?;
         let weights = read.weight_reduction.parse::<WeightConvention>();
+        let weights = weights.map_err(|error| renamed(error, "weight convention", "weight_reduction"))?;
+        let training = Training::default()
+            .with_loss(loss)
+            .with_convention(scale, features.unwrap_or(FeatureConvention::Total))
+            .with_class_weights(class_weights(read.class_weights.as_ref())?, weights)
+            .with_label_smoothing(read.label_smoothing)
+            .with_logit_adjustment(read.logit_adjustment)
+            .with_ldam(read.ldam)
+            .with_cdt(read.cdt)
+            .with_bias_decay(read.bias_decay);
         Ok(Self {
-            loss,
-            convention: TrainingConvention::new(scale, features.unwrap_or(FeatureConvention::Total)),
+            training,
             has_reduction: squared.is_some(),
             has_feature_reduction: features.is_some(),
-            class_weights: class_weights(read.class_weights.as_ref())?,
-            weight_convention: weights.map_err(|error| renamed(error, "weight convention", "weight_reduction"))?,
-            label_smoothing: read.label_smoothing,
-            logit_adjustment: read.logit_adjustment,
-            ldam: read.ldam,
-            cdt: read.cdt,
-            bias_decay: read.bias_decay,
+            has_bias_decay: read.bias_decay.is_some(),
         })
-    }
-
-    pub(crate) fn targets(&self, counts: ClassCounts) -> Result<Targets, Error> {
-        Targets::smoothed(counts, self.label_smoothing)
-    }
-
-    /// The model with this loss and everything that is set.
-    pub(crate) fn apply(&self, ufm: Ufm, loss: Loss) -> Result<Ufm, Error> {
-        let counts = ufm.class_counts().cloned().ok_or(Error::NoClassCounts)?;
-        let classes = counts.classes();
-        let mut ufm = ufm.with_loss(loss)?;
-        if self.class_weights != ClassWeights::None {
-            let weights = self.weight_convention.class_weights(&self.class_weights, &counts)?;
-            ufm = ufm.with_class_weights(ClassWeights::Given(weights))?;
-        }
-        if let Some(tau) = self.logit_adjustment {
-            ufm = ufm.with_logit_adjustment(tau)?;
-        }
-        if let Some(constant) = self.ldam {
-            ufm = ufm.with_ldam(constant)?;
-        }
-        if let Some(gamma) = self.cdt {
-            ufm = ufm.with_cdt(gamma)?;
-        }
-        if let Some(decay) = self.bias_decay {
-            ufm = ufm.with_bias_decay(self.convention.layer_decay(decay, classes)?)?;
-        }
-        Ok(ufm)
     }
 }
 
@@ -139,8 +106,9 @@ impl Model {
     /// From a dictionary of keywords.
     pub(crate) fn new(keywords: &Bound<'_, PyAny>) -> PyResult<Self> {
         let options = Options::new(keywords)?;
+        let (training, convention) = (&options.training, options.training.convention());
         let read: ModelKeywords<'_> = keywords.extract()?;
-        if !read.bias && options.bias_decay.is_some() {
+        if !read.bias && options.has_bias_decay {
             return Err(refuse("bias_decay: given with bias=False: leave one of them out"));
         }
         let counts = counts(&read.counts)?;
@@ -155,18 +123,18 @@ impl Model {
         let depth = depth(read.layers, widths.len(), decays.len())?;
         let at = |values: usize, l: usize| if values == 1 { 0 } else { l };
         let layer = |l: usize| {
-            let decay = options.convention.layer_decay(decays[at(decays.len(), l)], classes);
+            let decay = convention.layer_decay(decays[at(decays.len(), l)], classes);
             let decay = decay.map_err(|error| refuse(format!("layer_decay: {error}")))?;
             Ok(Layer::new(widths[at(widths.len(), l)], decay))
         };
         let layers = (0..depth).map(layer).collect::<PyResult<Vec<_>>>()?;
-        let feature_decay = options.convention.feature_decay(read.feature_decay, classes, samples);
+        let feature_decay = convention.feature_decay(read.feature_decay, classes, samples);
         let feature_decay = feature_decay.map_err(|error| refuse(format!("feature_decay: {error}")))?;
-        let targets = options.targets(counts).map_err(refused)?;
+        let targets = training.targets(counts).map_err(refused)?;
         let ufm = Ufm::new(targets, layers, feature_decay).map_err(named)?.with_bias(read.bias);
-        let ufm = options.apply(ufm, options.loss.unwrap_or_default()).map_err(refused)?;
+        let ufm = training.apply_to(ufm, training.loss().unwrap_or_default()).map_err(refused)?;
         let ufm = if read.nonnegative_features { ufm.with_nonnegative_features() } else { ufm };
-        Ok(Self { ufm, convention: options.convention })
+        Ok(Self { ufm, convention })
     }
 
     /// What a decay of a layer in the theory's units is in those of the caller.

@@ -32,13 +32,14 @@ pub(crate) fn counts<'py>(py: Python<'py>, counts: &[u64]) -> Bound<'py, PyArray
     PyArray1::from_vec(py, counts.iter().map(|count| count.cast_signed()).collect())
 }
 
-/// Implied decays, with a list for the layers.
-pub(crate) fn decays<'py>(py: Python<'py>, implied: &ImpliedDecays) -> PyResult<Bound<'py, PyDict>> {
+/// Implied decays, with a list for the layers: empty if only their product is known, which implies nothing about each.
+pub(crate) fn decays<'py>(py: Python<'py>, implied: &ImpliedDecays, has_all: bool) -> PyResult<Bound<'py, PyDict>> {
     let decay = |implied: &Option<ImpliedDecay>| implied.map(|implied| implied.decay);
     let misfit = |implied: &Option<ImpliedDecay>| implied.map(|implied| implied.misfit);
+    let layers: &[Option<ImpliedDecay>] = if has_all { &implied.layers } else { &[] };
     Ok(dict!(py, {
-        "layer_decay": implied.layers.iter().map(decay).collect::<Vec<_>>(),
-        "layer_misfit": implied.layers.iter().map(misfit).collect::<Vec<_>>(),
+        "layer_decay": layers.iter().map(decay).collect::<Vec<_>>(),
+        "layer_misfit": layers.iter().map(misfit).collect::<Vec<_>>(),
         "feature_decay": decay(&implied.features),
         "feature_misfit": misfit(&implied.features),
         "bias_decay": decay(&implied.bias),

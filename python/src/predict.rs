@@ -18,6 +18,7 @@ use crate::{
     model::Model,
     output::{array1, array2, counts},
     threads::detached,
+    vectors::{self, Which},
 };
 
 /// Where the last layers of a classifier must end: what ``ncollapse.predict`` gives.
@@ -27,30 +28,6 @@ pub(crate) struct Prediction {
     model: Model,
     optimum: Optimum,
     groups: Vec<Py<Group>>,
-}
-
-/// Rows of classifiers, or class means as rows.
-#[derive(Clone, Copy)]
-enum Which {
-    Classifiers,
-    ClassMeans,
-}
-
-impl Which {
-    fn new(word: &str) -> PyResult<Self> {
-        match word {
-            "classifiers" => Ok(Self::Classifiers),
-            "class_means" => Ok(Self::ClassMeans),
-            _ => Err(refuse(format!("of: {word:?} given, accepted: classifiers, class_means"))),
-        }
-    }
-
-    fn rows(self, optimum: &Optimum) -> Result<Mat<f64>, Error> {
-        match self {
-            Self::Classifiers => optimum.classifiers(),
-            Self::ClassMeans => Ok(optimum.class_means()?.transpose().to_owned()),
-        }
-    }
 }
 
 /// The optimum of a model, whatever its loss.
@@ -83,32 +60,10 @@ impl Prediction {
     }
 
     fn gram_of(&self, py: Python<'_>, word: &str) -> PyResult<Mat<f64>> {
-        let which = Which::new(word)?;
-        let groups = blocks::groups(&self.optimum);
-        match &self.optimum {
-            Optimum::Closed(minimizer) if has_closed_geometry(&self.model.ufm) => {
-                let geometry = minimizer.geometry().map_err(refused)?;
-                let gram = match which {
-                    Which::Classifiers => geometry.classifiers(),
-                    Which::ClassMeans => geometry.class_means(),
-                };
-                detached(py, || blocks::expand(&groups, |k, l| gram.inner_product(k, l)))?
-            }
-            Optimum::Certified(minimizer) => {
-                let geometry = minimizer.geometry().map_err(refused)?;
-                let gram = match which {
-                    Which::Classifiers => geometry.classifiers(),
-                    Which::ClassMeans => geometry.class_means(),
-                };
-                detached(py, || blocks::expand(&groups, |k, l| Some(gram.inner_product(k, l))))?
-            }
-            optimum => detached(py, || which.rows(optimum).map(|rows| blocks::gram(rows.as_ref())))?.map_err(refused),
-        }
+        vectors::gram(py, &self.model.ufm, &self.optimum, Which::new(word)?)
     }
-}
 
-/// The prediction for the keywords of a model.
-impl Prediction {
+    /// The prediction for the keywords of a model.
     fn make(py: Python<'_>, keywords: &Bound<'_, PyAny>) -> PyResult<Self> {
         let model = Model::new(keywords)?;
         let (optimum, groups) = detached(py, || {
@@ -263,20 +218,7 @@ impl Prediction {
     /// Angles in degrees between the ``of`` = "classifiers" or "class_means" of all classes, (K, K); NaN for zeros.
     #[pyo3(signature = (of="classifiers"))]
     fn angles<'py>(&self, py: Python<'py>, of: &str) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        if let Optimum::Closed(minimizer) = &self.optimum
-            && has_closed_geometry(&self.model.ufm)
-        {
-            // However small an angle is: an arc cosine would lose it.
-            let geometry = minimizer.geometry().map_err(refused)?;
-            let gram = match Which::new(of)? {
-                Which::Classifiers => geometry.classifiers(),
-                Which::ClassMeans => geometry.class_means(),
-            };
-            let groups = blocks::groups(&self.optimum);
-            let angles = || blocks::expand(&groups, |k, l| gram.angle(k, l).map(f64::to_degrees));
-            return array2(py, detached(py, angles)??.as_ref());
-        }
-        array2(py, blocks::angles(&self.gram_of(py, of)?).as_ref())
+        array2(py, vectors::angles(py, &self.model.ufm, &self.optimum, Which::new(of)?)?.as_ref())
     }
 
     /// Norms of the ``of`` = "classifiers" or "class_means" of all classes, (K,).

@@ -111,10 +111,105 @@ def test_says_where_the_arguments_and_the_arrays_differ():
     said = nc.measure(features, labels, weights, bias, layer_decay=1e-2, feature_decay=1e-3, **words)
     assert said.applies and said.decays_from == "arguments" and said.has_reached
     wrong = nc.measure(features, labels, weights, bias, layer_decay=2e-2, feature_decay=1e-3, **words)
-    assert not wrong.applies and "the layer: you say 2.0000e-2; the arrays say" in wrong.findings[0]
+    # Under "sum" the number that is said would be right.
+    assert not wrong.applies
+    assert wrong.findings[0].startswith("the layer: you say 0.020000 under half-sum; the arrays say")
+    assert wrong.findings[0].endswith(" under sum")
+    other = nc.measure(features, labels, weights, bias, layer_decay=3e-2, feature_decay=1e-3, **words)
+    assert other.findings[0].startswith("the layer: you say 0.030000; the arrays say 0.0")
     assert {row.verdict for row in wrong.verdicts} == {"-"} and wrong.has_reached is None
     other = nc.measure(features, labels, weights, bias, loss="cross-entropy")
     assert "you say cross-entropy; the arrays say squared" in other.findings[0]
+
+
+def deep(counts=(40, 30, 20, 10), widths=(8, 6), seed=0):
+    """A network of two linear layers at the optimum of their decays, which a descent has found."""
+    run = nc.descend(list(counts), widths=list(widths), layer_decay=1e-2, feature_decay=1e-3, seed=seed, gap=1e-13)
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    return run.class_means[labels], labels, run.weights, run.bias
+
+
+def test_a_list_of_layers_implies_the_decay_of_each():
+    features, labels, weights, bias = deep()
+    assert [layer.shape for layer in weights] == [(6, 8), (4, 6)]
+    measured = nc.measure(features, labels, weights, bias)
+    assert measured.applies and measured.has_reached and len(measured.layer_decays) == 2
+    # The descent has left a relative gap of 1e-13, and a gradient of its root.
+    assert measured.layer_decays == pytest.approx([1e-2, 1e-2], rel=1e-5)
+    assert set(measured.singular_values) == {"product", "features", "layer 1", "layer 2"}
+    blocks = [np.linalg.svd(layer, compute_uv=False) for layer in weights]
+    for layer, values in zip(("layer 1", "layer 2"), blocks):
+        np.testing.assert_allclose(measured.singular_values[layer]["measured"], values, atol=1e-13)
+        # One for each class: the optimum has no others. To roots of the gap, relative to singular values of size one.
+        predicted = measured.singular_values[layer]["predicted"]
+        assert len(predicted) == 4
+        np.testing.assert_allclose(np.pad(predicted, (0, len(values) - 4)), values, atol=1e-5)
+
+
+def test_the_product_of_layers_is_compared_by_its_geometry():
+    features, labels, weights, bias = deep()
+    product = weights[1] @ weights[0]
+    words = dict(layer_decay=1e-2, feature_decay=1e-3, reduction="half-sum", feature_reduction="total")
+    measured = nc.measure(features, labels, product, bias, layers=2, widths=[8, 6], **words)
+    assert measured.applies and measured.gap is None and measured.has_reached is None
+    assert measured.verdict.startswith("compared by its geometry alone")
+    assert measured.implied["squared"]["layer_decay"] == [] and measured.implied["loss"] is None
+    judged = {row.name: row.verdict for row in measured.verdicts}
+    assert judged["NC2 classifier"] == judged["NC3 product"] == judged["NC4 disagreement"] == "reached"
+    assert "relative gap" not in judged
+    # As one layer the arrays say something else.
+    assert not nc.measure(features, labels, product, bias, **words).applies
+    # Two decays say that there are two layers.
+    two = nc.measure(features, labels, product, bias, **dict(words, layer_decay=[1e-2, 1e-2]))
+    assert two.rank == measured.rank and two.nc3 == measured.nc3
+    silent = nc.measure(features, labels, product, bias, layers=2)
+    assert silent.optimum is None and not silent.applies
+
+    def refused(message, weights, **words):
+        with pytest.raises(ValueError, match=message):
+            nc.measure(features, labels, weights, bias, **words)
+
+    refused("layers: 0 given, 1 to 10000 are accepted", product, layers=0)
+    refused("weights: 2 matrices given for 3 layers; accepted are all of them, or their product", weights, layers=3)
+    refused(r"widths: \[7, 6\] given; accepted, .* are 2 numbers, the first 8", product, widths=[7, 6])
+    refused(r"widths: \[8, 6\] given; accepted, with the product", weights, widths=[8, 6])
+    refused("layer_decay: 3 values given for 2 layers", product, layers=2, layer_decay=[1e-2] * 3, feature_decay=1e-3)
+
+
+def test_one_hot_labels_are_refused_with_what_to_take():
+    features, labels, weights, bias = optimal()
+    with pytest.raises(ValueError, match=r"labels: shape \[100, 4\] given, .* one-hot rows or scores take the argmax"):
+        nc.measure(features, np.eye(4)[labels], weights, bias)
+
+
+def test_finds_class_weights_and_a_forgotten_bias():
+    layer_decay, feature_decay, counts = 1e-2, 1e-3, [40, 30, 20, 10]
+    words = dict(loss="cross-entropy", layer_decay=layer_decay, feature_decay=feature_decay)
+    prediction = nc.predict(counts, widths=8, class_weights="inverse", **words)
+    labels = np.repeat(np.arange(4), counts)
+    features, weights = prediction.class_means()[labels], prediction.classifiers()
+    measured = nc.measure(features, labels, weights, prediction.bias)
+    assert measured.implied["class_weights"] == "inverse" and measured.has_reached
+    said = nc.measure(features, labels, weights, prediction.bias, feature_reduction="total", **words)
+    assert said.findings[0] == "you give no class weights; the arrays say inverse"
+    features, labels, weights, bias = optimal()
+    forgotten = nc.measure(features, labels, weights)
+    assert any("was bias forgotten?" in finding for finding in forgotten.findings)
+
+
+def test_has_groups_and_ranks_of_classes():
+    features, labels, weights, bias = optimal(counts=(30, 20, 20, 10), noise=0.1)
+    measured = nc.measure(features, labels, weights, bias)
+    decided = (features @ weights.T + bias).argmax(1) == labels
+    groups = {group["count"]: group for group in measured.accuracy_by_group}
+    assert list(groups) == [30, 20, 10] and groups[20]["classes"] == [1, 2]
+    for count, group in groups.items():
+        assert group["accuracy"] == pytest.approx(decided[np.isin(labels, group["classes"])].mean())
+    for k, rank in enumerate(measured.class_effective_ranks):
+        values = np.linalg.svd(features[labels == k], compute_uv=False)
+        parts = values / values.sum()
+        # The Gram matrix squares singular values, none of which is below a hundredth of the largest.
+        assert rank == pytest.approx(np.exp(-(parts * np.log(parts)).sum()), rel=1e-9)
 
 
 def test_random_arrays_have_no_verdict():

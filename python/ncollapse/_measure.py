@@ -1,0 +1,101 @@
+"""Metrics of an accumulator, and a network compared with its optimum."""
+
+from __future__ import annotations
+
+from . import _native
+from ._measurement import Measurement
+from ._results import Metrics
+from ._theory import loss_keywords
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any, Optional, Union
+
+    from numpy.typing import ArrayLike
+
+    from ._native import Accumulator
+
+    Layers = Union[ArrayLike, Sequence[ArrayLike]]
+
+
+def metrics(accumulator: Accumulator, weights: Optional[Layers] = None, bias: Optional[ArrayLike] = None) -> Metrics:
+    """The numbers of neural collapse from an accumulator.
+
+    Parameters
+    ----------
+    accumulator : Accumulator
+        With samples of every class.
+    weights : array (K, d), or list of the linear layers after the features, the first one first; optional
+        Without them there are NC1 and the class means alone.
+    bias : array (K,), optional
+    """
+    return Metrics(_native.metrics(accumulator, weights, bias))
+
+
+def _measure(
+    features: Any, labels: Any, weights: Layers, bias: Optional[ArrayLike], keywords: dict[str, Any]
+) -> Measurement:
+    own = {key: keywords.pop(key) for key in ("layer_decay", "feature_decay", "layers", "widths")}
+    return Measurement(_native.measure(features, labels, weights, bias, dict(own, **loss_keywords(**keywords))))
+
+
+def measure(
+    features: Any,
+    labels: Any,
+    weights: Layers,
+    bias: Optional[ArrayLike] = None,
+    *,
+    layer_decay: Optional[Union[float, Sequence[float]]] = None,
+    feature_decay: Optional[float] = None,
+    layers: Optional[int] = None,
+    widths: Optional[Sequence[int]] = None,
+    **loss: Any,
+) -> Measurement:
+    """Has training got there? Compares a network with the optimum of its own class sizes and decays.
+
+    No decays are needed: the arrays imply them. If they are given, with ``reduction`` and ``feature_reduction``, the
+    two are compared.
+
+    Parameters
+    ----------
+    features : array (N, d)
+        What the first of the layers reads, of every training sample. Read two or three times, in batches: a memory map
+        is fine.
+    labels : array of int (N,)
+    weights : array (K, d), or list of the linear layers after the features, the first one first
+        Or the product of several layers alone, with ``layers``: it implies no decays of its layers, so give them.
+    bias : array (K,), optional
+    layer_decay, feature_decay : optional
+        What training minimized; both or neither.
+    layers : int, optional
+        The number of layers whose product is given; by default that of the weights or of the decays.
+    widths : list of int, optional
+        What each of these layers reads, the features first; by default wide enough.
+    **loss
+        ``loss``, ``reduction``, ``feature_reduction``, ``class_weights`` and the other keywords of ``predict`` that
+        say which loss.
+    """
+    if labels is None:
+        raise ValueError("labels: none given, one for each row of the features is needed")
+    keywords = dict(layer_decay=layer_decay, feature_decay=feature_decay, layers=layers, widths=widths, **loss)
+    return _measure(features, labels, weights, bias, keywords)
+
+
+def measure_batches(
+    batches: Iterable[tuple[Any, Any]],
+    weights: Layers,
+    bias: Optional[ArrayLike] = None,
+    *,
+    layer_decay: Optional[Union[float, Sequence[float]]] = None,
+    feature_decay: Optional[float] = None,
+    layers: Optional[int] = None,
+    widths: Optional[Sequence[int]] = None,
+    **loss: Any,
+) -> Measurement:
+    """The same from pairs of features and labels, which are gone through two or three times: a list, a DataLoader.
+
+    Every pass must give the same samples, in any order; so no random augmentation.
+    """
+    keywords = dict(layer_decay=layer_decay, feature_decay=feature_decay, layers=layers, widths=widths, **loss)
+    return _measure(batches, None, weights, bias, keywords)

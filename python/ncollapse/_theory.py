@@ -1,0 +1,256 @@
+"""The theory and the descents: keywords in, results out."""
+
+from __future__ import annotations
+
+from . import _native
+from ._native import Prediction
+from ._results import Limits, Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Optional, Union
+
+    from numpy.typing import ArrayLike
+
+    Counts = Union[str, Sequence[int], ArrayLike]
+    Weights = Union[str, ArrayLike]
+
+
+def loss_keywords(
+    *,
+    loss: Optional[str] = None,
+    reduction: Optional[str] = None,
+    feature_reduction: Optional[str] = None,
+    class_weights: Optional[Weights] = None,
+    weight_reduction: str = "samples",
+    label_smoothing: float = 0.0,
+    logit_adjustment: Optional[float] = None,
+    ldam: Optional[float] = None,
+    cdt: Optional[float] = None,
+    bias_decay: Optional[float] = None,
+) -> dict[str, Any]:
+    return dict(
+        loss=loss,
+        reduction=reduction,
+        feature_reduction=feature_reduction,
+        class_weights=class_weights,
+        weight_reduction=weight_reduction,
+        label_smoothing=label_smoothing,
+        logit_adjustment=logit_adjustment,
+        ldam=ldam,
+        cdt=cdt,
+        bias_decay=bias_decay,
+    )
+
+
+def _model(
+    counts: Counts,
+    *,
+    widths: Union[int, Sequence[int]],
+    layer_decay: Union[float, Sequence[float]],
+    feature_decay: float,
+    layers: Optional[int] = None,
+    bias: bool = True,
+    nonnegative_features: bool = False,
+    loss: str = "squared",
+    **keywords: Any,
+) -> dict[str, Any]:
+    return dict(
+        counts=counts,
+        widths=widths,
+        layer_decay=layer_decay,
+        feature_decay=feature_decay,
+        layers=layers,
+        bias=bias,
+        nonnegative_features=nonnegative_features,
+        **loss_keywords(loss=loss, **keywords),
+    )
+
+
+def predict(
+    counts: Counts,
+    *,
+    widths: Union[int, Sequence[int]],
+    layer_decay: Union[float, Sequence[float]],
+    feature_decay: float,
+    layers: Optional[int] = None,
+    bias: bool = True,
+    bias_decay: Optional[float] = None,
+    loss: str = "squared",
+    reduction: Optional[str] = None,
+    feature_reduction: Optional[str] = None,
+    class_weights: Optional[Weights] = None,
+    weight_reduction: str = "samples",
+    label_smoothing: float = 0.0,
+    logit_adjustment: Optional[float] = None,
+    ldam: Optional[float] = None,
+    cdt: Optional[float] = None,
+    nonnegative_features: bool = False,
+) -> Prediction:
+    """Where the last layers of a classifier must end, for its class sizes and decays.
+
+    What is minimized, over the layers, the bias and the features themselves, is
+
+        1/N sum_i loss(W_L ... W_1 h_i + b)  +  sum_l decay_l/2 |W_l|^2  +  decay_H/2 |H|^2
+
+    Plain squared loss has a closed form, for any number of layers. Everything else with one layer is computed by
+    convex optimization, with a lower bound that proves the result.
+
+    Parameters
+    ----------
+    counts : str, list or array of int
+        The samples of each class: ``[500, 600, 600]``, or text such as ``"500,600x2"``.
+    widths : int or list of int
+        What each linear layer reads, the feature dimension first; one value serves all layers.
+    layer_decay : float or list of float
+        Weight decays mu in mu/2 |W|^2, as the ``weight_decay`` of an optimizer; one value serves all layers.
+    feature_decay : float
+        The penalty mu_H of the features.
+    layers : int, optional
+        The number of linear layers, if widths and decays are single values.
+    bias, bias_decay
+        Whether there is a bias, and its penalty; free if none is given.
+    loss : "squared" or "cross-entropy"
+    reduction : "half-sum" (the default), "mean", "half-mean" or "sum"
+        How training scales the squared error: "mean" is the mean over samples and outputs, as ``MSELoss``; "sum" is
+        summed over outputs and averaged over samples; "half-" is half of either. Cross-entropy is the mean over
+        samples.
+    feature_reduction : "total" (the default) or "mean"
+        Whether the penalty is mu_H/2 |H|^2 over all samples, or mu_H/(2N) |H|^2.
+    class_weights : "none", "inverse", "inverse-root", "effective:BETA", or one number for each class
+    weight_reduction : "samples" or "weights"
+        Whether the weighted sum of losses is divided by the number of samples, or by the sum of their weights as in
+        PyTorch.
+    label_smoothing : float
+        E in targets (1-E) onehot + E/K.
+    logit_adjustment : float, optional
+        tau log(n_k/N) is added to logit k; 1 is balanced softmax.
+    ldam : float, optional
+        C n_k^(-1/4) is subtracted from the logit of the own class.
+    cdt : float, optional
+        Logit k is multiplied by (n_k/n_max)^gamma.
+    nonnegative_features : bool
+        Features after a ReLU.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    ValueError
+        If an argument is not accepted: the message says what is.
+    """
+    return Prediction(
+        _model(
+            counts,
+            widths=widths,
+            layer_decay=layer_decay,
+            feature_decay=feature_decay,
+            layers=layers,
+            bias=bias,
+            bias_decay=bias_decay,
+            loss=loss,
+            reduction=reduction,
+            feature_reduction=feature_reduction,
+            class_weights=class_weights,
+            weight_reduction=weight_reduction,
+            label_smoothing=label_smoothing,
+            logit_adjustment=logit_adjustment,
+            ldam=ldam,
+            cdt=cdt,
+            nonnegative_features=nonnegative_features,
+        )
+    )
+
+
+def limits(
+    counts: Counts,
+    *,
+    rank: Optional[int] = None,
+    norm_ratio: Optional[float] = None,
+    largest_q: float = 0.9,
+    **model: Any,
+) -> Limits:
+    """The largest decays that keep classes apart, and the class weights that do.
+
+    Parameters
+    ----------
+    counts, **model
+        As for ``predict``.
+    rank : int, optional
+        Keep at least this rank. If neither ``rank`` nor ``norm_ratio`` is given: keep every class apart.
+    norm_ratio : float, optional
+        Keep the smallest norm of a classifier at this share of the largest one or above.
+    largest_q : float
+        How far the weights keep classes apart, between 0 and 1: the probability of the own class is ahead of that of
+        a class of the same count by 1 - largest_q at least.
+
+    Returns
+    -------
+    Limits
+        Decays in the units of the arguments.
+    """
+    wanted = dict(rank=rank, norm_ratio=norm_ratio, largest_q=largest_q)
+    return Limits(_native.limits(_model(counts, **model), wanted))
+
+
+def descend(
+    counts: Counts,
+    *,
+    method: str = "nesterov",
+    steps: int = 100_000,
+    gap: float = 1e-10,
+    seed: int = 0,
+    scale: float = 1.0,
+    collapsed: bool = False,
+    full: bool = False,
+    variables: str = "balanced",
+    step_size: Optional[float] = None,
+    callback: Optional[Callable[[dict[str, Any]], Any]] = None,
+    every: int = 1,
+    **model: Any,
+) -> Run:
+    """Descends to the minimum from a random start, knowing nothing of the theory but the least objective to stop at.
+
+    Ctrl-C ends it with ``KeyboardInterrupt``.
+
+    Parameters
+    ----------
+    counts, **model
+        As for ``predict``. Any number of layers with any loss is accepted.
+    method : "nesterov", "gd", "heavy-ball", "lbfgs" or "adam"
+    steps : int
+        Steps at most.
+    gap : float
+        The relative gap to the optimum at which the run ends.
+    seed, scale
+        Of the random start; a scale of 1 is the size of the minimizer.
+    collapsed : bool
+        Start from features that are equal within each class.
+    full : bool
+        Work on the features of all samples, without the exact reduction.
+    variables : "balanced" or "plain"
+    step_size : float, optional
+        A fixed step; automatic if none is given.
+    callback : callable, optional
+        Called with a dictionary: step, objective, gradient_norm, gap, step_size. A true result ends the run; an
+        exception ends it too, and is raised.
+    every : int
+        Call back at every so many steps.
+    """
+    how = dict(
+        method=method,
+        steps=steps,
+        gap=gap,
+        seed=seed,
+        scale=scale,
+        collapsed=collapsed,
+        full=full,
+        variables=variables,
+        step_size=step_size,
+        callback=callback,
+        every=every,
+    )
+    return Run(_native.descend(_model(counts, **model), how))

@@ -1,0 +1,83 @@
+//! What the caller says of a training, for `measure`.
+
+use neural_collapse::{
+    Loss,
+    metrics::{LastLayers, Training},
+};
+use pyo3::prelude::*;
+
+use crate::{
+    errors::{refuse, refused},
+    matrices::one_or_more,
+    model::{MOST_LAYERS, Options},
+};
+
+/// The keywords of `measure` next to those of the loss, by their names in Python.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Keywords<'py> {
+    layer_decay: Option<Bound<'py, PyAny>>,
+    feature_decay: Option<f64>,
+    layers: Option<usize>,
+    widths: Option<Vec<usize>>,
+}
+
+/// The layers as they are counted, and what is known of their training.
+pub(crate) fn given(keywords: &Bound<'_, PyAny>, layers: LastLayers) -> PyResult<(LastLayers, Training)> {
+    let options = Options::new(keywords)?;
+    let Keywords { layer_decay, feature_decay, layers: depth, widths } = keywords.extract()?;
+    if options.has_bias_decay && layers.bias().is_none() {
+        return Err(refuse("bias_decay: bias is needed with it"));
+    }
+    let decays = layer_decay.map(|decays| one_or_more("layer_decay", &decays)).transpose()?;
+    let layers = counted(layers, depth, widths, decays.as_ref().map_or(0, Vec::len))?;
+    let (decays, features) = match (decays, feature_decay) {
+        (None, None) => return Ok((layers, options.training)),
+        (Some(_), None) => return Err(refuse("layer_decay: given without feature_decay: give both, or neither")),
+        (None, Some(_)) => return Err(refuse("feature_decay: given without layer_decay: give both, or neither")),
+        (Some(decays), Some(features)) => (decays, features),
+    };
+    if options.training.loss().unwrap_or_default() == Loss::Squared && !options.has_reduction {
+        return Err(refuse(
+            "layer_decay: reduction is needed with it: mean, half-mean, sum or half-sum says how the loss scales the \
+             squared error",
+        ));
+    }
+    if !options.has_feature_reduction {
+        return Err(refuse(
+            "feature_decay: feature_reduction is needed with it: total or mean says how the loss scales the penalty of \
+             the features",
+        ));
+    }
+    Ok((layers, options.training.with_decays(decays, features)))
+}
+
+/// The layers, or what is said of those whose product is given.
+fn counted(
+    layers: LastLayers,
+    depth: Option<usize>,
+    widths: Option<Vec<usize>>,
+    decays: usize,
+) -> PyResult<LastLayers> {
+    let given = layers.weights().len();
+    let depth = depth.unwrap_or(widths.as_ref().map_or(given.max(decays), Vec::len));
+    if !(1..=MOST_LAYERS).contains(&depth) {
+        return Err(refuse(format!("layers: {depth} given, 1 to {MOST_LAYERS} are accepted")));
+    }
+    if given != 1 && given != depth {
+        return Err(refuse(format!(
+            "weights: {given} matrices given for {depth} layers; accepted are all of them, or their product"
+        )));
+    }
+    if decays > 1 && decays != depth {
+        return Err(refuse(format!("layer_decay: {decays} values given for {depth} layers; one, or one a layer")));
+    }
+    let Some(widths) = widths else { return layers.with_depth(depth).map_err(refused) };
+    if widths.len() != depth || widths.first() != Some(&layers.width()) || given == depth {
+        let first = layers.width();
+        return Err(refuse(format!(
+            "widths: {widths:?} given; accepted, with the product of several layers, are {depth} numbers, the first {first}"
+        )));
+    }
+    layers.with_widths(widths).map_err(refused)
+}
