@@ -6,7 +6,7 @@ use neural_collapse::{
     ClassCounts, ClassWeights, Error, Layer, Loss, Parameters, Point, Targets, Ufm,
     critical::escape,
     descent::{Descent, Method, Record, Run, StepSize, Stop, Variables},
-    faer::Mat,
+    faer::{Mat, MatRef},
     metrics::FeatureAccumulator,
     theory::Spectrum,
 };
@@ -207,7 +207,7 @@ const PERTURBATION: f64 = 1e-7;
 
 /// The run on reduced columns is the same as on all samples but for rounding, which steps amplify, and the quotients of
 /// L-BFGS: by as much as they do small perturbations of the start, or as what they make of the same start in turned
-/// features, which only rounds differently. Three of each, since one could miss what grows; a hundred times what they
+/// features and in another order of samples, which only rounds differently. Three of each, since one could miss what grows; a hundred times what they
 /// have shown so far, and a hundred roundings of the objective at the start, since steps subtract numbers of that size. Once a run
 /// converges rounding decides what it does next: there the comparison ends.
 fn assert_same(ufm: &Ufm, descent: Descent, start: &Parameters, ours: &Run) -> Result<(), TestCaseError> {
@@ -226,7 +226,7 @@ fn assert_same(ufm: &Ufm, descent: Descent, start: &Parameters, ours: &Run) -> R
         let turn = turn(ufm, seed);
         let mut weights = start.weights().to_vec();
         weights[0] = &weights[0] * turn.transpose();
-        others.push((1.0, run(weights, &turn * start.features())));
+        others.push((1.0, run(weights, &turn * shifted(ufm, start.features(), 1 + seed))));
     }
     let (first, mut shown) = (full.trajectory[0].objective, 0.0);
     for (step, (a, b)) in ours.trajectory.iter().zip(&full.trajectory).enumerate() {
@@ -240,6 +240,16 @@ fn assert_same(ufm: &Ufm, descent: Descent, start: &Parameters, ours: &Run) -> R
         prop_assert!((a.objective - b.objective).abs() <= allowed, "step {}: {:?} {:?} {:e}", step, a, b, allowed);
     }
     Ok(())
+}
+
+/// The samples of each class in another order: features of width 1 cannot be turned.
+fn shifted(ufm: &Ufm, features: MatRef<'_, f64>, by: u64) -> Mat<f64> {
+    let mut columns = Vec::new();
+    for &count in ufm.class_counts().unwrap().counts() {
+        let start = columns.len();
+        columns.extend((0..count).map(|j| start + usize::try_from((j + by) % count).unwrap()));
+    }
+    Mat::from_fn(features.nrows(), features.ncols(), |i, j| features[(i, columns[j])])
 }
 
 /// An orthogonal matrix that the features may be turned by: if they are nonnegative, a cyclic permutation.

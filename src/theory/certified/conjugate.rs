@@ -4,7 +4,8 @@ use faer::Mat;
 
 use super::{
     fit::Fit,
-    frame::{Coordinates, Frame, Pairs, product},
+    frame::{Coordinates, Frame, Pairs, Parts, product},
+    pace::Pace,
     problem::Problem,
     spikes::{LEAST_ROWS, Spikes, smooth},
 };
@@ -30,10 +31,10 @@ pub(super) struct Preconditioner<'a> {
 }
 
 impl<'a> Preconditioner<'a> {
-    pub(super) fn new(frame: &'a Frame<'a>, fit: &Fit) -> Self {
+    pub(super) fn new(frame: &'a Frame<'a>, fit: &Fit, pace: Pace) -> Self {
         let problem = frame.problem;
         let mut diagonal = problem.diagonal(fit);
-        let spikes = take_spikes(problem, &mut diagonal.b);
+        let spikes = if pace == Pace::Fast { take_spikes(problem, &mut diagonal.b) } else { None };
         let squares = |matrix: &Mat<f64>| Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].powi(2));
         let left = product(squares(&frame.svd.left).transpose(), diagonal.b.as_ref());
         let mut y = product(left.as_ref(), squares(&frame.svd.right).as_ref());
@@ -47,7 +48,7 @@ impl<'a> Preconditioner<'a> {
             fit.iter().zip(penalty).map(|(fit, penalty)| 1.0 / (fit + penalty + floor)).collect()
         };
         let beyond: Vec<f64> = left.row_iter().map(|row| row.iter().sum::<f64>() / columns).collect();
-        let mut pairs = inverse(&frame.pairs, &y, floor);
+        let mut pairs = inverse(&frame.parts, &y, floor);
         frame.mask_pairs(&mut pairs);
         Self {
             frame,
@@ -104,18 +105,22 @@ fn take_spikes(problem: &Problem, b: &mut Mat<f64>) -> Option<Vec<f64>> {
 }
 
 /// The inverses of the 2 × 2 blocks of the penalty plus the diagonal of the fit.
-fn inverse(penalty: &Pairs, fit: &Mat<f64>, floor: f64) -> Pairs {
+fn inverse(penalty: &Parts, fit: &Mat<f64>, floor: f64) -> Pairs {
     let rows = fit.nrows();
     let mut inverse = Pairs { own: Mat::zeros(rows, rows), other: Mat::zeros(rows, rows) };
     for j in 0..rows {
-        for i in 0..=j {
-            let (same, other) = (penalty.own[(i, j)] + floor, penalty.other[(i, j)]);
-            let (one, two) = (fit[(i, j)] + same, fit[(j, i)] + same);
-            // Shares, since a determinant can leave the range of numbers.
-            let share = other / two;
-            let own = 1.0 / (one - other * share);
+        inverse.own[(j, j)] = 1.0 / (fit[(j, j)] + 2.0 * penalty.even[(j, j)] + floor);
+        for i in 0..j {
+            let (even, odd) = (penalty.even[(i, j)], penalty.odd[(i, j)]);
+            let (one, two) = (fit[(i, j)] + floor, fit[(j, i)] + floor);
+            let (same, other) = (even + odd, even - odd);
+            // The determinant without a difference, (one+same) (two+same) - other², and by the second entry of the
+            // diagonal, since it can leave the range of numbers.
+            let below = two + same;
+            let own = 1.0 / (one * (two / below) + (one + two) * (same / below) + 4.0 * even * (odd / below));
+            let share = other / below;
             inverse.own[(i, j)] = own;
-            inverse.own[(j, i)] = one / two * own;
+            inverse.own[(j, i)] = (one + same) / below * own;
             inverse.other[(i, j)] = -share * own;
             inverse.other[(j, i)] = -share * own;
         }

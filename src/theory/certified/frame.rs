@@ -100,29 +100,50 @@ impl Coordinates {
     }
 }
 
+/// The map that is 2 `even` on the symmetric part of Y and 2 `odd` on the skew part: kept apart, since the one can be far
+/// below the rounding of the other.
+pub(super) struct Parts {
+    pub(super) even: Mat<f64>,
+    pub(super) odd: Mat<f64>,
+}
+
+impl Parts {
+    /// From the factors of the symmetric part and of the skew part, of which the diagonal has none.
+    pub(super) fn new(rows: usize, even: impl Fn(usize, usize) -> f64, odd: impl Fn(usize, usize) -> f64) -> Self {
+        let mut parts = Self { even: Mat::zeros(rows, rows), odd: Mat::zeros(rows, rows) };
+        for j in 0..rows {
+            parts.even[(j, j)] = 0.5 * even(j, j);
+            for i in 0..j {
+                let (even, odd) = (0.5 * even(i, j), 0.5 * odd(i, j));
+                parts.even[(i, j)] = even;
+                parts.even[(j, i)] = even;
+                parts.odd[(i, j)] = odd;
+                parts.odd[(j, i)] = odd;
+            }
+        }
+        parts
+    }
+
+    /// Adds the image of `from`.
+    fn add_image(&self, from: &Mat<f64>, to: &mut Mat<f64>) {
+        for (j, to) in to.col_iter_mut().enumerate() {
+            let parts = slice(self.even.col(j)).iter().zip(slice(self.odd.col(j)));
+            let entries = slice(from.col(j)).iter().zip(from.row(j).iter());
+            for ((to, (even, odd)), (here, there)) in slice_mut(to).iter_mut().zip(parts).zip(entries) {
+                *to += even * (here + there) + odd * (here - there);
+            }
+        }
+    }
+}
+
 /// A symmetric map that takes the pair of Y_ij and Y_ji to itself: `own` times the one plus `other` times the other. On
-/// the diagonal both are the same entry; there the numbers go on those beside it, so that few terms make the matrices.
+/// the diagonal both are the same entry, and `own` has all of it.
 pub(super) struct Pairs {
     pub(super) own: Mat<f64>,
     pub(super) other: Mat<f64>,
 }
 
 impl Pairs {
-    /// The map that is `even` on the symmetric part of Y, and `odd` on the skew part.
-    pub(super) fn of_parts(rows: usize, even: impl Fn(usize, usize) -> f64, odd: impl Fn(usize, usize) -> f64) -> Self {
-        let mut pairs = Self { own: Mat::zeros(rows, rows), other: Mat::zeros(rows, rows) };
-        for j in 0..rows {
-            for i in 0..=j {
-                let (even, odd) = (0.5 * even(i, j), 0.5 * odd(i, j));
-                pairs.own[(i, j)] = even + odd;
-                pairs.own[(j, i)] = even + odd;
-                pairs.other[(i, j)] = even - odd;
-                pairs.other[(j, i)] = even - odd;
-            }
-        }
-        pairs
-    }
-
     /// Adds the image of `from`.
     pub(super) fn add_image(&self, from: &Mat<f64>, to: &mut Mat<f64>) {
         for (j, to) in to.col_iter_mut().enumerate() {
@@ -140,7 +161,7 @@ impl Pairs {
 pub(super) struct Frame<'a> {
     pub(super) problem: &'a Problem,
     pub(super) svd: &'a Svd,
-    pub(super) pairs: Pairs,
+    pub(super) parts: Parts,
     /// For every row of what is beyond V.
     pub(super) beyond: Vec<f64>,
     pub(super) contrasts: Vec<f64>,
@@ -218,7 +239,7 @@ impl Frame<'_> {
 
     /// Adds the curvature of the penalty times a direction.
     pub(super) fn add_penalty(&self, direction: &Coordinates, to: &mut Coordinates) {
-        self.pairs.add_image(&direction.y, &mut to.y);
+        self.parts.add_image(&direction.y, &mut to.y);
         if let (Some(from), Some(to)) = (&direction.beyond, &mut to.beyond) {
             for (to, from) in to.col_iter_mut().zip(from.col_iter()) {
                 for ((to, from), curvature) in to.iter_mut().zip(from.iter()).zip(&self.beyond) {

@@ -21,6 +21,7 @@ mod frame;
 mod geometry;
 pub(super) mod groups;
 mod matrices;
+mod pace;
 mod path;
 mod polish;
 mod problem;

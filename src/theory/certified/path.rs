@@ -8,7 +8,8 @@
 use super::{
     conjugate::{self, Preconditioner},
     fit::Fit,
-    frame::{Coordinates, Frame, Pairs, decompose},
+    frame::{Coordinates, Frame, Parts, decompose},
+    pace::Pace,
     problem::{Problem, Variables},
     smooth::Smooth,
 };
@@ -31,15 +32,6 @@ pub(super) struct Stop {
     pub(super) fit: Fit,
     pub(super) svd: Svd,
     pub(super) value: f64,
-}
-
-/// How the path is followed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Pace {
-    /// In half of the steps: the preconditioner says how near the middle of the path is. It can be wrong.
-    Fast,
-    /// By Newton's steps themselves.
-    Careful,
 }
 
 pub(super) struct Path<'a> {
@@ -98,7 +90,7 @@ impl Path<'_> {
         Frame {
             problem: self.problem,
             svd: &stop.svd,
-            pairs: Pairs::of_parts(
+            parts: Parts::new(
                 rows,
                 |i, j| smooth.difference(sigma[i], sigma[j]),
                 |i, j| smooth.sum(sigma[i], sigma[j]),
@@ -135,7 +127,7 @@ impl Path<'_> {
     pub(super) fn center(&self, mut stop: Stop) -> Result<(Stop, usize), Error> {
         for steps in 0..MOST_STEPS {
             let frame = self.frame(&stop);
-            let preconditioner = Preconditioner::new(&frame, &stop.fit);
+            let preconditioner = Preconditioner::new(&frame, &stop.fit, self.pace);
             let mut downhill = self.gradient(&stop, &frame);
             downhill.negate();
             let is_fast = self.pace == Pace::Fast;
@@ -201,7 +193,7 @@ impl Path<'_> {
                 downhill.contrasts[s] += sign * count * self.problem.roots[s] * change * self.smooth.drift(sigma);
             }
         }
-        let preconditioner = Preconditioner::new(&frame, &stop.fit);
+        let preconditioner = Preconditioner::new(&frame, &stop.fit, self.pace);
         let step = conjugate::solve(&preconditioner, &stop.fit, &downhill, TANGENT_TOLERANCE, MOST_GRADIENTS);
         stop.point.plus(1.0, &frame.variables(&step))
     }

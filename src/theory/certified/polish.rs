@@ -15,7 +15,8 @@ use super::{
     bias,
     certificate::Certificate,
     conjugate::{self, Preconditioner},
-    frame::{Coordinates, Frame, Pairs, decompose, product},
+    frame::{Coordinates, Frame, Parts, decompose, product},
+    pace::Pace,
     problem::{Problem, Variables},
 };
 use crate::{error::Error, linalg::Svd};
@@ -26,6 +27,7 @@ const MOST_STEPS: usize = 12;
 const STEP_SHARE: f64 = 0.1;
 const REST: f64 = 1e-18;
 const MOST_TOLERANCE: f64 = 1e-2;
+const CAREFUL_TOLERANCE: f64 = 1e-4;
 /// The steps go on until a gradient is this small in units of λ R, or no step gains: a gap of rounding is not enough. At
 /// 1e-13, contrasts of 1e-9 of small classes were off by 3e-12.
 const SOLVED: f64 = 1e-15;
@@ -44,7 +46,7 @@ pub(super) struct Polished {
 
 /// From a point near the minimizer, whose singular values beyond `rank` are to be dropped. The a_r that do not move are
 /// zero.
-pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Result<Polished, Error> {
+pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, pace: Pace) -> Result<Polished, Error> {
     let mut point = point.clone();
     let mut svd = decompose(&problem.matrix(&point))?;
     // What is left would never move again: 1e-13 of it were a gap of 1e-12.
@@ -72,8 +74,9 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Resul
         }
         downhill.negate();
         let relative = norm / problem.lambda;
-        let tolerance = (STEP_SHARE * relative).max(REST / relative).min(MOST_TOLERANCE);
-        let preconditioner = Preconditioner::new(&frame, &fit);
+        let most = if pace == Pace::Fast { MOST_TOLERANCE } else { CAREFUL_TOLERANCE };
+        let tolerance = (STEP_SHARE * relative).max(REST / relative).min(most);
+        let preconditioner = Preconditioner::new(&frame, &fit, pace);
         let step = conjugate::solve(&preconditioner, &fit, &downhill, tolerance, MOST_GRADIENTS);
         point = point.plus(1.0, &frame.variables(&step));
         let next = decompose(&problem.matrix(&point))?;
@@ -126,7 +129,7 @@ fn frame<'a>(problem: &'a Problem, svd: &'a Svd, dropped: &[f64], rank: usize) -
     Frame {
         problem,
         svd,
-        pairs: Pairs::of_parts(
+        parts: Parts::new(
             rows,
             |i, j| entry(i, j, -1.0, 0.0),
             |i, j| {

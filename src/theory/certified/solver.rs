@@ -5,7 +5,8 @@ use super::{
     certificate::Certificate,
     fit::Fit,
     frame::decompose,
-    path::{Kink, Pace, Path, Stop},
+    pace::Pace,
+    path::{Kink, Path, Stop},
     polish::{Polished, polish},
     problem::{Problem, Variables},
     smooth::Smooth,
@@ -129,7 +130,8 @@ fn follow(problem: &Problem, kinks: &[Kink], point: Variables, pace: Pace) -> Re
     let (fit, lambda) = (problem.fit(&point), problem.lambda);
     let curvature = curvature(problem, &fit);
     // At ten times this μ the penalty is as curved as the fit, and no step leads far. Beginning here takes a fifth less.
-    let start = if pace == Pace::Fast { 0.1 } else { 1.0 };
+    // With weights a million times apart it does not, unless it begins far out.
+    let start = if pace == Pace::Fast { 0.1 } else { 1e4 };
     let mu = start * lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
     if !mu.is_finite() {
         return Err(Error::NoCertificate { because: "decays or class weights whose squares leave the range of f64" });
@@ -199,5 +201,5 @@ fn leave(path: &Path<'_>, stop: &Stop, choice: &Choice) -> Result<Polished, Erro
     let problem = path.problem;
     let fixed = Problem { moves: choice.moves.clone(), ..problem.clone() };
     let end = if path.pace == Pace::Fast { path.along(stop, 0.0) } else { stop.point.clone() };
-    polish(&fixed, &end, choice.rank)
+    polish(&fixed, &end, choice.rank, path.pace)
 }
