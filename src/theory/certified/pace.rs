@@ -7,5 +7,8 @@ pub(super) enum Pace {
     /// path is. It can be wrong.
     Fast,
     /// By Newton's steps themselves, with a preconditioner that is a diagonal.
-    Careful,
+    Careful {
+        /// The first μ, in units of that at which penalty and fit are equally curved.
+        start: f64,
+    },
 }
