@@ -15,6 +15,5 @@ mod svd;
 mod thresholding;
 pub(crate) mod wide;
 
-pub(crate) use svd::spectral_norm;
 pub use svd::{Svd, dense_svd};
 pub use thresholding::soft_threshold;
