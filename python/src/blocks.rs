@@ -16,8 +16,8 @@ pub(crate) fn groups(optimum: &Optimum) -> Vec<Vec<usize>> {
             Some(classes) => classes.groups().map(|group| group.classes.to_vec()).collect(),
             None => Vec::new(),
         },
-        Optimum::Certified(minimizer) => minimizer.groups().iter().map(|group| group.classes.clone()).collect(),
-        Optimum::Nonnegative(minimizer) => minimizer.groups().iter().map(|group| group.classes.clone()).collect(),
+        Optimum::Certified(minimizer) => minimizer.groups().iter().map(|group| group.classes.to_vec()).collect(),
+        Optimum::Nonnegative(minimizer) => minimizer.groups().iter().map(|group| group.classes.to_vec()).collect(),
         _ => Vec::new(),
     }
 }

@@ -126,7 +126,7 @@ fn certified(minimizer: &Certified) -> Result<Vec<Group>, Error> {
         let nearest = nearest(minimizer, &geometry, r);
         Group {
             count: group.count,
-            classes: group.classes.clone(),
+            classes: group.classes.to_vec(),
             weight: group.weight,
             fate: group.fate.name(),
             classifier_norm: Some(group.classifier_norm),
@@ -162,7 +162,7 @@ fn nearest(minimizer: &Certified, geometry: &CertifiedGeometry, r: usize) -> Opt
 fn nonnegative(minimizer: &NonnegativeMinimizer) -> Vec<Group> {
     let of = |group: &neural_collapse::theory::NonnegativeGroup| Group {
         count: group.count,
-        classes: group.classes.clone(),
+        classes: group.classes.to_vec(),
         weight: group.weight,
         fate: if group.is_vanished { GroupFate::Vanished } else { GroupFate::Distinct }.name(),
         classifier_norm: None,

@@ -15,5 +15,6 @@ mod svd;
 mod thresholding;
 pub(crate) mod wide;
 
+pub(crate) use svd::spectral_norm;
 pub use svd::{Svd, dense_svd};
 pub use thresholding::soft_threshold;

@@ -93,3 +93,27 @@ pub fn dense_svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
         .map_err(|_| Error::SvdDidNotConverge)?;
     Ok(Svd { left, values: values.column_vector().to_owned(), right })
 }
+
+/// The largest singular value, 0 of a matrix without entries; a fifth of the work of [`dense_svd`].
+pub(crate) fn spectral_norm(matrix: MatRef<'_, f64>) -> Result<f64, Error> {
+    if let Some((row, col, value)) = first_not_finite(matrix) {
+        return Err(Error::MatrixNotFinite { row, col, value });
+    }
+    let largest = matrix.norm_max();
+    if largest > 0.0 && !(1e-100..1e100).contains(&largest) {
+        let unit = power_of_two(largest.max(f64::MIN_POSITIVE));
+        let scaled = Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] / unit);
+        return Ok(unit * spectral_norm(scaled.as_ref())?);
+    }
+    let (rows, cols) = matrix.shape();
+    let mut values = Diag::zeros(rows.min(cols));
+    let none = ComputeSvdVectors::No;
+    let par = if rows.min(cols) < PARALLEL_SIDE { Par::Seq } else { all_cores() };
+    let params = faer::Spec::default();
+    let scratch = svd_scratch::<f64>(rows, cols, none, none, par, params);
+    let too_large = |_| Error::TooLarge { what: "workspace of a decomposition of a matrix", rows, cols: cols as u64 };
+    let mut buffer = MemBuffer::try_new(scratch).map_err(too_large)?;
+    svd(matrix, values.as_mut(), None, None, par, MemStack::new(&mut buffer), params)
+        .map_err(|_| Error::SvdDidNotConverge)?;
+    Ok(values.column_vector().iter().copied().fold(0.0, f64::max))
+}

@@ -27,6 +27,7 @@
 
 mod certified;
 mod contrasts;
+mod group_classes;
 mod minimizer;
 mod nonnegative;
 mod optimum;
@@ -35,6 +36,7 @@ mod spectrum;
 
 pub use certified::{Certified, CertifiedGeometry, CertifiedGram, CertifiedGroup};
 pub use contrasts::{BalancedCrossEntropy, Contrast, Contrasts, GroupContrast};
+pub use group_classes::GroupClasses;
 pub use minimizer::{
     ClassFate, Direction, Fate, Geometry, Goal, Gram, GroupFate, Limit, Minimizer, Nearest, Tie,
     critical_imbalance_ratio,

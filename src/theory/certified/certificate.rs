@@ -6,14 +6,18 @@
 //! E = Δ (Y - P) diag(w_k/√n_k),   ‖E‖_2 ≤ λ,   (P - Y) w = 0 if the bias is free
 //! ```
 //!
-//! P' = Y + t (P - Y) with t = min(1, λ/‖E‖_2) is feasible, whatever the point is, if its bias is optimal.
+//! P' = Y + t (P - Y) with t = min(1, λ/‖E‖_2) is feasible, whatever the point is, once what a free bias asks of P holds:
+//! [`balance`] sees to it.
 
 use super::{
+    balance::balance,
     fit::Fit,
-    frame::decompose,
     problem::{Bias, Problem, Variables},
 };
-use crate::{error::Error, linalg::Svd};
+use crate::{
+    error::Error,
+    linalg::{Svd, spectral_norm},
+};
 
 /// What a point proves.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +30,15 @@ pub(super) struct Certificate {
 
 impl Certificate {
     pub(super) fn new(problem: &Problem, point: &Variables, svd: &Svd) -> Result<Self, Error> {
-        let fit = problem.fit(point);
-        let gradient = problem.gradient(point, &fit);
+        let mut fit = problem.fit(point);
         let contrasts = (0..point.contrasts.len())
             .map(|s| (problem.rows[s] - 1.0) * problem.roots[s] * problem.contrast(point, s).abs());
         let nuclear = svd.values.iter().sum::<f64>() + contrasts.sum::<f64>();
         let objective = fit.value + problem.lambda * nuclear;
+        balance(problem, &mut fit);
+        let gradient = problem.gradient(point, &fit);
         let duals = (0..point.contrasts.len()).map(|s| problem.contrast_dual(&fit, s).abs());
-        let norm = duals.fold(decompose(&gradient.b)?.values[0], f64::max);
+        let norm = duals.fold(spectral_norm(gradient.b.as_ref())?, f64::max);
         let t = if norm > problem.lambda { problem.lambda / norm } else { 1.0 };
         let fits = (0..problem.column_count()).map(|s| problem.weights[s] * dual_of_sample(problem, &fit, s, t));
         let dual = fits.sum::<f64>() - dual_of_bias(problem, point, &gradient, t);

@@ -2,8 +2,15 @@
 
 use faer::Mat;
 
-use super::{Certified, CertifiedGeometry, CertifiedGram, fit::Fit, frame::product, groups::Group, problem::Problem};
-use crate::{error::Error, loss::Loss, theory::GroupFate};
+use super::{
+    Certified, CertifiedGeometry, CertifiedGram, fit::Fit, frame::product, geometry::Blocks, groups::Group,
+    problem::Problem,
+};
+use crate::{
+    error::Error,
+    loss::Loss,
+    theory::{GroupFate, group_classes::GroupClasses},
+};
 
 /// What a group of classes ends as.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +21,7 @@ pub struct CertifiedGroup {
     /// The class weight α.
     pub weight: f64,
     /// The classes, in rising order.
-    pub classes: Vec<usize>,
+    pub classes: GroupClasses,
     /// The fate of their classifiers.
     pub fate: GroupFate,
     /// p of the own class: its probability, or its output for squared loss.
@@ -75,12 +82,8 @@ impl Certified {
     }
 
     /// The Gram matrices of classifiers and class means: λ_W ‖W‖² = λ_H ‖H̄ D‖² shares the singular values out.
-    fn grams(&self, groups: &[Group]) -> (CertifiedGram, CertifiedGram) {
+    fn grams(&self, groups: &[Group]) -> (Blocks, Blocks) {
         let ratio = (self.ufm.feature_decay() / self.ufm.layers()[0].decay).sqrt();
-        let mut group_of = vec![0; self.ufm.outputs()];
-        for (r, group) in groups.iter().enumerate() {
-            group.classes.iter().for_each(|&class| group_of[class] = r);
-        }
         let sizes: Vec<f64> = groups.iter().map(|group| group.classes.len() as f64).collect();
         let roots: Vec<f64> = groups.iter().map(|group| (group.count as f64).sqrt()).collect();
         let gram = |vectors: &Mat<f64>, scale: f64| {
@@ -93,13 +96,8 @@ impl Certified {
         let right = Mat::from_fn(right.nrows(), right.ncols(), |r, t| right[(r, t)] / (roots[r] * roots[t]));
         let count = groups.len();
         (
-            CertifiedGram::new(&group_of, &sizes, left.as_ref(), (0..count).map(|r| own(r) * ratio).collect()),
-            CertifiedGram::new(
-                &group_of,
-                &sizes,
-                right.as_ref(),
-                (0..count).map(|r| own(r) / ratio / (roots[r] * roots[r])).collect(),
-            ),
+            Blocks::new(&sizes, left.as_ref(), (0..count).map(|r| own(r) * ratio).collect()),
+            Blocks::new(&sizes, right.as_ref(), (0..count).map(|r| own(r) / ratio / (roots[r] * roots[r])).collect()),
         )
     }
 
@@ -121,10 +119,11 @@ impl Certified {
             group.classes.iter().for_each(|&class| group_of[class] = r);
         }
         let count = groups.len();
+        let gram = |blocks: Blocks| CertifiedGram { group_of: group_of.clone(), blocks };
         Ok(CertifiedGeometry {
+            classifiers: gram(classifiers),
+            class_means: gram(class_means),
             group_of,
-            classifiers,
-            class_means,
             logits: Mat::from_fn(count, count, |r, s| self.common_logit(r, s)),
             contrasts: self.contrasts.clone(),
             bias: self.bias.clone(),

@@ -1,6 +1,6 @@
 //! Directions in the singular vectors of a point, where the curvature of the penalty is diagonal.
 
-use faer::{Accum, Mat, MatRef, linalg::matmul::matmul};
+use faer::{Accum, Mat, MatMut, MatRef, linalg::matmul::matmul};
 
 use super::problem::{Bias, Problem, Variables};
 use crate::{
@@ -19,10 +19,27 @@ const PARALLEL_PRODUCT: usize = 1 << 21;
 /// A B.
 pub(super) fn product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
     let mut to = Mat::zeros(a.nrows(), b.ncols());
+    multiply(to.as_mut(), Accum::Replace, a, b, 1.0);
+    to
+}
+
+/// Replaces a matrix by `factor` A B, or adds it.
+fn multiply(to: MatMut<'_, f64>, accum: Accum, a: MatRef<'_, f64>, b: MatRef<'_, f64>, factor: f64) {
     let operations = a.nrows().saturating_mul(a.ncols()).saturating_mul(b.ncols());
     let par = if operations < PARALLEL_PRODUCT { faer::Par::Seq } else { all_cores() };
-    matmul(to.as_mut(), Accum::Replace, a, b, 1.0, par);
-    to
+    matmul(to, accum, a, b, factor, par);
+}
+
+/// xᵀ y, in eight sums: one alone would wait for every addition.
+fn dot(x: &[f64], y: &[f64]) -> f64 {
+    let (mut sums, (xs, ys)) = ([0.0; 8], (x.chunks_exact(8), y.chunks_exact(8)));
+    let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in xs.zip(ys) {
+        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+            *sum += x * y;
+        }
+    }
+    sums.iter().sum::<f64>() + rest
 }
 
 /// U, σ and V of a matrix that has at least as many columns as rows.
@@ -61,7 +78,7 @@ impl Coordinates {
     }
 
     pub(super) fn dot(&self, other: &Self) -> f64 {
-        self.slices().zip(other.slices()).map(|(x, y)| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>()).sum()
+        self.slices().zip(other.slices()).map(|(x, y)| dot(x, y)).sum()
     }
 
     /// Adds `t` times another direction.
@@ -83,15 +100,68 @@ impl Coordinates {
     }
 }
 
-/// The curvature of the penalty at a point, in its singular vectors.
-///
-/// On the symmetric part of Y it is `even`, on the skew part `odd`: the derivative of U diag(φ'(σ)) Vᵀ by the singular
+/// The map that is 2 `even` on the symmetric part of Y and 2 `odd` on the skew part: kept apart, since the one can be far
+/// below the rounding of the other.
+pub(super) struct Parts {
+    pub(super) even: Mat<f64>,
+    pub(super) odd: Mat<f64>,
+}
+
+impl Parts {
+    /// From the factors of the symmetric part and of the skew part, of which the diagonal has none.
+    pub(super) fn new(rows: usize, even: impl Fn(usize, usize) -> f64, odd: impl Fn(usize, usize) -> f64) -> Self {
+        let mut parts = Self { even: Mat::zeros(rows, rows), odd: Mat::zeros(rows, rows) };
+        for j in 0..rows {
+            parts.even[(j, j)] = 0.5 * even(j, j);
+            for i in 0..j {
+                let (even, odd) = (0.5 * even(i, j), 0.5 * odd(i, j));
+                parts.even[(i, j)] = even;
+                parts.even[(j, i)] = even;
+                parts.odd[(i, j)] = odd;
+                parts.odd[(j, i)] = odd;
+            }
+        }
+        parts
+    }
+
+    /// Adds the image of `from`.
+    fn add_image(&self, from: &Mat<f64>, to: &mut Mat<f64>) {
+        for (j, to) in to.col_iter_mut().enumerate() {
+            let parts = slice(self.even.col(j)).iter().zip(slice(self.odd.col(j)));
+            let entries = slice(from.col(j)).iter().zip(from.row(j).iter());
+            for ((to, (even, odd)), (here, there)) in slice_mut(to).iter_mut().zip(parts).zip(entries) {
+                *to += even * (here + there) + odd * (here - there);
+            }
+        }
+    }
+}
+
+/// A symmetric map that takes the pair of Y_ij and Y_ji to itself: `own` times the one plus `other` times the other. On
+/// the diagonal both are the same entry, and `own` has all of it.
+pub(super) struct Pairs {
+    pub(super) own: Mat<f64>,
+    pub(super) other: Mat<f64>,
+}
+
+impl Pairs {
+    /// Adds the image of `from`.
+    pub(super) fn add_image(&self, from: &Mat<f64>, to: &mut Mat<f64>) {
+        for (j, to) in to.col_iter_mut().enumerate() {
+            let pairs = slice(self.own.col(j)).iter().zip(slice(self.other.col(j)));
+            let entries = slice(from.col(j)).iter().zip(from.row(j).iter());
+            for ((to, (own, other)), (here, there)) in slice_mut(to).iter_mut().zip(pairs).zip(entries) {
+                *to += own * here + other * there;
+            }
+        }
+    }
+}
+
+/// The curvature of the penalty at a point, in its singular vectors: the derivative of U diag(φ'(σ)) Vᵀ by the singular
 /// vectors and values.
 pub(super) struct Frame<'a> {
     pub(super) problem: &'a Problem,
     pub(super) svd: &'a Svd,
-    pub(super) even: Mat<f64>,
-    pub(super) odd: Mat<f64>,
+    pub(super) parts: Parts,
     /// For every row of what is beyond V.
     pub(super) beyond: Vec<f64>,
     pub(super) contrasts: Vec<f64>,
@@ -102,27 +172,40 @@ pub(super) struct Frame<'a> {
 impl Frame<'_> {
     /// From coordinates to variables.
     pub(super) fn variables(&self, direction: &Coordinates) -> Variables {
-        let mut right = product(direction.y.as_ref(), self.svd.right.transpose());
+        let mut variables = self.problem.zero();
+        self.to_variables(direction, &mut self.problem.zero().b, &mut variables);
+        variables
+    }
+
+    /// The same; `half` is memory for Y Vᵀ.
+    pub(super) fn to_variables(&self, direction: &Coordinates, half: &mut Mat<f64>, to: &mut Variables) {
+        multiply(half.as_mut(), Accum::Replace, direction.y.as_ref(), self.svd.right.transpose(), 1.0);
         if let Some(beyond) = &direction.beyond {
-            right += beyond;
+            *half += beyond;
         }
-        Variables {
-            b: product(self.svd.left.as_ref(), right.as_ref()),
-            contrasts: direction.contrasts.clone(),
-            bias: direction.bias.clone(),
-        }
+        multiply(to.b.as_mut(), Accum::Replace, self.svd.left.as_ref(), half.as_ref(), 1.0);
+        to.contrasts.copy_from_slice(&direction.contrasts);
+        to.bias.copy_from_slice(&direction.bias);
     }
 
     /// From a gradient by variables to one by coordinates.
     pub(super) fn coordinates(&self, gradient: &Variables) -> Coordinates {
-        let left = product(self.svd.left.transpose(), gradient.b.as_ref());
-        let y = product(left.as_ref(), self.svd.right.as_ref());
-        let beyond = (self.problem.column_count() > self.problem.row_count())
-            .then(|| &left - product(y.as_ref(), self.svd.right.transpose()));
-        let mut coordinates =
-            Coordinates { y, beyond, contrasts: gradient.contrasts.clone(), bias: gradient.bias.clone() };
-        self.mask(&mut coordinates);
+        let mut coordinates = Coordinates::zero(self.problem);
+        self.to_coordinates(gradient, &mut self.problem.zero().b, &mut coordinates);
         coordinates
+    }
+
+    /// The same; `half` is memory for Uᵀ B.
+    pub(super) fn to_coordinates(&self, gradient: &Variables, half: &mut Mat<f64>, to: &mut Coordinates) {
+        multiply(half.as_mut(), Accum::Replace, self.svd.left.transpose(), gradient.b.as_ref(), 1.0);
+        multiply(to.y.as_mut(), Accum::Replace, half.as_ref(), self.svd.right.as_ref(), 1.0);
+        if let Some(beyond) = &mut to.beyond {
+            beyond.copy_from(&*half);
+            multiply(beyond.as_mut(), Accum::Add, to.y.as_ref(), self.svd.right.transpose(), -1.0);
+        }
+        to.contrasts.copy_from_slice(&gradient.contrasts);
+        to.bias.copy_from_slice(&gradient.bias);
+        self.mask(to);
     }
 
     /// Sets to zero what may not move.
@@ -144,19 +227,19 @@ impl Frame<'_> {
         }
     }
 
-    /// Adds the curvature of the penalty times a direction.
-    pub(super) fn add_penalty(&self, direction: &Coordinates, to: &mut Coordinates) {
-        let rows = self.problem.row_count();
-        for j in 0..rows {
-            for i in 0..=j {
-                let (here, there) = (direction.y[(i, j)], direction.y[(j, i)]);
-                let (even, odd) = (0.5 * self.even[(i, j)] * (here + there), 0.5 * self.odd[(i, j)] * (here - there));
-                to.y[(i, j)] += even + odd;
-                if i < j {
-                    to.y[(j, i)] += even - odd;
-                }
+    /// Sets to zero the map of pairs that may not move.
+    pub(super) fn mask_pairs(&self, pairs: &mut Pairs) {
+        if let Some(rank) = self.rank {
+            let dropped = self.problem.row_count() - rank;
+            for matrix in [&mut pairs.own, &mut pairs.other] {
+                matrix.as_mut().submatrix_mut(rank, rank, dropped, dropped).fill(0.0);
             }
         }
+    }
+
+    /// Adds the curvature of the penalty times a direction.
+    pub(super) fn add_penalty(&self, direction: &Coordinates, to: &mut Coordinates) {
+        self.parts.add_image(&direction.y, &mut to.y);
         if let (Some(from), Some(to)) = (&direction.beyond, &mut to.beyond) {
             for (to, from) in to.col_iter_mut().zip(from.col_iter()) {
                 for ((to, from), curvature) in to.iter_mut().zip(from.iter()).zip(&self.beyond) {

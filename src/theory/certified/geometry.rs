@@ -20,7 +20,13 @@ pub struct CertifiedGeometry {
 /// Inner products between the classes of a certified minimizer.
 #[derive(Clone, Debug)]
 pub struct CertifiedGram {
-    group_of: Vec<usize>,
+    pub(super) group_of: Vec<usize>,
+    pub(super) blocks: Blocks,
+}
+
+/// Inner products of groups; no class is looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Blocks {
     sizes: Vec<f64>,
     /// The inner products that classes of groups r and t have in common.
     common: Mat<f64>,
@@ -28,22 +34,24 @@ pub struct CertifiedGram {
     own: Vec<f64>,
 }
 
-impl CertifiedGram {
+impl Blocks {
     /// Of vectors whose Gram matrix between group indicators is `between`, and of the squared parts of contrasts.
-    pub(super) fn new(group_of: &[usize], sizes: &[f64], between: MatRef<'_, f64>, own: Vec<f64>) -> Self {
+    pub(super) fn new(sizes: &[f64], between: MatRef<'_, f64>, own: Vec<f64>) -> Self {
         let common = Mat::from_fn(sizes.len(), sizes.len(), |r, t| between[(r, t)] / (sizes[r] * sizes[t]).sqrt());
-        Self { group_of: group_of.to_vec(), sizes: sizes.to_vec(), common, own }
-    }
-
-    fn group(&self, k: usize) -> usize {
-        let classes = self.group_of.len();
-        assert!(k < classes, "there is no class {k}: there are {classes}, counted from 0");
-        self.group_of[k]
+        Self { sizes: sizes.to_vec(), common, own }
     }
 
     /// The square of the norm of the classes of group r.
     pub(super) fn square(&self, r: usize) -> f64 {
         (self.common[(r, r)] + self.own[r] * (1.0 - 1.0 / self.sizes[r])).max(0.0)
+    }
+}
+
+impl CertifiedGram {
+    fn group(&self, k: usize) -> usize {
+        let classes = self.group_of.len();
+        assert!(k < classes, "there is no class {k}: there are {classes}, counted from 0");
+        self.group_of[k]
     }
 
     /// The inner product of classes `k` and `l`.
@@ -53,13 +61,13 @@ impl CertifiedGram {
     /// If a class is not below the number of classes.
     #[must_use]
     pub fn inner_product(&self, k: usize, l: usize) -> f64 {
-        let (r, t) = (self.group(k), self.group(l));
+        let (r, t, blocks) = (self.group(k), self.group(l), &self.blocks);
         if k == l {
-            self.square(r)
+            blocks.square(r)
         } else if r == t {
-            self.common[(r, r)] - self.own[r] / self.sizes[r]
+            blocks.common[(r, r)] - blocks.own[r] / blocks.sizes[r]
         } else {
-            self.common[(r, t)]
+            blocks.common[(r, t)]
         }
     }
 
@@ -70,7 +78,7 @@ impl CertifiedGram {
     /// If a class is not below the number of classes.
     #[must_use]
     pub fn norm(&self, k: usize) -> f64 {
-        self.square(self.group(k)).sqrt()
+        self.blocks.square(self.group(k)).sqrt()
     }
 
     /// The cosine of the angle between classes `k` and `l`; `None` if one of them is zero.

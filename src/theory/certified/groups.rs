@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use faer::Mat;
 
 use super::problem::{Bias, Problem};
-use crate::{classes::ClassCounts, error::Error, linalg::memory::check_room, loss::Loss, model::Ufm};
+use crate::{
+    classes::ClassCounts, error::Error, linalg::memory::check_room, loss::Loss, model::Ufm,
+    theory::group_classes::GroupClasses,
+};
 
 /// Classes of equal count, weight, scale, shift and margin.
 #[derive(Clone, Debug)]
@@ -13,14 +16,24 @@ pub(in crate::theory) struct Group {
     pub(in crate::theory) count: u64,
     pub(in crate::theory) weight: f64,
     /// In rising order.
-    pub(in crate::theory) classes: Vec<usize>,
+    pub(in crate::theory) classes: GroupClasses,
 }
 
 /// The groups, by falling count; equal counts by their first class.
 pub(in crate::theory) fn groups(ufm: &Ufm, classes: &ClassCounts) -> Vec<Group> {
     let loss = ufm.output_loss();
+    let lists = [loss.weights(), loss.scales(), loss.shifts(), loss.margins()];
+    // Then counts are all that classes differ in, and no class need be looked at.
+    if lists.iter().all(Option::is_none) {
+        let group = |(r, group): (usize, crate::classes::Group<'_>)| Group {
+            count: group.count,
+            weight: 1.0,
+            classes: GroupClasses::of_count(classes, r),
+        };
+        return classes.groups().enumerate().map(group).collect();
+    }
     let mut index: HashMap<[u64; 5], usize> = HashMap::new();
-    let mut groups: Vec<Group> = Vec::new();
+    let mut groups: Vec<(u64, f64, Vec<usize>)> = Vec::new();
     // A million classes often are long runs of one kind: their key is looked up once.
     let mut last = None;
     for (class, &count) in classes.counts().iter().enumerate() {
@@ -35,16 +48,17 @@ pub(in crate::theory) fn groups(ufm: &Ufm, classes: &ClassCounts) -> Vec<Group> 
         let group = match last {
             Some((same, group)) if same == key => group,
             _ => *index.entry(key).or_insert_with(|| {
-                groups.push(Group { count, weight, classes: Vec::new() });
+                groups.push((count, weight, Vec::new()));
                 groups.len() - 1
             }),
         };
         last = Some((key, group));
-        groups[group].classes.push(class);
+        groups[group].2.push(class);
     }
     // Stable: groups are in the order of their first classes.
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    groups
+    groups.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
+    let group = |(count, weight, classes)| Group { count, weight, classes: GroupClasses::new(classes) };
+    groups.into_iter().map(group).collect()
 }
 
 /// √(λ_W λ_H) √N.
@@ -149,4 +163,25 @@ pub(super) fn set_base(problem: &mut Problem) {
     problem.base = base;
     problem.base_contrasts = contrasts;
     problem.base_bias.iter_mut().zip(bias).for_each(|(base, bias)| *base += bias);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::groups;
+    use crate::{ClassCounts, ClassWeights, Layer, Loss, Ufm};
+
+    /// Without weights the groups are those of the counts, which are known; with one weight for all they are found class
+    /// by class.
+    #[test]
+    fn groups_of_counts_are_those_found_class_by_class() {
+        let classes = ClassCounts::new([3, 5, 3, 7, 5, 5]).unwrap();
+        let plain =
+            Ufm::new(classes.clone(), [Layer::new(6, 0.1)], 0.1).unwrap().with_loss(Loss::CrossEntropy).unwrap();
+        let weighted = plain.clone().with_class_weights(ClassWeights::Given(vec![2.0; 6])).unwrap();
+        assert!(plain.output_loss().weights().is_none() && weighted.output_loss().weights().is_some());
+        let (known, found) = (groups(&plain, &classes), groups(&weighted, &classes));
+        let of = |groups: &[super::Group]| groups.iter().map(|g| (g.count, g.classes.to_vec())).collect::<Vec<_>>();
+        assert_eq!(of(&known), of(&found));
+        assert_eq!(of(&known), [(7, vec![3]), (5, vec![1, 4, 5]), (3, vec![0, 2])]);
+    }
 }

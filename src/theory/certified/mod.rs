@@ -5,10 +5,13 @@
 //!
 //! - [`problem`], [`fit`], [`curvature`]: the R × R problem that is left of K classes in R groups;
 //! - [`smooth`], [`path`]: smoothed problems whose minimizers lead to the one sought;
-//! - [`frame`], [`conjugate`]: Newton's equation, in singular vectors, by conjugate gradients;
+//! - [`frame`], [`conjugate`], [`spikes`]: Newton's equation, in singular vectors, by conjugate gradients;
 //! - [`polish`]: Newton's method at the rank found;
+//! - [`bias`]: the bias by itself, which a bound needs to be optimal;
 //! - [`certificate`]: the lower bound.
 
+mod balance;
+mod bias;
 mod certificate;
 mod conjugate;
 mod curvature;
@@ -18,12 +21,14 @@ mod frame;
 mod geometry;
 pub(super) mod groups;
 mod matrices;
+mod pace;
 mod path;
 mod polish;
 mod problem;
 mod samples;
 mod smooth;
 mod solver;
+mod spikes;
 
 use std::fmt;
 
@@ -32,9 +37,9 @@ use faer::{Col, Mat};
 use self::{
     certificate::Certificate,
     groups::Group,
+    polish::Polished,
     problem::{Bias, Problem},
     samples::Samples,
-    solver::Solution,
 };
 pub use self::{
     fates::CertifiedGroup,
@@ -93,7 +98,7 @@ pub struct Certified {
 impl Ufm {
     /// The global minimizers of a model of one layer, by convex optimization, with a lower bound from the dual problem.
     ///
-    /// Cost: for R groups of classes that differ in count, weight or adjustment, about 50 decompositions of R × R and a
+    /// Cost: for R groups of classes that differ in count, weight or adjustment, about 20 decompositions of R × R and a
     /// few hundred to a few thousand products of that size; O(K) more. Targets that are a matrix have K rows and a column
     /// for each distinct target in the place of groups.
     ///
@@ -124,7 +129,7 @@ impl Ufm {
 }
 
 /// A solution whose gap says that it is one.
-fn proved(ufm: &Ufm, solution: Result<Solution, Error>) -> Result<Solution, Error> {
+fn proved(ufm: &Ufm, solution: Result<Polished, Error>) -> Result<Polished, Error> {
     let solution = match solution {
         Err(Error::MatrixNotFinite { .. } | Error::SvdDidNotConverge) => {
             return Err(Error::GapNotReached { objective: f64::NAN, lower_bound: f64::NAN });
@@ -132,10 +137,11 @@ fn proved(ufm: &Ufm, solution: Result<Solution, Error>) -> Result<Solution, Erro
         solution => solution?,
     };
     let Certificate { objective, lower_bound } = solution.certificate;
-    // A fit that is perfect to rounding leaves nothing for a relative gap.
-    let rounding = 8.0 * f64::EPSILON * ufm.objective_at_zero().min(1.0);
+    // A fit that is perfect to rounding leaves nothing for a relative gap. The objective at zero takes every class, and
+    // is asked for only if it decides.
+    let rounding = || 8.0 * f64::EPSILON * ufm.objective_at_zero().min(1.0);
     let difference = (objective - lower_bound).abs();
-    if difference <= LARGEST_GAP * objective || difference <= rounding {
+    if difference <= LARGEST_GAP * objective || difference <= rounding() {
         Ok(solution)
     } else {
         Err(Error::GapNotReached { objective, lower_bound })
@@ -163,27 +169,27 @@ impl Certified {
         problem: &Problem,
         groups: Vec<Group>,
         samples: Option<Samples>,
-        solution: Solution,
+        solution: Polished,
     ) -> Result<Self, Error> {
-        let fit = solution.fit(problem);
-        let Solution { polished, certificate } = solution;
-        let contrasts: Vec<f64> = (0..groups.len()).map(|s| problem.contrast(&polished.point, s)).collect();
+        let fit = problem.fit(&solution.point);
+        let Polished { point, svd, rank: kept, certificate } = solution;
+        let contrasts: Vec<f64> = (0..groups.len()).map(|s| problem.contrast(&point, s)).collect();
         let rank_within = groups.iter().zip(&contrasts).filter(|(_, a)| **a != 0.0);
-        let rank = polished.rank + rank_within.map(|(group, _)| group.classes.len() - 1).sum::<usize>();
+        let rank = kept + rank_within.map(|(group, _)| group.classes.len() - 1).sum::<usize>();
         let width = ufm.feature_width();
         if rank > width {
             return Err(Error::WidthBelowRank { width, rank, lower_bound: certificate.lower_bound });
         }
-        let bias = polished.point.bias.iter().zip(&problem.base_bias).map(|(bias, base)| base + bias).collect();
+        let bias = point.bias.iter().zip(&problem.base_bias).map(|(bias, base)| base + bias).collect();
         // Back from counts over N: B grows by √N.
         let scale = faer::Scale((ufm.samples() as f64).sqrt());
         let mut minimizer = Self {
             ufm: ufm.clone(),
             groups: Vec::new(),
             samples,
-            kept: polished.rank,
-            between: scale * problem.matrix(&polished.point),
-            svd: Svd { values: scale * polished.svd.values, ..polished.svd },
+            kept,
+            between: scale * problem.matrix(&point),
+            svd: Svd { values: scale * svd.values, ..svd },
             contrasts,
             bias: centered_bias(problem, bias),
             objective: certificate.objective,

@@ -1,18 +1,19 @@
 //! The path of smoothed problems: from one that is almost quadratic to one whose gap is a millionth.
 //!
-//! Each smoothed problem is convex and smooth. Newton's method minimizes it; the tangent of the path gives the start of
-//! the next one, at a tenth of μ. Nothing is known in advance of ranks and thresholds: singular values that will vanish
-//! shrink with μ, those that stay do not.
+//! Each smoothed problem is convex and smooth. Newton's method minimizes it; a step of Newton's method along the tangent
+//! of the path gives the start of the next one, at a tenth of μ or less. Nothing is known in advance of ranks and
+//! thresholds: singular values that will vanish shrink with μ, those that stay do not. Near the end of the path both move
+//! in proportion to μ, and one step leads from afar to μ = 0.
 
 use super::{
-    conjugate,
+    conjugate::{self, Preconditioner},
     fit::Fit,
-    frame::{Coordinates, Frame, decompose},
+    frame::{Coordinates, Frame, Parts, decompose},
+    pace::Pace,
     problem::{Problem, Variables},
     smooth::Smooth,
 };
 use crate::{error::Error, linalg::Svd};
-use faer::Mat;
 
 /// What a kink of |a_r| is treated as.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,18 +38,21 @@ pub(super) struct Path<'a> {
     pub(super) problem: &'a Problem,
     pub(super) kinks: &'a [Kink],
     pub(super) smooth: Smooth,
+    pub(super) pace: Pace,
 }
 
-/// Steps of Newton's method at one μ; five are usual.
+/// Steps of Newton's method at one μ; two are usual.
 const MOST_STEPS: usize = 60;
 /// Conjugate gradients are stopped here: Newton's equation need not be solved better than its step is known.
-const STEP_TOLERANCE: f64 = 0.05;
+const STEP_TOLERANCE: f64 = 0.1;
+const CAREFUL_TOLERANCE: f64 = 0.05;
 const TANGENT_TOLERANCE: f64 = 0.01;
 const MOST_GRADIENTS: usize = 500;
-/// A point is in the middle of the path if a step would lower it by less than this many μ.
-const CENTERED: f64 = 1e-2;
-/// Every μ is this share of the one before.
-pub(super) const SHRINK: f64 = 0.1;
+/// A point is in the middle of the path if a step would lower it by less than this many μ, as far as the preconditioner
+/// can tell: the step along the tangent makes up for it.
+const CENTERED: f64 = 0.1;
+/// The same, if it is known what a step would lower it by.
+const CAREFULLY_CENTERED: f64 = 1e-2;
 
 impl Path<'_> {
     /// σ of a contrast, and how many contrasts have it.
@@ -86,8 +90,11 @@ impl Path<'_> {
         Frame {
             problem: self.problem,
             svd: &stop.svd,
-            even: Mat::from_fn(rows, rows, |i, j| smooth.difference(sigma[i], sigma[j])),
-            odd: Mat::from_fn(rows, rows, |i, j| smooth.sum(sigma[i], sigma[j])),
+            parts: Parts::new(
+                rows,
+                |i, j| smooth.difference(sigma[i], sigma[j]),
+                |i, j| smooth.sum(sigma[i], sigma[j]),
+            ),
             beyond: sigma.iter().map(|&sigma| smooth.sum(sigma, 0.0)).collect(),
             contrasts: contrasts.collect(),
             rank: None,
@@ -116,24 +123,30 @@ impl Path<'_> {
         gradient
     }
 
-    /// Newton's method from a point to the middle of the path at this μ.
-    pub(super) fn center(&self, mut stop: Stop) -> Result<Stop, Error> {
-        for _ in 0..MOST_STEPS {
+    /// Newton's method from a point to the middle of the path at this μ; the number of its steps.
+    pub(super) fn center(&self, mut stop: Stop) -> Result<(Stop, usize), Error> {
+        for steps in 0..MOST_STEPS {
             let frame = self.frame(&stop);
+            let preconditioner = Preconditioner::new(&frame, &stop.fit, self.pace);
             let mut downhill = self.gradient(&stop, &frame);
             downhill.negate();
-            let step = conjugate::solve(&frame, &stop.fit, &downhill, STEP_TOLERANCE, MOST_GRADIENTS);
-            let decrement = downhill.dot(&step);
-            let step = frame.variables(&step);
-            if !(decrement > CENTERED * self.smooth.mu) {
-                break;
+            let is_fast = self.pace == Pace::Fast;
+            if is_fast && !(preconditioner.square(&downhill) > CENTERED * self.smooth.mu) {
+                return Ok((stop, steps));
             }
+            let tolerance = if is_fast { STEP_TOLERANCE } else { CAREFUL_TOLERANCE };
+            let step = conjugate::solve(&preconditioner, &stop.fit, &downhill, tolerance, MOST_GRADIENTS);
+            let decrement = downhill.dot(&step);
+            if !is_fast && !(decrement > CAREFULLY_CENTERED * self.smooth.mu) {
+                return Ok((stop, steps));
+            }
+            let step = frame.variables(&step);
             match self.search(&stop, &step, decrement)? {
                 Some(next) => stop = next,
-                None => break,
+                None => return Ok((stop, steps)),
             }
         }
-        Ok(stop)
+        Ok((stop, MOST_STEPS))
     }
 
     /// The first of ever shorter steps that lowers the value as it should; `None` if rounding is all that is left.
@@ -158,27 +171,30 @@ impl Path<'_> {
 
     /// The point of this path at which to begin, coming from the middle of the one with `before` in the place of μ.
     pub(super) fn enter(&self, stop: Stop, before: Smooth) -> Result<Stop, Error> {
-        let old = Path { smooth: before, ..*self };
-        let guess = {
-            let frame = old.frame(&stop);
-            let mut drift = Coordinates::zero(self.problem);
-            let change = self.smooth.mu - before.mu;
-            for (i, &sigma) in stop.svd.values.iter().enumerate() {
-                drift.y[(i, i)] = change * before.drift(sigma);
-            }
-            for (s, kink) in self.kinks.iter().enumerate() {
-                if *kink == Kink::Smooth {
-                    let (sigma, count) = self.contrast(&stop.point, s);
-                    let sign = self.problem.contrast(&stop.point, s).signum();
-                    drift.contrasts[s] = sign * count * self.problem.roots[s] * change * before.drift(sigma);
-                }
-            }
-            let tangent = conjugate::solve(&frame, &stop.fit, &drift, TANGENT_TOLERANCE, MOST_GRADIENTS);
-            stop.point.plus(1.0, &frame.variables(&tangent))
-        };
-        let there = self.at(guess)?;
+        let there = self.at(Path { smooth: before, ..*self }.along(&stop, self.smooth.mu))?;
         let value = self.value(&stop.point, &stop.fit, &stop.svd);
         // A tangent that leads too far is no help.
         Ok(if there.value < value { there } else { Stop { value, ..stop } })
+    }
+
+    /// Where one step of Newton's method leads from a point to another μ.
+    pub(super) fn along(&self, stop: &Stop, mu: f64) -> Variables {
+        let frame = self.frame(stop);
+        let change = mu - self.smooth.mu;
+        let mut downhill = self.gradient(stop, &frame);
+        downhill.negate();
+        for (i, &sigma) in stop.svd.values.iter().enumerate() {
+            downhill.y[(i, i)] += change * self.smooth.drift(sigma);
+        }
+        for (s, kink) in self.kinks.iter().enumerate() {
+            if *kink == Kink::Smooth {
+                let (sigma, count) = self.contrast(&stop.point, s);
+                let sign = self.problem.contrast(&stop.point, s).signum();
+                downhill.contrasts[s] += sign * count * self.problem.roots[s] * change * self.smooth.drift(sigma);
+            }
+        }
+        let preconditioner = Preconditioner::new(&frame, &stop.fit, self.pace);
+        let step = conjugate::solve(&preconditioner, &stop.fit, &downhill, TANGENT_TOLERANCE, MOST_GRADIENTS);
+        stop.point.plus(1.0, &frame.variables(&step))
     }
 }

@@ -1,6 +1,6 @@
 //! The law of one group.
 
-use super::grouped::Grouped;
+use super::{super::group_classes::GroupClasses, grouped::Grouped};
 use crate::names::named;
 
 /// What the law of contrasts says of the classes of a group.
@@ -33,7 +33,7 @@ pub struct GroupContrast {
     /// The class weight α_r.
     pub weight: f64,
     /// The classes, in rising order.
-    pub classes: Vec<usize>,
+    pub classes: GroupClasses,
     /// q_r = N √(λ_W λ_H)/(δ_r α_r √c_r (1-ε)).
     pub q: f64,
     /// Below or at the first q (below, if both are equal) the classes are apart, from the second on they coincide;

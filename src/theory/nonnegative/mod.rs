@@ -22,7 +22,7 @@ mod solver;
 
 use faer::{Col, Mat};
 
-use super::{certified, contrasts::grouped::Grouped};
+use super::{certified, contrasts::grouped::Grouped, group_classes::GroupClasses};
 use crate::{error::Error, model::Ufm};
 
 /// A relative gap below this is the rounding of sums over R² entries and of an eigenvalue.
@@ -37,7 +37,7 @@ pub struct NonnegativeGroup {
     /// The class weight α.
     pub weight: f64,
     /// The classes, in rising order.
-    pub classes: Vec<usize>,
+    pub classes: GroupClasses,
     /// Whether the class means are zero: the classes have collapsed to the origin.
     pub is_vanished: bool,
     /// p of the own class: its probability, or its output for squared loss.
