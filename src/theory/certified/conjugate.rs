@@ -5,7 +5,6 @@ use faer::Mat;
 use super::{
     fit::Fit,
     frame::{Coordinates, Frame, Pairs, Parts, product},
-    pace::Pace,
     problem::Problem,
     spikes::{LEAST_ROWS, Spikes, smooth},
 };
@@ -31,10 +30,10 @@ pub(super) struct Preconditioner<'a> {
 }
 
 impl<'a> Preconditioner<'a> {
-    pub(super) fn new(frame: &'a Frame<'a>, fit: &Fit, pace: Pace) -> Self {
+    pub(super) fn new(frame: &'a Frame<'a>, fit: &Fit) -> Self {
         let problem = frame.problem;
         let mut diagonal = problem.diagonal(fit);
-        let spikes = if pace == Pace::Fast { take_spikes(problem, &mut diagonal.b) } else { None };
+        let spikes = take_spikes(problem, &mut diagonal.b);
         let squares = |matrix: &Mat<f64>| Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].powi(2));
         let left = product(squares(&frame.svd.left).transpose(), diagonal.b.as_ref());
         let mut y = product(left.as_ref(), squares(&frame.svd.right).as_ref());
@@ -77,11 +76,11 @@ impl<'a> Preconditioner<'a> {
         self.frame.mask(step);
     }
 
-    /// About what a step of Newton's method would lower the value by, twice: the square of a gradient.
-    pub(super) fn square(&self, gradient: &Coordinates) -> f64 {
+    /// About where a step of Newton's method leads.
+    pub(super) fn guess(&self, gradient: &Coordinates) -> Coordinates {
         let mut step = Coordinates::zero(self.frame.problem);
         self.apply(gradient, &mut step);
-        gradient.dot(&step)
+        step
     }
 }
 

@@ -36,10 +36,15 @@ impl Problem {
                     mean += own_share * **own - shares[s] * diagonal;
                 }
                 let rows = self.rows.iter().zip(shares);
-                column.iter_mut().zip(rows).for_each(|(logit, (m, p))| *logit = weight * m * p * (*logit - mean));
+                // Errors weigh nothing where the curvature is not damped.
+                let errors = slice(fit.errors.others.col(s));
+                column.iter_mut().zip(rows).zip(errors).for_each(|((logit, (m, p)), e)| {
+                    *logit = weight * m * (p * (*logit - mean) + fit.damping * e.abs() * *logit);
+                });
                 if let Some((own_share, own)) = own {
-                    column[s] = weight * self.others(s, s) * shares[s] * (diagonal - mean);
-                    *own = weight * own_share * (*own - mean);
+                    let damped = fit.damping * errors[s].abs() * diagonal;
+                    column[s] = weight * self.others(s, s) * (shares[s] * (diagonal - mean) + damped);
+                    *own = weight * (own_share * (*own - mean) + fit.damping * fit.errors.own[s].abs() * *own);
                 }
             } else {
                 column.iter_mut().zip(&self.rows).for_each(|(logit, m)| *logit *= weight * m);
@@ -65,7 +70,10 @@ impl Problem {
                 // The variance of what moves, of probability `share`; or the number of outputs that move.
                 let rest = (1.0 - share).max(0.0);
                 let moved = m + f64::from(u8::from(is_own));
-                let h = weight * if self.is_cross_entropy { share * rest } else { moved };
+                let error = fit.damping * fit.errors.others[(r, s)].abs();
+                let own_error = if is_own { fit.damping * fit.errors.own[s].abs() } else { 0.0 };
+                let damped = share * rest + m * error + own_error;
+                let h = weight * if self.is_cross_entropy { damped } else { moved };
                 diagonal.b[(r, s)] = h / (self.roots[s].powi(2) * self.columns[s] * self.rows[r]);
                 diagonal.bias[r] += h;
                 if is_own {
@@ -75,7 +83,8 @@ impl Problem {
                     let mean = own * mine + sibling * other;
                     let variance = own * (mine - mean).powi(2) + sibling * (other - mean).powi(2) + rest * mean.powi(2);
                     let sum = mine * mine + m * other * other;
-                    diagonal.contrasts[s] = weight * if self.is_cross_entropy { variance } else { sum };
+                    let damped = variance + m * error * other * other + own_error * mine * mine;
+                    diagonal.contrasts[s] = weight * if self.is_cross_entropy { damped } else { sum };
                 }
             }
         }

@@ -10,6 +10,8 @@ pub(super) struct Fit {
     /// p, for cross-entropy; p - y, for both losses.
     pub(super) probabilities: Outputs,
     pub(super) errors: Outputs,
+    /// What is added to the curvature of every output, in units of |p - y|.
+    pub(super) damping: f64,
 }
 
 impl Problem {
@@ -29,7 +31,7 @@ impl Problem {
         let mut decayed = vec![0.0; point.bias.len()];
         self.add_bias_decay(&point.bias, &mut decayed);
         value += 0.5 * decayed.iter().zip(&point.bias).map(|(one, other)| one * other).sum::<f64>();
-        Fit { value, probabilities, errors }
+        Fit { value, probabilities, errors, damping: 0.0 }
     }
 
     /// Scaled logits from the base are the errors themselves.

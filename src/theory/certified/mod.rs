@@ -21,7 +21,6 @@ mod frame;
 mod geometry;
 pub(super) mod groups;
 mod matrices;
-mod pace;
 mod path;
 mod polish;
 mod problem;

@@ -9,7 +9,6 @@ use super::{
     conjugate::{self, Preconditioner},
     fit::Fit,
     frame::{Coordinates, Frame, Parts, decompose},
-    pace::Pace,
     problem::{Problem, Variables},
     smooth::Smooth,
 };
@@ -38,21 +37,26 @@ pub(super) struct Path<'a> {
     pub(super) problem: &'a Problem,
     pub(super) kinks: &'a [Kink],
     pub(super) smooth: Smooth,
-    pub(super) pace: Pace,
 }
 
-/// Steps of Newton's method at one μ; two are usual.
-const MOST_STEPS: usize = 60;
+/// Steps of Newton's method at one μ. Two are usual; from a start at which weights of 1e-3 and 1e3 disagree, thirty.
+const MOST_STEPS: usize = 200;
 /// Conjugate gradients are stopped here: Newton's equation need not be solved better than its step is known.
 const STEP_TOLERANCE: f64 = 0.1;
-const CAREFUL_TOLERANCE: f64 = 0.05;
 const TANGENT_TOLERANCE: f64 = 0.01;
 const MOST_GRADIENTS: usize = 500;
+/// Where Newton's method would move a logit further than this, samples are on the wrong side of a softmax that is as good
+/// as flat there: a step would be an exponential of what is needed, or no number. It is damped.
+const FAR: f64 = 16.0;
+/// Logits of a sample with an error of 1 move by about 1/DAMPING then.
+const DAMPING: f64 = 0.25;
+/// A step is not made longer if it moves a logit further than this.
+const FARTHEST: f64 = 32.0;
+/// No shorter part of a first step is tried.
+const SHORTEST: f64 = 1e-9;
 /// A point is in the middle of the path if a step would lower it by less than this many μ, as far as the preconditioner
 /// can tell: the step along the tangent makes up for it.
 const CENTERED: f64 = 0.1;
-/// The same, if it is known what a step would lower it by.
-const CAREFULLY_CENTERED: f64 = 1e-2;
 
 impl Path<'_> {
     /// σ of a contrast, and how many contrasts have it.
@@ -127,21 +131,27 @@ impl Path<'_> {
     pub(super) fn center(&self, mut stop: Stop) -> Result<(Stop, usize), Error> {
         for steps in 0..MOST_STEPS {
             let frame = self.frame(&stop);
-            let preconditioner = Preconditioner::new(&frame, &stop.fit, self.pace);
             let mut downhill = self.gradient(&stop, &frame);
             downhill.negate();
-            let is_fast = self.pace == Pace::Fast;
-            if is_fast && !(preconditioner.square(&downhill) > CENTERED * self.smooth.mu) {
+            let preconditioner = Preconditioner::new(&frame, &stop.fit);
+            let guess = preconditioner.guess(&downhill);
+            if !(downhill.dot(&guess) > CENTERED * self.smooth.mu) {
                 return Ok((stop, steps));
             }
-            let tolerance = if is_fast { STEP_TOLERANCE } else { CAREFUL_TOLERANCE };
-            let step = conjugate::solve(&preconditioner, &stop.fit, &downhill, tolerance, MOST_GRADIENTS);
-            let decrement = downhill.dot(&step);
-            if !is_fast && !(decrement > CAREFULLY_CENTERED * self.smooth.mu) {
-                return Ok((stop, steps));
+            let is_far =
+                |step: &Coordinates| self.problem.is_cross_entropy && self.problem.reach(&frame.variables(step)) > FAR;
+            let solve = |preconditioner: &Preconditioner<'_>, fit: &Fit| {
+                conjugate::solve(preconditioner, fit, &downhill, STEP_TOLERANCE, MOST_GRADIENTS)
+            };
+            let mut step = guess;
+            if !is_far(&step) {
+                step = solve(&preconditioner, &stop.fit);
             }
-            let step = frame.variables(&step);
-            match self.search(&stop, &step, decrement)? {
+            if is_far(&step) {
+                let fit = Fit { damping: DAMPING, ..stop.fit.clone() };
+                step = solve(&Preconditioner::new(&frame, &fit), &fit);
+            }
+            match self.search(&stop, &frame.variables(&step), downhill.dot(&step))? {
                 Some(next) => stop = next,
                 None => return Ok((stop, steps)),
             }
@@ -149,24 +159,37 @@ impl Path<'_> {
         Ok((stop, MOST_STEPS))
     }
 
-    /// The first of ever shorter steps that lowers the value as it should; `None` if rounding is all that is left.
+    /// The first of ever shorter steps that lowers the value as it should, or the last of ever longer ones that lowers it
+    /// further; `None` if rounding is all that is left.
     fn search(&self, stop: &Stop, step: &Variables, decrement: f64) -> Result<Option<Stop>, Error> {
         // A softmax is near its quadratic while logits move by about 1: log(1+D)/D is the step of generalized
-        // self-concordance (Bach 2010). A first step of 1000 would end where there is no curvature to come back from.
+        // self-concordance (Bach 2010).
         let reach = self.problem.reach(step);
-        let mut t = if self.problem.is_cross_entropy && reach > 1.0 {
+        let first = if self.problem.is_cross_entropy && reach > 1.0 {
             reach.ln_1p() / std::f64::consts::LN_2 / reach
         } else {
             1.0
         };
-        while t > 1e-9 {
-            let next = self.at(stop.point.plus(t, step))?;
-            if next.value <= stop.value - 1e-4 * t * decrement {
-                return Ok(Some(next));
-            }
+        let mut t = first;
+        let mut next = self.at(stop.point.plus(t, step))?;
+        while !(next.value <= stop.value - 1e-4 * t * decrement) {
             t *= 0.5;
+            if t < SHORTEST * first {
+                return Ok(None);
+            }
+            next = self.at(stop.point.plus(t, step))?;
         }
-        Ok(None)
+        // Never so far that classes of little weight end where there is no curvature to come back from.
+        let longest = if t < first { 0.0 } else { f64::min(1.0, FARTHEST / reach) };
+        while 2.0 * t < longest {
+            t *= 2.0;
+            let longer = self.at(stop.point.plus(t, step))?;
+            if !(longer.value < next.value) {
+                break;
+            }
+            next = longer;
+        }
+        Ok(Some(next))
     }
 
     /// The point of this path at which to begin, coming from the middle of the one with `before` in the place of μ.
@@ -193,7 +216,7 @@ impl Path<'_> {
                 downhill.contrasts[s] += sign * count * self.problem.roots[s] * change * self.smooth.drift(sigma);
             }
         }
-        let preconditioner = Preconditioner::new(&frame, &stop.fit, self.pace);
+        let preconditioner = Preconditioner::new(&frame, &stop.fit);
         let step = conjugate::solve(&preconditioner, &stop.fit, &downhill, TANGENT_TOLERANCE, MOST_GRADIENTS);
         stop.point.plus(1.0, &frame.variables(&step))
     }

@@ -16,7 +16,6 @@ use super::{
     certificate::Certificate,
     conjugate::{self, Preconditioner},
     frame::{Coordinates, Frame, Parts, decompose, product},
-    pace::Pace,
     problem::{Problem, Variables},
 };
 use crate::{error::Error, linalg::Svd};
@@ -27,7 +26,6 @@ const MOST_STEPS: usize = 12;
 const STEP_SHARE: f64 = 0.1;
 const REST: f64 = 1e-18;
 const MOST_TOLERANCE: f64 = 1e-2;
-const CAREFUL_TOLERANCE: f64 = 1e-4;
 /// The steps go on until a gradient is this small in units of λ R, or no step gains: a gap of rounding is not enough. At
 /// 1e-13, contrasts of 1e-9 of small classes were off by 3e-12.
 const SOLVED: f64 = 1e-15;
@@ -46,7 +44,7 @@ pub(super) struct Polished {
 
 /// From a point near the minimizer, whose singular values beyond `rank` are to be dropped. The a_r that do not move are
 /// zero.
-pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, pace: Pace) -> Result<Polished, Error> {
+pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Result<Polished, Error> {
     let mut point = point.clone();
     let mut svd = decompose(&problem.matrix(&point))?;
     // What is left would never move again: 1e-13 of it were a gap of 1e-12.
@@ -74,9 +72,8 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize, pace: Pa
         }
         downhill.negate();
         let relative = norm / problem.lambda;
-        let most = if pace == Pace::Fast { MOST_TOLERANCE } else { CAREFUL_TOLERANCE };
-        let tolerance = (STEP_SHARE * relative).max(REST / relative).min(most);
-        let preconditioner = Preconditioner::new(&frame, &fit, pace);
+        let tolerance = (STEP_SHARE * relative).max(REST / relative).min(MOST_TOLERANCE);
+        let preconditioner = Preconditioner::new(&frame, &fit);
         let step = conjugate::solve(&preconditioner, &fit, &downhill, tolerance, MOST_GRADIENTS);
         point = point.plus(1.0, &frame.variables(&step));
         let next = decompose(&problem.matrix(&point))?;

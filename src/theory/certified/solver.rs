@@ -5,7 +5,6 @@ use super::{
     certificate::Certificate,
     fit::Fit,
     frame::decompose,
-    pace::Pace,
     path::{Kink, Path, Stop},
     polish::{Polished, polish},
     problem::{Problem, Variables},
@@ -27,10 +26,6 @@ const CLEAR: f64 = 2.5;
 const GOAL: f64 = 1e-13;
 /// As is this one, where nothing is left to gain but rounding.
 const ENOUGH: f64 = 3e-13;
-/// A gap beyond this sends the solver along the path again, with care.
-const PROVED: f64 = 1e-12;
-/// Where it begins then, in units of the μ at which penalty and fit are equally curved, until one of them is enough.
-const STARTS: [f64; 4] = [1e4, 1.0, 1e2, 1e6];
 /// Every μ is this share of the one before, and this one if no step was needed to get to the middle of the path.
 const SHRINK: f64 = 0.1;
 const SHRINK_FAST: f64 = 0.01;
@@ -75,22 +70,7 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     let kinks = contrasts(problem, &mut point);
     bias::start(problem, &mut point);
     bias::settle(problem, &mut point, ROUGH);
-    let mut best = follow(problem, &kinks, point.clone(), Pace::Fast);
-    // One in a thousand random models with weights between 1e-3 and 1e3 goes on here: its first steps lead nowhere.
-    for start in STARTS {
-        if best.as_ref().is_ok_and(|found| found.certificate.gap().abs() <= PROVED) {
-            break;
-        }
-        let other = follow(problem, &kinks, point.clone(), Pace::Careful { start });
-        let is_better = match (&best, &other) {
-            (Ok(best), Ok(other)) => difference(other) < difference(best),
-            (best, _) => best.is_err(),
-        };
-        if is_better {
-            best = other;
-        }
-    }
-    best
+    follow(problem, &kinks, point)
 }
 
 /// What is left between the objective and its bound.
@@ -134,16 +114,15 @@ fn curvature(problem: &Problem, fit: &Fit) -> f64 {
     within.fold(diagonal.b.norm_max(), f64::max).max(f64::MIN_POSITIVE)
 }
 
-fn follow(problem: &Problem, kinks: &[Kink], point: Variables, pace: Pace) -> Result<Polished, Error> {
+fn follow(problem: &Problem, kinks: &[Kink], point: Variables) -> Result<Polished, Error> {
     let (fit, lambda) = (problem.fit(&point), problem.lambda);
     let curvature = curvature(problem, &fit);
-    // At ten times this μ the penalty is as curved as the fit, and no step leads far. Beginning here takes a fifth less.
-    let start = if let Pace::Careful { start } = pace { start } else { 0.1 };
-    let mu = start * lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
+    // At ten times this μ the penalty is as curved as the fit. Beginning here takes a fifth less.
+    let mu = 0.1 * lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
     if !mu.is_finite() {
         return Err(Error::NoCertificate { because: "decays or class weights whose squares leave the range of f64" });
     }
-    let mut path = Path { problem, kinks, smooth: Smooth { lambda, mu }, pace };
+    let mut path = Path { problem, kinks, smooth: Smooth { lambda, mu } };
     let mut stop = path.at(point)?;
     let mut best: Option<Polished> = None;
     loop {
@@ -153,7 +132,7 @@ fn follow(problem: &Problem, kinks: &[Kink], point: Variables, pace: Pace) -> Re
         let values = problem.row_count() as f64 + problem.rows.iter().map(|m| m - 1.0).sum::<f64>().min(1e3);
         let share = path.smooth.mu * values / stop.value.abs().max(f64::MIN_POSITIVE);
         let choice = Choice::new(&path, &stop, curvature);
-        if share < LEAVE || (pace == Pace::Fast && share < LEAVE_EARLY && choice.clarity > CLEAR) {
+        if share < LEAVE || (share < LEAVE_EARLY && choice.clarity > CLEAR) {
             let found = leave(&path, &stop, &choice)?;
             let is_better = best.as_ref().is_none_or(|best| difference(&found) < difference(best));
             let is_done = found.certificate.gap().abs() <= ENOUGH;
@@ -165,7 +144,7 @@ fn follow(problem: &Problem, kinks: &[Kink], point: Variables, pace: Pace) -> Re
             }
         }
         let before = path.smooth;
-        path.smooth.mu *= if pace == Pace::Fast && steps == 0 { SHRINK_FAST } else { SHRINK };
+        path.smooth.mu *= if steps == 0 { SHRINK_FAST } else { SHRINK };
         stop = path.enter(stop, before)?;
     }
     best.ok_or(Error::SvdDidNotConverge)
@@ -207,6 +186,5 @@ impl Choice {
 fn leave(path: &Path<'_>, stop: &Stop, choice: &Choice) -> Result<Polished, Error> {
     let problem = path.problem;
     let fixed = Problem { moves: choice.moves.clone(), ..problem.clone() };
-    let end = if path.pace == Pace::Fast { path.along(stop, 0.0) } else { stop.point.clone() };
-    polish(&fixed, &end, choice.rank, path.pace)
+    polish(&fixed, &path.along(stop, 0.0), choice.rank)
 }
