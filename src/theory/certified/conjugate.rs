@@ -149,7 +149,7 @@ pub(super) fn solve(
     let (mut outputs, mut half) = (problem.no_outputs(), problem.zero().b);
     let (mut variables, mut curved, mut image) = (problem.zero(), problem.zero(), Coordinates::zero(problem));
     for _ in 0..most {
-        if !(square > goal && square <= LOST * least) {
+        if !(square > goal) {
             break;
         }
         least = least.min(square);
@@ -163,10 +163,14 @@ pub(super) fn solve(
         if !(bend > 0.0) {
             break;
         }
-        solution.add(square / bend, &direction);
         residual.add(-square / bend, &image);
         preconditioner.apply(&residual, &mut step);
         let next = residual.dot(&step);
+        // Before a step to nowhere: a free bias has no curvature along its mean, but for rounding.
+        if !(next <= LOST * least) {
+            break;
+        }
+        solution.add(square / bend, &direction);
         direction.scale_and_add(next / square, &step);
         square = next;
     }
