@@ -3,7 +3,7 @@
 mod one_layer;
 
 use neural_collapse::{
-    ClassCounts, ClassWeights, Layer, Loss, Parameters, Point, Targets, Ufm,
+    ClassCounts, ClassWeights, Error, Layer, Loss, Parameters, Point, Targets, Ufm,
     descent::{Descent, Stop},
     faer::Mat,
     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
@@ -77,6 +77,84 @@ fn models_that_lost_their_way_are_certified() {
             Options { counts, q, loss: Loss::CrossEntropy, weights, smoothing, tau, ldam: 0.0, cdt: 0.0, bias };
         let minimizer = options.ufm().certified_minimizer().unwrap();
         assert!(minimizer.gap() <= GAP && minimizer.gap() >= -rounding(&minimizer, tau), "{q}: {:e}", minimizer.gap());
+    }
+}
+
+/// One-layer models that were refused or lost: samples far on the wrong side of a softmax, decays of 1e-11, a singular
+/// value a billion times smaller than the largest, probabilities below the rounding of 1.
+#[test]
+fn extreme_models_are_certified() {
+    let expand = |groups: &[(u64, usize)]| -> Vec<u64> {
+        groups.iter().flat_map(|(count, classes)| vec![*count; *classes]).collect()
+    };
+    let wide: &[_] = &[(34, 5), (1, 1), (312_059, 2), (147, 1), (761, 1), (62, 5), (756, 5), (194, 2)];
+    let tail: &[_] = &[(2, 1), (1, 5), (7944, 5), (26, 5), (8, 1), (5906, 2), (2, 2), (260, 1)];
+    let huge: &[_] = &[(3_223_092, 5), (234_868, 3), (176_041_306, 1), (2, 5), (222, 1), (19_559, 3)];
+    let (entropy, squared) = (Loss::CrossEntropy, Loss::Squared);
+    let (free, none) = (Some(0.0), None);
+    let plain = ClassWeights::None;
+    // Counts, decays, loss, [smoothing, adjustment, margin, temperature], class weights, bias.
+    let models = [
+        (&[(2, 8)][..], 1e-3, 1e-3, entropy, [0.0, 0.0, 30.0, 0.0], plain.clone(), free),
+        (&[(447, 1), (38, 1), (269, 1)], 3.5e-10, 3.5e-10, entropy, [0.1, 1.0, 0.5, 0.0], ClassWeights::Inverse, free),
+        (wide, 2.1e-11, 2.1e-11, entropy, [0.1, 1.0, 0.0, 0.0], ClassWeights::InverseRoot, none),
+        (huge, 6.65e-10, 6.4e-6, entropy, [0.0, -1.0, 0.5, 0.5], plain.clone(), none),
+        (&[(712, 2), (28, 1), (414, 1)], 7.6e-8, 7.6e-8, entropy, [0.1, 1.0, 0.0, 0.5], plain.clone(), none),
+        (tail, 5.9e-9, 5.9e-9, entropy, [0.1, 0.0, 0.0, 0.3], plain.clone(), none),
+        (&[(4, 1), (1, 1)], 1.717, 0.0635, entropy, [0.0, 0.0, 25.0, 0.0], plain.clone(), free),
+        (&[(5, 1), (1_170_176, 1)], 3.83e-4, 4.4e-3, entropy, [0.0, 3.0, 0.0, 0.0], plain.clone(), none),
+        (&[(1_000_000, 1), (10, 1)], 1e-8, 1e-8, squared, [0.0, 1.0, 0.0, 1.0], plain.clone(), none),
+        (&[(497_954, 1), (7, 5), (1, 9)], 1.6e-8, 5.4e-7, entropy, [0.1, 3.0, 0.0, 0.0], plain, none),
+    ];
+    for (groups, layer, features, loss, [smoothing, tau, ldam, cdt], weights, bias) in models {
+        let counts = expand(groups);
+        let width = counts.len();
+        let targets = Targets::smoothed(ClassCounts::new(counts).unwrap(), smoothing).unwrap();
+        let ufm = Ufm::new(targets, [Layer::new(width, layer)], features).unwrap().with_loss(loss).unwrap();
+        let ufm = ufm.with_class_weights(weights).unwrap().with_logit_adjustment(tau).unwrap();
+        let ufm = ufm.with_ldam(ldam).unwrap().with_cdt(cdt).unwrap();
+        let ufm = if bias.is_some() { ufm } else { ufm.without_bias() };
+        let minimizer = ufm.certified_minimizer().unwrap();
+        assert!(minimizer.gap().abs() <= GAP, "{groups:?}: {:e}", minimizer.gap());
+    }
+}
+
+/// A class of little weight has a classifier and probabilities in proportion to it, to their own digits.
+#[test]
+fn small_classes_keep_their_digits() {
+    let of = |counts: Vec<u64>, weight: f64| {
+        let mut weights = vec![1.0; counts.len()];
+        weights[counts.len() - 1] = weight;
+        let classes = ClassCounts::new(counts).unwrap();
+        let ufm =
+            Ufm::new(classes.clone(), [Layer::new(8, 1e-4)], 1e-4).unwrap().with_loss(Loss::CrossEntropy).unwrap();
+        let minimizer = ufm.with_class_weights(ClassWeights::Given(weights)).unwrap().certified_minimizer().unwrap();
+        minimizer.groups().last().unwrap().clone()
+    };
+    // What is beyond proportion is of the size of the larger of the two weights.
+    let (large, small) = (1e-6, 1e-9);
+    let (one, other) = (of(vec![1000, 800, 600, 10], large), of(vec![1000, 800, 600, 10], small));
+    assert_eq!((one.fate, other.fate), (GroupFate::Single, GroupFate::Single));
+    let ratio = one.classifier_norm / other.classifier_norm * small / large;
+    assert!((ratio - 1.0).abs() <= 1e-2, "{ratio}");
+    let (one, other) =
+        (of(vec![1000, 1000, 1000, 1000, 1000, 10], large), of(vec![1000, 1000, 1000, 1000, 1000, 10], small));
+    let ratio = one.probability_own / other.probability_own * small / large;
+    assert!((ratio - 1.0).abs() <= 1e-2, "{ratio}");
+    assert!(of(vec![1000, 1000, 1000, 1000, 1000, 10], 1e-25).probability_own > 0.0);
+}
+
+/// A gap that is not reached is no minimizer, however small the objective is.
+#[test]
+fn refuses_decays_too_small_for_a_gap() {
+    let classes = ClassCounts::new([10, 20, 30]).unwrap();
+    for decay in [1e-18, 1e-22, 1e-30] {
+        let ufm =
+            Ufm::new(classes.clone(), [Layer::new(8, decay)], decay).unwrap().with_loss(Loss::CrossEntropy).unwrap();
+        match ufm.certified_minimizer() {
+            Ok(minimizer) => assert!(minimizer.gap() <= 1e-6, "{decay:e}: {:e}", minimizer.gap()),
+            Err(error) => assert!(matches!(error, Error::GapNotReached { .. }), "{error}"),
+        }
     }
 }
 

@@ -271,6 +271,19 @@ fn turn(ufm: &Ufm, seed: u64) -> Mat<f64> {
     Mat::<f64>::from_fn(width, width, |_, _| StandardNormal.sample(&mut random)).qr().compute_Q()
 }
 
+/// The level of a start is a logarithm of decays: the own class is as good as certain, and 1 - q is 1.
+#[test]
+fn descents_of_cross_entropy_start_at_any_decay() {
+    for decay in [1e-16, 1e-18, 1e-100, 1e-150] {
+        let classes = ClassCounts::new([30, 20, 10]).unwrap();
+        let ufm = Ufm::new(classes, [Layer::new(5, decay)], decay).unwrap().with_loss(Loss::CrossEntropy).unwrap();
+        for start in [Point::gaussian(&ufm, 1.0, &mut rng(0)), Point::collapsed(&ufm, 1.0, &mut rng(0))] {
+            let run = Descent::default().with_step_limit(50).minimize(&ufm, start.unwrap()).unwrap();
+            assert!(run.objective < run.trajectory[0].objective, "{decay:e}");
+        }
+    }
+}
+
 #[test]
 fn too_many_samples_for_a_loss_name_the_collapsed_start() {
     let classes = ClassCounts::balanced(10, 1 << 49).unwrap();

@@ -91,8 +91,11 @@ impl Ufm {
             Loss::Squared => 1.0,
             Loss::CrossEntropy => {
                 // Of a direction that collapses nothing is left: any scale will do.
-                let ahead = (1.0 - self.targets.smoothing()) * (1.0 - pull.q).max(0.0);
-                (self.outputs() as f64 * ahead / (1.0 - ahead)).ln_1p().max(1.0)
+                let smoothing = self.targets.smoothing();
+                // By what is missing to 1, whose digits are kept where decays are tiny.
+                let behind = (smoothing + (1.0 - smoothing) * pull.q.min(1.0)).max(f64::MIN_POSITIVE);
+                let ahead = 1.0 - behind;
+                ((behind + self.outputs() as f64 * ahead).ln() - behind.ln()).max(1.0)
             }
         };
         // Without a bias the outputs have to make up for shifts that the squared loss does not want.

@@ -56,13 +56,27 @@ fn drop_rows(problem: &Problem, fit: &mut Fit, masses: &[f64]) {
         let kept = masses.iter().enumerate().filter(|(_, mass)| **mass > 0.0);
         let kept: f64 = kept.map(|(r, _)| problem.others(r, s) * fit.probabilities.others[(r, s)]).sum();
         let kept = kept + fit.probabilities.own.get(s).copied().unwrap_or(0.0);
-        let factor = if kept > 0.0 { 1.0 / kept } else { 0.0 };
+        if !(kept > 0.0) {
+            // Nothing is left: P = Y proves a bound as well.
+            replace_by_targets(problem, fit, s);
+            continue;
+        }
+        let factor = 1.0 / kept;
         for (r, mass) in masses.iter().enumerate() {
             let p = &mut fit.probabilities.others[(r, s)];
             let to = if *mass == 0.0 { 0.0 } else { *p * factor };
             fit.errors.others[(r, s)] += to - *p;
             *p = to;
         }
+    }
+}
+
+/// P = Y in a column.
+fn replace_by_targets(problem: &Problem, fit: &mut Fit, s: usize) {
+    fit.errors.others.col_mut(s).fill(0.0);
+    fit.probabilities.others.col_mut(s).copy_from(problem.targets.col(s));
+    if let (Some(error), Some(p)) = (fit.errors.own.get_mut(s), fit.probabilities.own.get_mut(s)) {
+        (*error, *p) = (0.0, problem.own_targets[s]);
     }
 }
 

@@ -75,7 +75,8 @@ fn dual_of_sample(problem: &Problem, fit: &Fit, s: usize, t: f64) -> f64 {
         sum += if problem.is_cross_entropy {
             // p_own = 1 - what is elsewhere, whose digits are kept.
             let rest = elsewhere - error;
-            -(1.0 - rest) * (-rest).ln_1p() + error * shift
+            let entropy = if rest < 1.0 { -(1.0 - rest) * (-rest).ln_1p() } else { 0.0 };
+            entropy + error * shift
         } else {
             -0.5 * error * error - error * (problem.own_targets[s] - shift - free(s))
         };

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::Error,
     loss::Loss,
+    model::Ufm,
     theory::{GroupFate, group_classes::GroupClasses},
 };
 
@@ -51,11 +52,23 @@ impl Certified {
         let (classifiers, class_means) = self.grams(&groups);
         let count = groups.len();
         let largest = (0..count).map(|r| classifiers.square(r)).fold(0.0, f64::max);
-        let own_classes = !self.ufm.has_bias() && self.ufm.loss() == Loss::Squared;
+        let own_classes = has_own_classes(&self.ufm, problem);
+        // Of cross-entropy the probabilities themselves: added to a target their digits would be lost.
+        let own = |r: usize| {
+            if problem.is_cross_entropy { fit.probabilities.own[r] } else { problem.own_targets[r] + fit.errors.own[r] }
+        };
+        let sibling = |r: usize| {
+            let at = (r, r);
+            if problem.is_cross_entropy {
+                fit.probabilities.others[at]
+            } else {
+                problem.targets[at] + fit.errors.others[at]
+            }
+        };
         let described = groups.into_iter().enumerate().map(|(r, group)| {
             let siblings = group.classes.len() > 1;
-            // A sum of R squares, rounded.
-            let is_zero = classifiers.square(r) <= 4.0 * count as f64 * f64::EPSILON * largest;
+            // A sum of R squares of rounded numbers.
+            let is_zero = classifiers.square(r) <= (4.0 * count as f64 * f64::EPSILON).powi(2) * largest;
             let fate = if self.contrasts[r] != 0.0 {
                 GroupFate::Distinct
             } else if is_zero {
@@ -71,8 +84,8 @@ impl Certified {
                 count: group.count,
                 weight: group.weight,
                 fate,
-                probability_own: problem.own_targets[r] + fit.errors.own[r],
-                probability_sibling: siblings.then(|| problem.targets[(r, r)] + fit.errors.others[(r, r)]),
+                probability_own: own(r),
+                probability_sibling: siblings.then(|| sibling(r)),
                 classifier_norm: classifiers.square(r).sqrt(),
                 mean_norm: class_means.square(r).sqrt(),
                 classes: group.classes,
@@ -129,4 +142,11 @@ impl Certified {
             bias: self.bias.clone(),
         })
     }
+}
+
+/// Whether every class answers for itself alone: squared loss without a bias, if all outputs of a sample but its own are
+/// to be zero.
+fn has_own_classes(ufm: &Ufm, problem: &Problem) -> bool {
+    let is_zero = problem.targets.norm_max() == 0.0 && problem.shifts.iter().all(|shift| *shift == 0.0);
+    ufm.loss() == Loss::Squared && !ufm.has_bias() && is_zero
 }

@@ -116,19 +116,19 @@ impl Ufm {
         if let Some(targets) = self.targets().as_matrix() {
             let samples = Samples::new(targets);
             let mut problem = samples.problem(self, targets)?;
-            let solution = proved(self, solver::solve(&mut problem))?;
+            let solution = proved(solver::solve(&mut problem))?;
             return Certified::new(self, &problem, Vec::new(), Some(samples), solution);
         }
         let classes = self.class_counts().ok_or(Error::NoClassCounts)?;
         let groups = groups::groups(self, classes);
         let mut problem = groups::problem(self, classes, &groups)?;
-        let solution = proved(self, solver::solve(&mut problem))?;
+        let solution = proved(solver::solve(&mut problem))?;
         Certified::new(self, &problem, groups, None, solution)
     }
 }
 
 /// A solution whose gap says that it is one.
-fn proved(ufm: &Ufm, solution: Result<Polished, Error>) -> Result<Polished, Error> {
+fn proved(solution: Result<Polished, Error>) -> Result<Polished, Error> {
     let solution = match solution {
         Err(Error::MatrixNotFinite { .. } | Error::SvdDidNotConverge) => {
             return Err(Error::GapNotReached { objective: f64::NAN, lower_bound: f64::NAN });
@@ -136,11 +136,7 @@ fn proved(ufm: &Ufm, solution: Result<Polished, Error>) -> Result<Polished, Erro
         solution => solution?,
     };
     let Certificate { objective, lower_bound } = solution.certificate;
-    // A fit that is perfect to rounding leaves nothing for a relative gap. The objective at zero takes every class, and
-    // is asked for only if it decides.
-    let rounding = || 8.0 * f64::EPSILON * ufm.objective_at_zero().min(1.0);
-    let difference = (objective - lower_bound).abs();
-    if difference <= LARGEST_GAP * objective || difference <= rounding() {
+    if (objective - lower_bound).abs() <= LARGEST_GAP * objective {
         Ok(solution)
     } else {
         Err(Error::GapNotReached { objective, lower_bound })

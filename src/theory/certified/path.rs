@@ -33,6 +33,13 @@ pub(super) struct Stop {
     pub(super) value: f64,
 }
 
+/// A step along the path.
+pub(super) struct Tangent {
+    /// What it adds to each singular value, to first order.
+    pub(super) values: Vec<f64>,
+    pub(super) step: Variables,
+}
+
 pub(super) struct Path<'a> {
     pub(super) problem: &'a Problem,
     pub(super) kinks: &'a [Kink],
@@ -49,7 +56,7 @@ const MOST_GRADIENTS: usize = 500;
 /// as flat there: a step would be an exponential of what is needed, or no number. It is damped.
 const FAR: f64 = 16.0;
 /// Logits of a sample with an error of 1 move by about 1/DAMPING then.
-const DAMPING: f64 = 0.25;
+pub(super) const DAMPING: f64 = 0.25;
 /// A step is not made longer if it moves a logit further than this.
 const FARTHEST: f64 = 32.0;
 /// No shorter part of a first step is tried.
@@ -128,7 +135,7 @@ impl Path<'_> {
     }
 
     /// Newton's method from a point to the middle of the path at this μ; the number of its steps.
-    pub(super) fn center(&self, mut stop: Stop) -> Result<(Stop, usize), Error> {
+    pub(super) fn center(&self, mut stop: Stop) -> (Stop, usize) {
         for steps in 0..MOST_STEPS {
             let frame = self.frame(&stop);
             let mut downhill = self.gradient(&stop, &frame);
@@ -136,32 +143,38 @@ impl Path<'_> {
             let preconditioner = Preconditioner::new(&frame, &stop.fit);
             let guess = preconditioner.guess(&downhill);
             if !(downhill.dot(&guess) > CENTERED * self.smooth.mu) {
-                return Ok((stop, steps));
+                return (stop, steps);
             }
-            let is_far =
-                |step: &Coordinates| self.problem.is_cross_entropy && self.problem.reach(&frame.variables(step)) > FAR;
             let solve = |preconditioner: &Preconditioner<'_>, fit: &Fit| {
                 conjugate::solve(preconditioner, fit, &downhill, STEP_TOLERANCE, MOST_GRADIENTS)
             };
             let mut step = guess;
-            if !is_far(&step) {
+            if !self.is_far(&frame.variables(&step)) {
                 step = solve(&preconditioner, &stop.fit);
             }
-            if is_far(&step) {
+            if self.is_far(&frame.variables(&step)) {
                 let fit = Fit { damping: DAMPING, ..stop.fit.clone() };
                 step = solve(&Preconditioner::new(&frame, &fit), &fit);
             }
-            match self.search(&stop, &frame.variables(&step), downhill.dot(&step))? {
+            match self.search(&stop, &frame.variables(&step), downhill.dot(&step)) {
                 Some(next) => stop = next,
-                None => return Ok((stop, steps)),
+                None => return (stop, steps),
             }
         }
-        Ok((stop, MOST_STEPS))
+        (stop, MOST_STEPS)
+    }
+
+    /// Whether a step moves a logit further than a softmax is near its quadratic; or is no number.
+    pub(super) fn is_far(&self, step: &Variables) -> bool {
+        self.problem.is_cross_entropy && !(self.problem.reach(step) <= FAR)
     }
 
     /// The first of ever shorter steps that lowers the value as it should, or the last of ever longer ones that lowers it
     /// further; `None` if rounding is all that is left.
-    fn search(&self, stop: &Stop, step: &Variables, decrement: f64) -> Result<Option<Stop>, Error> {
+    fn search(&self, stop: &Stop, step: &Variables, decrement: f64) -> Option<Stop> {
+        if !(decrement > 0.0) {
+            return None;
+        }
         // A softmax is near its quadratic while logits move by about 1: log(1+D)/D is the step of generalized
         // self-concordance (Bach 2010).
         let reach = self.problem.reach(step);
@@ -170,38 +183,41 @@ impl Path<'_> {
         } else {
             1.0
         };
+        // A point beyond the range of numbers is no lower than any.
+        let lower = |t: f64, than: f64| self.at(stop.point.plus(t, step)).ok().filter(|next| next.value <= than);
         let mut t = first;
-        let mut next = self.at(stop.point.plus(t, step))?;
-        while !(next.value <= stop.value - 1e-4 * t * decrement) {
-            t *= 0.5;
-            if t < SHORTEST * first {
-                return Ok(None);
+        let mut next = loop {
+            if let Some(next) = lower(t, stop.value - 1e-4 * t * decrement) {
+                break next;
             }
-            next = self.at(stop.point.plus(t, step))?;
-        }
+            t *= 0.5;
+            if !(t > SHORTEST * first) {
+                return None;
+            }
+        };
         // Never so far that classes of little weight end where there is no curvature to come back from.
         let longest = if t < first { 0.0 } else { f64::min(1.0, FARTHEST / reach) };
         while 2.0 * t < longest {
             t *= 2.0;
-            let longer = self.at(stop.point.plus(t, step))?;
-            if !(longer.value < next.value) {
-                break;
+            match lower(t, next.value) {
+                Some(longer) => next = longer,
+                None => break,
             }
-            next = longer;
         }
-        Ok(Some(next))
+        Some(next)
     }
 
     /// The point of this path at which to begin, coming from the middle of the one with `before` in the place of μ.
-    pub(super) fn enter(&self, stop: Stop, before: Smooth) -> Result<Stop, Error> {
-        let there = self.at(Path { smooth: before, ..*self }.along(&stop, self.smooth.mu))?;
+    pub(super) fn enter(&self, stop: Stop, before: Smooth) -> Stop {
         let value = self.value(&stop.point, &stop.fit, &stop.svd);
+        let tangent = Path { smooth: before, ..*self }.along(&stop, self.smooth.mu);
         // A tangent that leads too far is no help.
-        Ok(if there.value < value { there } else { Stop { value, ..stop } })
+        let there = (!self.is_far(&tangent.step)).then(|| self.at(stop.point.plus(1.0, &tangent.step)).ok()).flatten();
+        there.filter(|there| there.value < value).unwrap_or(Stop { value, ..stop })
     }
 
-    /// Where one step of Newton's method leads from a point to another μ.
-    pub(super) fn along(&self, stop: &Stop, mu: f64) -> Variables {
+    /// The step of Newton's method from a point to another μ.
+    pub(super) fn along(&self, stop: &Stop, mu: f64) -> Tangent {
         let frame = self.frame(stop);
         let change = mu - self.smooth.mu;
         let mut downhill = self.gradient(stop, &frame);
@@ -218,6 +234,7 @@ impl Path<'_> {
         }
         let preconditioner = Preconditioner::new(&frame, &stop.fit);
         let step = conjugate::solve(&preconditioner, &stop.fit, &downhill, TANGENT_TOLERANCE, MOST_GRADIENTS);
-        stop.point.plus(1.0, &frame.variables(&step))
+        let values = (0..stop.svd.values.nrows()).map(|i| step.y[(i, i)]).collect();
+        Tangent { values, step: frame.variables(&step) }
     }
 }

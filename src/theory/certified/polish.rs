@@ -18,7 +18,10 @@ use super::{
     frame::{Coordinates, Frame, Parts, decompose, product},
     problem::{Problem, Variables},
 };
-use crate::{error::Error, linalg::Svd};
+use crate::{
+    error::Error,
+    linalg::{Svd, orthonormal::orthonormal},
+};
 
 const MOST_STEPS: usize = 12;
 /// Newton's equation is solved to this share of a gradient in units of λ, since a step squares what is left, but no
@@ -76,6 +79,10 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Resul
         let preconditioner = Preconditioner::new(&frame, &fit);
         let step = conjugate::solve(&preconditioner, &fit, &downhill, tolerance, MOST_GRADIENTS);
         point = point.plus(1.0, &frame.variables(&step));
+        if !problem.is_cross_entropy {
+            // No output sees another's bias: the best is at hand, also where weights are far apart.
+            bias::settle(problem, &mut point, bias::EXACT);
+        }
         let next = decompose(&problem.matrix(&point))?;
         rank -= turned(&svd, &next, rank);
         svd = next;
@@ -98,16 +105,30 @@ fn truncate(point: &mut Variables, svd: &mut Svd, rank: usize, rounding: f64) {
     svd.values.as_mut().subrows_mut(rank, dropped).fill(0.0);
 }
 
-/// Turns the dropped singular vectors to those of E; the singular values of E there.
+/// Turns the dropped singular vectors to those of E beside the kept ones; the singular values of E there.
 fn align(problem: &Problem, svd: &mut Svd, gradient: &Variables, rank: usize) -> Result<Vec<f64>, Error> {
     let count = problem.row_count() - rank;
     if count == 0 {
         return Ok(Vec::new());
     }
-    let (left, right) = (svd.left.subcols(rank, count), svd.right.subcols(rank, count));
-    let block = product(product(left.transpose(), gradient.b.as_ref()).as_ref(), right);
-    let inner = decompose(&block)?;
-    let (left, right) = (product(left, inner.left.as_ref()), product(right, inner.right.as_ref()));
+    let (left, kept) = (svd.left.subcols(rank, count), svd.right.subcols(0, rank));
+    let pulled = product(left.transpose(), gradient.b.as_ref());
+    let (inner, right) = if kept.nrows() == problem.row_count() {
+        let right = svd.right.subcols(rank, count);
+        let inner = decompose(&product(pulled.as_ref(), right))?;
+        let right = product(right, inner.right.as_ref());
+        (inner, right)
+    } else {
+        // More columns than rows: right vectors turn in all that is orthogonal to the kept ones.
+        let along = product(pulled.as_ref(), kept);
+        let inner = decompose(&(pulled - product(along.as_ref(), kept.transpose())))?;
+        // Those of vanishing duals are any.
+        let mut spanning = svd.right.clone();
+        spanning.as_mut().subcols_mut(rank, count).copy_from(&inner.right);
+        let right = orthonormal(spanning)?.subcols(rank, count).to_owned();
+        (inner, right)
+    };
+    let left = product(left, inner.left.as_ref());
     // E is minus the gradient.
     svd.left.as_mut().subcols_mut(rank, count).copy_from(faer::Scale(-1.0) * left);
     svd.right.as_mut().subcols_mut(rank, count).copy_from(&right);

@@ -28,7 +28,8 @@ impl Smooth {
     /// φ(σ).
     pub(super) fn value(self, sigma: f64) -> f64 {
         let radius = self.radius(sigma);
-        self.dual(sigma) * sigma + self.mu * (2.0 * self.mu / (self.mu + radius)).ln()
+        let square = (self.lambda * sigma).powi(2);
+        self.dual(sigma) * sigma - self.mu * (square / (2.0 * self.mu * (self.mu + radius))).ln_1p()
     }
 
     /// φ''(σ).

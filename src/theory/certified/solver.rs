@@ -5,7 +5,7 @@ use super::{
     certificate::Certificate,
     fit::Fit,
     frame::decompose,
-    path::{Kink, Path, Stop},
+    path::{DAMPING, Kink, Path, Stop, Tangent},
     polish::{Polished, polish},
     problem::{Problem, Variables},
     smooth::Smooth,
@@ -26,6 +26,8 @@ const CLEAR: f64 = 2.5;
 const GOAL: f64 = 1e-13;
 /// As is this one, where nothing is left to gain but rounding.
 const ENOUGH: f64 = 3e-13;
+/// Squares of a μ beyond it leave the range of numbers.
+const LARGEST_START: f64 = 1e150;
 /// Every μ is this share of the one before, and this one if no step was needed to get to the middle of the path.
 const SHRINK: f64 = 0.1;
 const SHRINK_FAST: f64 = 0.01;
@@ -106,9 +108,10 @@ fn steepest(problem: &Problem, point: &Variables, fit: &Fit) -> Result<f64, Erro
     Ok(within.fold(between, f64::max))
 }
 
-/// The largest curvature of the fit along an entry of B, or along |a_r| √ν_r.
+/// The largest curvature of the fit along an entry of B, or along |a_r| √ν_r, damped: a softmax can be flat at the start,
+/// but is not on the way.
 fn curvature(problem: &Problem, fit: &Fit) -> f64 {
-    let diagonal = problem.diagonal(fit);
+    let diagonal = problem.diagonal(&Fit { damping: DAMPING, ..fit.clone() });
     let within = diagonal.contrasts.iter().enumerate().filter(|(s, _)| problem.rows[*s] > 1.0);
     let within = within.map(|(s, h)| h / ((problem.rows[s] - 1.0) * problem.roots[s].powi(2)));
     within.fold(diagonal.b.norm_max(), f64::max).max(f64::MIN_POSITIVE)
@@ -119,33 +122,32 @@ fn follow(problem: &Problem, kinks: &[Kink], point: Variables) -> Result<Polishe
     let curvature = curvature(problem, &fit);
     // At ten times this μ the penalty is as curved as the fit. Beginning here takes a fifth less.
     let mu = 0.1 * lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
-    if !mu.is_finite() {
+    if !(mu < LARGEST_START) {
         return Err(Error::NoCertificate { because: "decays or class weights whose squares leave the range of f64" });
     }
     let mut path = Path { problem, kinks, smooth: Smooth { lambda, mu } };
     let mut stop = path.at(point)?;
     let mut best: Option<Polished> = None;
     loop {
-        let (centered, steps) = path.center(stop)?;
+        let (centered, steps) = path.center(stop);
         stop = centered;
         // Every singular value adds at most μ to the gap.
         let values = problem.row_count() as f64 + problem.rows.iter().map(|m| m - 1.0).sum::<f64>().min(1e3);
         let share = path.smooth.mu * values / stop.value.abs().max(f64::MIN_POSITIVE);
-        let choice = Choice::new(&path, &stop, curvature);
-        if share < LEAVE || (share < LEAVE_EARLY && choice.clarity > CLEAR) {
-            let found = leave(&path, &stop, &choice)?;
-            let is_better = best.as_ref().is_none_or(|best| difference(&found) < difference(best));
-            let is_done = found.certificate.gap().abs() <= ENOUGH;
-            if is_better {
-                best = Some(found);
-            }
+        if share < LEAVE_EARLY {
+            let choice = Choice::new(&path, &stop);
+            // What is beyond the range of numbers is no point; the path may go on to one.
+            let is_time = share < LEAVE || choice.clarity > CLEAR;
+            let found = if is_time { leave(&path, &stop, choice).ok() } else { None };
+            let is_done = found.as_ref().is_some_and(|found| found.certificate.gap().abs() <= ENOUGH);
+            best = [best, found].into_iter().flatten().min_by(|a, b| difference(a).total_cmp(&difference(b)));
             if is_done || share < END {
                 break;
             }
         }
         let before = path.smooth;
         path.smooth.mu *= if steps == 0 { SHRINK_FAST } else { SHRINK };
-        stop = path.enter(stop, before)?;
+        stop = path.enter(stop, before);
     }
     best.ok_or(Error::SvdDidNotConverge)
 }
@@ -156,35 +158,46 @@ struct Choice {
     moves: Vec<bool>,
     /// What stays and what goes are at least this many times apart.
     clarity: f64,
+    /// To the end of the path.
+    tangent: Tangent,
 }
 
 impl Choice {
-    fn new(path: &Path<'_>, stop: &Stop, curvature: f64) -> Self {
+    /// In the middle of the path what vanishes is a multiple of μ: all of it goes on the way to μ = 0. Of what stays little
+    /// goes, and half of what is at its threshold, a multiple of √μ.
+    fn new(path: &Path<'_>, stop: &Stop) -> Self {
         let problem = path.problem;
-        let (sigma, lambda) = (&stop.svd.values, problem.lambda);
-        // In the middle of the path σ (λ - e) is about μ: what stays has a large σ, what goes a large λ - e.
-        let unit = curvature.min(lambda / sigma[0].max(f64::MIN_POSITIVE));
-        let ratio = |sigma: f64| sigma * unit / (lambda - path.smooth.dual(sigma)).max(f64::MIN_POSITIVE);
+        let tangent = path.along(stop, 0.0);
         let mut clarity = f64::INFINITY;
-        let mut stays = |sigma: f64| {
-            let ratio = ratio(sigma);
-            clarity = clarity.min(ratio.max(1.0 / ratio));
+        let mut stays = |sigma: f64, change: f64| {
+            let ratio = (sigma + change) / -change;
+            // Nothing that grows goes.
+            if change >= 0.0 {
+                return sigma > 0.0;
+            }
+            clarity = clarity.min(ratio.max(1.0 / ratio.max(0.0)));
             ratio > 1.0
         };
-        let rank = sigma.iter().filter(|&&sigma| stays(sigma)).count();
+        let rank =
+            stop.svd.values.iter().zip(&tangent.values).filter(|(sigma, change)| stays(**sigma, **change)).count();
         let moves = (0..problem.moves.len()).map(|s| match path.kinks[s] {
             Kink::Zero => false,
             Kink::Linear => true,
-            Kink::Smooth => stays(problem.contrast(&stop.point, s).abs() * problem.roots[s]),
+            Kink::Smooth => {
+                let contrast = problem.contrast(&stop.point, s);
+                stays(contrast.abs(), contrast.signum() * tangent.step.contrasts[s])
+            }
         });
         let moves = moves.collect();
-        Self { rank, moves, clarity }
+        Self { rank, moves, clarity, tangent }
     }
 }
 
-/// Goes to the end of the path in one step, and polishes what stays.
-fn leave(path: &Path<'_>, stop: &Stop, choice: &Choice) -> Result<Polished, Error> {
+/// Goes to the end of the path in one step, if that is near, and polishes what stays.
+fn leave(path: &Path<'_>, stop: &Stop, choice: Choice) -> Result<Polished, Error> {
     let problem = path.problem;
-    let fixed = Problem { moves: choice.moves.clone(), ..problem.clone() };
-    polish(&fixed, &path.along(stop, 0.0), choice.rank)
+    let fixed = Problem { moves: choice.moves, ..problem.clone() };
+    let step = &choice.tangent.step;
+    let end = if path.is_far(step) { stop.point.clone() } else { stop.point.plus(1.0, step) };
+    polish(&fixed, &end, choice.rank)
 }
