@@ -26,8 +26,8 @@ const CLEAR: f64 = 2.5;
 const GOAL: f64 = 1e-13;
 /// As is this one, where nothing is left to gain but rounding.
 const ENOUGH: f64 = 3e-13;
-/// Squares of a μ beyond it leave the range of numbers.
-const LARGEST_START: f64 = 1e150;
+/// Sums with a μ beyond it leave the range of numbers.
+const LARGEST_START: f64 = 1e300;
 /// Every μ is this share of the one before, and this one if no step was needed to get to the middle of the path.
 const SHRINK: f64 = 0.1;
 const SHRINK_FAST: f64 = 0.01;
@@ -170,16 +170,18 @@ impl Choice {
         let tangent = path.along(stop, 0.0);
         let mut clarity = f64::INFINITY;
         let mut stays = |sigma: f64, change: f64| {
-            let ratio = (sigma + change) / -change;
             // Nothing that grows goes.
             if change >= 0.0 {
                 return sigma > 0.0;
             }
+            let ratio = (sigma + change) / -change;
             clarity = clarity.min(ratio.max(1.0 / ratio.max(0.0)));
             ratio > 1.0
         };
-        let rank =
-            stop.svd.values.iter().zip(&tangent.values).filter(|(sigma, change)| stays(**sigma, **change)).count();
+        // Where neither fit nor penalty pulls, as along the mean of a free bias, there is nothing but rounding.
+        let rounding = stop.svd.rounding();
+        let values = stop.svd.values.iter().zip(&tangent.values).filter(|(sigma, _)| **sigma > rounding);
+        let rank = values.filter(|(sigma, change)| stays(**sigma, **change)).count();
         let moves = (0..problem.moves.len()).map(|s| match path.kinks[s] {
             Kink::Zero => false,
             Kink::Linear => true,
