@@ -47,7 +47,7 @@ pub(super) struct Path<'a> {
 }
 
 /// Steps of Newton's method at one μ. Two are usual; from a start at which weights of 1e-3 and 1e3 disagree, thirty.
-const MOST_STEPS: usize = 200;
+pub(super) const MOST_STEPS: usize = 100;
 /// Conjugate gradients are stopped here: Newton's equation need not be solved better than its step is known.
 const STEP_TOLERANCE: f64 = 0.1;
 const TANGENT_TOLERANCE: f64 = 0.01;

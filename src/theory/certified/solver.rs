@@ -5,7 +5,7 @@ use super::{
     certificate::Certificate,
     fit::Fit,
     frame::decompose,
-    path::{DAMPING, Kink, Path, Stop, Tangent},
+    path::{DAMPING, Kink, MOST_STEPS, Path, Stop, Tangent},
     polish::{Polished, polish},
     problem::{Problem, Variables},
     smooth::Smooth,
@@ -26,8 +26,11 @@ const CLEAR: f64 = 2.5;
 const GOAL: f64 = 1e-13;
 /// As is this one, where nothing is left to gain but rounding.
 const ENOUGH: f64 = 3e-13;
-/// Sums with a μ beyond it leave the range of numbers.
-const LARGEST_START: f64 = 1e300;
+/// A gap beyond this sends the solver along another path.
+const PROVED: f64 = 1e-12;
+/// The first μ, in units of that at which the penalty is as curved as the fit: no step leads far then. The first takes a
+/// fifth less than one of 1, and one in a thousand random models with weights between 1e-3 and 1e3 is lost from there.
+const STARTS: [f64; 4] = [0.1, 10.0, 1e3, 1e5];
 /// Every μ is this share of the one before, and this one if no step was needed to get to the middle of the path.
 const SHRINK: f64 = 0.1;
 const SHRINK_FAST: f64 = 0.01;
@@ -72,7 +75,20 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     let kinks = contrasts(problem, &mut point);
     bias::start(problem, &mut point);
     bias::settle(problem, &mut point, ROUGH);
-    follow(problem, &kinks, point)
+    let mut best: Option<Result<Polished, Error>> = None;
+    for start in STARTS {
+        let found = follow(problem, &kinks, point.clone(), start);
+        let is_proved = found.as_ref().is_ok_and(|found| found.certificate.gap().abs() <= PROVED);
+        best = match (best, found) {
+            (Some(Ok(best)), Ok(found)) if difference(&best) <= difference(&found) => Some(Ok(best)),
+            (Some(Ok(best)), Err(_)) => Some(Ok(best)),
+            (_, found) => Some(found),
+        };
+        if is_proved {
+            break;
+        }
+    }
+    best.unwrap_or(Err(Error::SvdDidNotConverge))
 }
 
 /// What is left between the objective and its bound.
@@ -117,12 +133,11 @@ fn curvature(problem: &Problem, fit: &Fit) -> f64 {
     within.fold(diagonal.b.norm_max(), f64::max).max(f64::MIN_POSITIVE)
 }
 
-fn follow(problem: &Problem, kinks: &[Kink], point: Variables) -> Result<Polished, Error> {
+fn follow(problem: &Problem, kinks: &[Kink], point: Variables, start: f64) -> Result<Polished, Error> {
     let (fit, lambda) = (problem.fit(&point), problem.lambda);
     let curvature = curvature(problem, &fit);
-    // At ten times this μ the penalty is as curved as the fit. Beginning here takes a fifth less.
-    let mu = 0.1 * lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
-    if !(mu < LARGEST_START) {
+    let mu = start * lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
+    if !mu.is_finite() {
         return Err(Error::NoCertificate { because: "decays or class weights whose squares leave the range of f64" });
     }
     let mut path = Path { problem, kinks, smooth: Smooth { lambda, mu } };
@@ -141,9 +156,13 @@ fn follow(problem: &Problem, kinks: &[Kink], point: Variables) -> Result<Polishe
             let found = if is_time { leave(&path, &stop, choice).ok() } else { None };
             let is_done = found.as_ref().is_some_and(|found| found.certificate.gap().abs() <= ENOUGH);
             best = [best, found].into_iter().flatten().min_by(|a, b| difference(a).total_cmp(&difference(b)));
-            if is_done || share < END {
+            if is_done {
                 break;
             }
+        }
+        // A point that is not in the middle of the path leads nowhere.
+        if !(share >= END) || steps == MOST_STEPS {
+            break;
         }
         let before = path.smooth;
         path.smooth.mu *= if steps == 0 { SHRINK_FAST } else { SHRINK };
