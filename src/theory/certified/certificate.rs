@@ -84,7 +84,7 @@ fn dual_of_sample(problem: &Problem, fit: &Fit, s: usize, t: f64) -> f64 {
     sum
 }
 
-/// ‖Δ(P' - Y) w‖²/(2 λ_b): zero for a bias that is absent, or free and optimal.
+/// ‖Δ(P' - Y) w‖²/(2 λ_b): zero for a bias that is absent, or free and balanced.
 fn dual_of_bias(problem: &Problem, point: &Variables, gradient: &Variables, t: f64) -> f64 {
     let Bias::Decayed(decay) = problem.bias else { return 0.0 };
     let rows = gradient.bias.iter().zip(&point.bias).zip(&problem.rows);

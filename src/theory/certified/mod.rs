@@ -7,8 +7,11 @@
 //! - [`smooth`], [`path`]: smoothed problems whose minimizers lead to the one sought;
 //! - [`frame`], [`conjugate`], [`spikes`]: Newton's equation, in singular vectors, by conjugate gradients;
 //! - [`polish`]: Newton's method at the rank found;
-//! - [`bias`]: the bias by itself, which a bound needs to be optimal;
-//! - [`certificate`]: the lower bound.
+//! - [`solver`]: zero, if that is enough; otherwise the path, and when to leave it;
+//! - [`bias`]: the bias by itself, where all else stays;
+//! - [`certificate`], [`balance`]: the lower bound, and duals that prove one;
+//! - [`groups`], [`samples`]: problems from classes, and from targets that are a matrix;
+//! - [`fates`], [`geometry`], [`matrices`]: what a solution says of classes.
 
 mod balance;
 mod bias;
@@ -98,7 +101,7 @@ impl Ufm {
     /// The global minimizers of a model of one layer, by convex optimization, with a lower bound from the dual problem.
     ///
     /// Cost: for R groups of classes that differ in count, weight or adjustment, about 20 decompositions of R × R and a
-    /// few hundred to a few thousand products of that size; O(K) more. Targets that are a matrix have K rows and a column
+    /// few hundred to a few thousand products of that size, several times as many where weights are far apart; O(K) more. Targets that are a matrix have K rows and a column
     /// for each distinct target in the place of groups.
     ///
     /// # Errors

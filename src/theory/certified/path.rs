@@ -1,9 +1,9 @@
-//! The path of smoothed problems: from one that is almost quadratic to one whose gap is a millionth.
+//! The path of smoothed problems: from one that is almost quadratic to one whose minimizer shows what stays.
 //!
 //! Each smoothed problem is convex and smooth. Newton's method minimizes it; a step of Newton's method along the tangent
 //! of the path gives the start of the next one, at a tenth of μ or less. Nothing is known in advance of ranks and
-//! thresholds: singular values that will vanish shrink with μ, those that stay do not. Near the end of the path both move
-//! in proportion to μ, and one step leads from afar to μ = 0.
+//! thresholds: singular values that will vanish shrink with μ, those that stay do not. Near the end of the path all are
+//! linear in μ, and one step leads from afar to μ = 0.
 
 use super::{
     conjugate::{self, Preconditioner},

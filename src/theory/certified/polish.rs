@@ -1,4 +1,4 @@
-//! Newton's method at fixed rank: from a millionth to the last digit.
+//! Newton's method at fixed rank: from the end of the path to the last digit.
 //!
 //! Near the minimizer the rank does not change, and ‖B‖_* is smooth on the manifold of matrices of that rank. There
 //! Newton's method converges quadratically. In the singular vectors, with dropped directions turned to those of E,

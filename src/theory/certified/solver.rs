@@ -23,8 +23,6 @@ const LEAVE: f64 = 1e-5;
 const LEAVE_EARLY: f64 = 1e-2;
 const CLEAR: f64 = 2.5;
 /// A gap as small as this is rounding.
-const GOAL: f64 = 1e-13;
-/// As is this one, where nothing is left to gain but rounding.
 const ENOUGH: f64 = 3e-13;
 /// A gap beyond this sends the solver along another path.
 const PROVED: f64 = 1e-12;
@@ -113,7 +111,7 @@ fn zero(problem: &mut Problem) -> Result<Option<Polished>, Error> {
     }
     let svd = decompose(&problem.matrix(&point))?;
     let certificate = Certificate::new(problem, &point, &svd)?;
-    let is_minimizer = norm <= problem.lambda || certificate.gap().abs() <= GOAL;
+    let is_minimizer = norm <= problem.lambda || certificate.gap().abs() <= ENOUGH;
     Ok(is_minimizer.then_some(Polished { point, svd, rank: 0, certificate }))
 }
 
@@ -146,7 +144,7 @@ fn follow(problem: &Problem, kinks: &[Kink], point: Variables, start: f64) -> Re
     loop {
         let (centered, steps) = path.center(stop);
         stop = centered;
-        // Every singular value adds at most μ to the gap.
+        // Every singular value adds at most μ to the gap; of contrasts, which may be a million, most are far from zero.
         let values = problem.row_count() as f64 + problem.rows.iter().map(|m| m - 1.0).sum::<f64>().min(1e3);
         let share = path.smooth.mu * values / stop.value.abs().max(f64::MIN_POSITIVE);
         if share < LEAVE_EARLY {
