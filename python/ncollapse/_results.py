@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from ._text import html, number, text
 
 TYPE_CHECKING = False
@@ -12,12 +14,14 @@ if TYPE_CHECKING:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists, all the way down."""
+    """Arrays as lists, all the way down; None for numbers that JSON does not have."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
-    return value.tolist() if hasattr(value, "tolist") else value
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 class _Result:
@@ -29,7 +33,8 @@ class _Result:
         self._data = data
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain objects: numbers, words, lists and dictionaries, ready for JSON."""
+        """Everything as plain objects, ready for JSON: numbers, words, lists and dictionaries, and None for a number
+        that is infinite or NaN."""
         plain: dict[str, Any] = _plain({key: value for key, value in self._data.items() if key != "grams"})
         return plain
 
@@ -67,7 +72,7 @@ class Run(_Result):
     loss: float
     """In the units of ``reduction``."""
     optimum: Optional[float]
-    """The least objective; None if it is not known."""
+    """The least objective; None if it is not known, as with some nonnegative features (``Prediction.is_proved``)."""
     gap: Optional[float]
     gradient_norm: float
     steps: int

@@ -50,7 +50,7 @@ impl Group {
         self.classes.len()
     }
 
-    /// Everything as a dictionary.
+    /// Everything as a dictionary, ready for JSON: None for a number that is infinite.
     pub(crate) fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         Ok(dict!(py, {
             "count": self.count,
@@ -64,8 +64,8 @@ impl Group {
             "probability_sibling": self.probability_sibling,
             "nearest_class": self.nearest_class,
             "nearest_angle": self.nearest_angle,
-            "coincidence_scale": self.coincidence_scale,
-            "vanishing_scale": self.vanishing_scale,
+            "coincidence_scale": self.coincidence_scale.filter(|scale| scale.is_finite()),
+            "vanishing_scale": self.vanishing_scale.filter(|scale| scale.is_finite()),
         }))
     }
 

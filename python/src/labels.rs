@@ -4,7 +4,7 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::{intern, prelude::*};
 
 use crate::{
-    arrays::{detached_from_graph, is_tensor, numpy},
+    arrays::{is_tensor, numpy, plain_array},
     errors::refuse,
 };
 
@@ -46,7 +46,7 @@ impl Slice<'_> {
 impl<'py> Labels<'py> {
     pub(crate) fn new(object: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = object.py();
-        let mut object = detached_from_graph(object)?;
+        let mut object = plain_array("labels", object)?;
         if is_tensor(&object)? {
             object = object.call_method0(intern!(py, "cpu"))?;
         }

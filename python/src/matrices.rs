@@ -5,17 +5,22 @@ use neural_collapse::{
     faer::{Col, Mat},
 };
 use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
-use pyo3::{intern, prelude::*, types::PyString};
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyBool, PyString},
+};
 
 use crate::{
-    arrays::{detached_from_graph, is_tensor, numpy},
+    arrays::{is_tensor, numpy, plain_array},
     errors::{refuse, refused},
+    keywords::wrong_type,
 };
 
 /// Any array of real numbers as float64 of NumPy.
 fn doubles<'py>(what: &str, object: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, f64>> {
     let py = object.py();
-    let mut object = detached_from_graph(object)?;
+    let mut object = plain_array(what, object)?;
     if is_tensor(&object)? {
         // NumPy has no bfloat16.
         object = object.call_method0(intern!(py, "double"))?.call_method0(intern!(py, "cpu"))?;
@@ -65,8 +70,15 @@ pub(crate) fn vector(what: &str, object: &Bound<'_, PyAny>) -> PyResult<Vec<f64>
 
 /// A number, or one for each layer.
 pub(crate) fn one_or_more(what: &str, object: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
+    let accepted = "a number, or one for each layer";
+    if object.is_none() || object.is_instance_of::<PyString>() || object.is_instance_of::<PyBool>() {
+        return Err(wrong_type(what, object, accepted));
+    }
     let values = vector(what, object)?;
-    if values.is_empty() { Err(refuse(format!("{what}: an empty list given"))) } else { Ok(values) }
+    if values.is_empty() {
+        return Err(refuse(format!("{what}: an empty list given, accepted: {accepted}")));
+    }
+    Ok(values)
 }
 
 /// A bias of one number for each output.
@@ -83,6 +95,9 @@ pub(crate) fn bias(object: &Bound<'_, PyAny>, outputs: usize) -> PyResult<Col<f6
 
 /// One layer, or a list of layers, W_1 first.
 pub(crate) fn layers(object: &Bound<'_, PyAny>) -> PyResult<Vec<Mat<f64>>> {
+    if object.is_none() || object.is_instance_of::<PyString>() {
+        return Err(wrong_type("weights", object, "an array (K, d), or a list of the layers"));
+    }
     let layers = if object.is_instance_of::<pyo3::types::PyList>() || object.is_instance_of::<pyo3::types::PyTuple>() {
         let first_is_row =
             object.get_item(0).and_then(|row| row.get_item(0)).is_ok_and(|entry| entry.extract::<f64>().is_ok());
@@ -118,7 +133,7 @@ pub(crate) fn counts(object: &Bound<'_, PyAny>) -> PyResult<ClassCounts> {
     if let Ok(text) = object.cast::<PyString>() {
         return text.to_cow()?.parse().map_err(refused);
     }
-    let mut object = detached_from_graph(object)?;
+    let mut object = plain_array("class counts", object)?;
     if is_tensor(&object)? {
         object = object.call_method0(intern!(py, "cpu"))?;
     }
@@ -130,7 +145,8 @@ pub(crate) fn counts(object: &Bound<'_, PyAny>) -> PyResult<ClassCounts> {
         return Err(refuse(format!("class counts: shape {shape:?} given, a list of whole numbers is needed")));
     }
     if !matches!(kind.as_str(), "i" | "u") && shape[0] > 0 {
-        return Err(refuse(format!("class counts: dtype {dtype} given, a list of whole numbers is needed")));
+        let hint = if kind == "f" { ": take `counts.astype(int)`, or `int` of each" } else { "" };
+        return Err(refuse(format!("class counts: dtype {dtype} given, a list of whole numbers is needed{hint}")));
     }
     let all: Vec<i128> = array.call_method0(intern!(py, "tolist"))?.extract()?;
     let count = |(class, count): (usize, i128)| {

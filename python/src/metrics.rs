@@ -79,6 +79,9 @@ pub(crate) fn metrics<'py>(
         return Err(refuse("bias: given without weights: give both, or neither"));
     }
     let (statistics, counts) = accumulator.get().statistics(py)?;
+    if counts.iter().all(|&count| count == 0) {
+        return Err(refuse("accumulator: it is empty; samples of every class are needed"));
+    }
     let layers = weights.map(|weights| last_layers(weights, bias)).transpose()?;
     if let Some(layers) = &layers {
         let (width, classes) = statistics.class_means().shape();

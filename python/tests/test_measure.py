@@ -232,6 +232,34 @@ def test_batches_are_like_arrays_and_are_gone_through_several_times():
         nc.measure_batches(iter(batches), weights, bias)
 
 
+def test_batches_are_tuples_or_lists():
+    features, labels, weights, bias = optimal()
+    batches = [(features[start : start + 17], labels[start : start + 17]) for start in range(0, 100, 17)]
+    expected = nc.measure_batches(batches, weights, bias).to_dict()
+    assert nc.measure_batches([list(batch) for batch in batches], weights, bias).to_dict() == expected
+    with pytest.raises(ValueError, match=r"batch 2 \(counted from 0\): labels: 16 given, the features have 17 rows"):
+        nc.measure_batches([*batches[:2], (features[:17], labels[:16])], weights, bias)
+
+
+@pytest.mark.parametrize(
+    "batch, name",
+    [
+        (np.ones((2, 8)), "a ndarray of 2"),
+        ((np.ones((2, 8)), [0, 1], [0, 1]), "a tuple of 3"),
+        ([np.ones((2, 8))], "a list of 1"),
+        ({"features": np.ones((2, 8)), "labels": [0, 1]}, "a dict of 2"),
+        ("ab", "a str of 2"),
+        (7, "a int"),
+    ],
+)
+def test_says_what_a_batch_is(batch, name):
+    features, labels, weights, bias = optimal()
+    with pytest.raises(TypeError, match=rf"batches: batch 1 \(counted from 0\) is {name}, accepted are pairs"):
+        nc.measure_batches([(features, labels), batch], weights, bias)
+    with pytest.raises(TypeError, match=r"batches: 7 \(int\) given, accepted: what gives pairs"):
+        nc.measure_batches(7, weights, bias)
+
+
 def test_reads_single_precision_and_other_orders_alike():
     features, labels, weights, bias = optimal()
     features = features.astype(np.float32)
@@ -263,7 +291,8 @@ def test_refuses_what_does_not_fit():
         with pytest.raises(ValueError, match=message):
             nc.measure(*arguments, **words)
 
-    refused("labels: none given", features, None, weights, bias)
+    with pytest.raises(TypeError, match="labels: None given"):
+        nc.measure(features, None, weights, bias)
     refused("labels: 99 given, the features have 100 rows", features, labels[1:], weights, bias)
     refused(
         "weights: 8 x 4 given, features of width 8 need a layer that reads 8 numbers: is it the transpose",
