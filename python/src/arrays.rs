@@ -9,6 +9,7 @@ use pyo3::{intern, prelude::*, types::PyTuple};
 
 use crate::{
     errors::{refuse, refused_at},
+    labels::Slice,
     threads::detached,
 };
 
@@ -86,18 +87,19 @@ impl<'py> Features<'py> {
         Ok(())
     }
 
-    /// Shows `work` all rows in batches of `size`, in the pool, without the lock of the interpreter. It is told where each
+    /// Shows `work` all rows, which have these labels, in batches of `size`, in the pool, without the lock of the interpreter. It is told where each
     /// batch begins. Ctrl-C ends it between two batches.
     pub(crate) fn batches(
         &self,
         py: Python<'py>,
         size: usize,
+        labels: Slice<'_>,
         mut work: impl FnMut(usize, Batch<'_>) -> Result<(), Error> + Send,
     ) -> PyResult<()> {
         let mut start = 0_usize;
         loop {
             let end = self.samples.min(start.saturating_add(size));
-            self.rows(py, start, end, |batch| work(start, batch))?.map_err(|error| refused_at(start, error))?;
+            self.rows(py, start, end, |batch| work(start, batch))?.map_err(|error| refused_at(start, error, labels))?;
             start = end;
             if start >= self.samples {
                 return Ok(());

@@ -10,7 +10,7 @@ use crate::{
     errors::{refuse, refused},
     keywords::{Keywords, sizes},
     matrices::one_or_more,
-    model::{MOST_LAYERS, Options},
+    model::{MOST_LAYERS, Options, check_decays},
 };
 
 /// The layers as they are counted, and what is known of their training.
@@ -43,6 +43,7 @@ pub(crate) fn given(keywords: &Bound<'_, PyAny>, layers: LastLayers) -> PyResult
              the features",
         ));
     }
+    check_decays(&decays, features)?;
     Ok((layers, options.training.with_decays(decays, features)))
 }
 

@@ -35,6 +35,13 @@ pub(crate) enum Slice<'a> {
 }
 
 impl Slice<'_> {
+    pub(crate) fn contains(self, class: u8) -> bool {
+        match self {
+            Self::Signed(labels) => labels.contains(&class.into()),
+            Self::Unsigned(labels) => labels.contains(&class.into()),
+        }
+    }
+
     pub(crate) fn range(self, start: usize, length: usize) -> Self {
         match self {
             Self::Signed(labels) => Self::Signed(&labels[start..start + length]),

@@ -51,6 +51,15 @@ fn goal(keywords: &Wanted) -> PyResult<Goal> {
     }
 }
 
+/// The error of a model without a law of its limits.
+fn unknown(error: Error) -> PyErr {
+    let Error::NoCertificate { because } = error else { return refused(error) };
+    refuse(format!(
+        "limits: none are known, there is no certificate of a global minimum for {because}; ncollapse.descend with several \
+         decays shows which classes stay apart"
+    ))
+}
+
 fn find(ufm: &Ufm, goal: Goal, largest_q: f64) -> Result<Limits, Error> {
     let one_layer = ufm.depth() == 1 && !ufm.has_nonnegative_features();
     let separable_scale = one_layer.then(|| ufm.separable_scale()).transpose()?;
@@ -94,7 +103,7 @@ pub(crate) fn limits<'py>(
     let model = Model::new(keywords)?;
     let wanted = Wanted::new(Keywords::new(wanted)?)?;
     let goal = goal(&wanted)?;
-    let found = detached(py, || find(&model.ufm, goal, wanted.largest_q))?.map_err(refused)?;
+    let found = detached(py, || find(&model.ufm, goal, wanted.largest_q))?.map_err(unknown)?;
     let kept = found.scale.map(|scale| match scale {
         Limit::Never => "never",
         Limit::Below(_) => "below",

@@ -82,8 +82,7 @@ pub(crate) fn one_or_more(what: &str, object: &Bound<'_, PyAny>) -> PyResult<Vec
 }
 
 /// A bias of one number for each output.
-pub(crate) fn bias(object: &Bound<'_, PyAny>, outputs: usize) -> PyResult<Col<f64>> {
-    let values = vector("bias", object)?;
+pub(crate) fn bias(values: &[f64], outputs: usize) -> PyResult<Col<f64>> {
     if values.len() != outputs {
         return Err(refuse(format!("bias: {} numbers given, the last layer has {outputs} outputs", values.len())));
     }

@@ -92,12 +92,8 @@ impl Model {
         let widths = sizes("widths", &keywords.needed("widths", "a whole number or a list of them")?)?;
         let decays = one_or_more("layer_decay", &keywords.needed("layer_decay", "a number, or one for each layer")?)?;
         let depth = depth(keywords.size_if_given("layers", 1..=MOST_LAYERS)?, widths.len(), decays.len())?;
-        for (l, &decay) in decays.iter().enumerate() {
-            let keyword = if decays.len() == 1 { "layer_decay".into() } else { format!("layer_decay[{l}]") };
-            check_decay(&keyword, decay)?;
-        }
         let feature_decay = keywords.real("feature_decay")?;
-        check_decay("feature_decay", feature_decay)?;
+        check_decays(&decays, feature_decay)?;
         let at = |values: usize, l: usize| if values == 1 { 0 } else { l };
         let layer = |l: usize| {
             let decay = convention.layer_decay(decays[at(decays.len(), l)], classes);
@@ -167,6 +163,15 @@ fn depth(layers: Option<usize>, widths: usize, decays: usize) -> PyResult<usize>
         }
     }
     Ok(depth)
+}
+
+/// Refuses decays that are not positive and finite.
+pub(crate) fn check_decays(layers: &[f64], features: f64) -> PyResult<()> {
+    for (l, &decay) in layers.iter().enumerate() {
+        let keyword = if layers.len() == 1 { "layer_decay".into() } else { format!("layer_decay[{l}]") };
+        check_decay(&keyword, decay)?;
+    }
+    check_decay("feature_decay", features)
 }
 
 fn check_decay(keyword: &str, decay: f64) -> PyResult<()> {

@@ -132,7 +132,7 @@ fn stream<'py>(
     features.check_shape(labels.len()?, width)?;
     let labels = labels.slice()?;
     let size = (BATCH / width.max(1)).clamp(1, 1 << 16);
-    features.batches(py, size, |start, batch| {
+    features.batches(py, size, labels, |start, batch| {
         let rows = with_rows!(batch, rows => rows.nrows());
         work(batch, labels.range(start, rows))
     })

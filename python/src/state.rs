@@ -34,7 +34,7 @@ fn add(sums: &mut FeatureAccumulator, batch: Batch<'_>, labels: Slice<'_>) -> Re
 fn add_all(py: Python<'_>, sums: &mut FeatureAccumulator, features: &Features<'_>, labels: Slice<'_>) -> PyResult<()> {
     let size = if features.is_in_memory() { features.samples.max(1) } else { features.chunk() };
     let add = |sums: &mut FeatureAccumulator| {
-        features.batches(py, size, |start, batch| {
+        features.batches(py, size, labels, |start, batch| {
             let rows = with_rows!(batch, rows => rows.nrows());
             add(sums, batch, labels.range(start, rows))
         })

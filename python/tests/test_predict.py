@@ -246,6 +246,10 @@ def test_a_prediction_is_plain_and_says_what_it_is():
         ("class weights: 3 given, one for each of 2 classes", dict(class_weights=[1, 2, 3])),
         ('class weights: entry 0 .* is "balanced"', dict(class_weights="balanced")),
         ("bias_decay: given with bias=False", dict(bias=False, bias_decay=1e-3)),
+        (
+            "no certificate of a global minimum for two or more layers; accepted is a descent: ncollapse.descend",
+            dict(widths=[4, 4], loss="cross-entropy"),
+        ),
         ("no certificate of a global minimum for two or more layers", dict(widths=[4, 4], loss="cross-entropy")),
         (
             "the width d_1 is 1, but the minimizer has rank 2",
