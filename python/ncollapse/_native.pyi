@@ -39,6 +39,7 @@ class InternalError(RuntimeError):
 class Group:
     """A group of classes that the minimizer cannot tell apart."""
 
+    def __init__(self, fields: dict[str, Any]) -> None: ...
     @property
     def count(self) -> int: ...
     @property

@@ -282,6 +282,16 @@ def test_shows_itself_in_a_notebook_and_in_json():
     assert measured.is_proved and measured.is_unique and measured.distances["features"] <= measured.distance
 
 
+@pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
+def test_a_prediction_takes_the_decays_that_were_found(loss):
+    features, labels, weights, bias = optimal(loss=loss)
+    measured = nc.measure(features, labels, weights, bias)
+    decays = dict(layer_decay=measured.layer_decays, feature_decay=measured.feature_decay)
+    prediction = nc.predict(measured.counts, widths=8, loss=measured.fits, **decays)
+    # The same computation of the same numbers.
+    assert prediction.objective == measured.optimum and prediction.rank == measured.rank
+
+
 def test_results_are_equal_if_their_numbers_are():
     arrays = optimal()
     first, second = nc.measure(*arrays), nc.measure(*arrays)

@@ -186,6 +186,8 @@ def test_a_prediction_is_pickled_and_copied():
         read = pickle.loads(saved)
         assert read.to_dict() == expected and (read.gram() == prediction.gram()).all()
         assert pickle.loads(pickle.dumps(prediction)).to_dict() == expected, "it does not share arrays with its caller"
+        for group, other in zip(prediction.groups, pickle.loads(pickle.dumps(prediction.groups))):
+            assert other.to_dict() == group.to_dict() and other.coincidence_scale == group.coincidence_scale
         assert copy.copy(prediction) is prediction and copy.deepcopy([prediction])[0] is prediction
 
 
