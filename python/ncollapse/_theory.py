@@ -231,6 +231,8 @@ def descend(
     full : bool
         Work on the features of all samples, without the exact reduction.
     variables : "balanced" or "plain"
+        Whether a step is taken in root(decay) times each block, in which all blocks of a minimizer have the same
+        singular values, or in the blocks themselves as frameworks do.
     step_size : float, optional
         A fixed step; automatic if none is given.
     callback : callable, optional

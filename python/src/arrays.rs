@@ -5,10 +5,16 @@
 
 use neural_collapse::{Error, faer::MatRef};
 use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::{intern, prelude::*, types::PyTuple};
+use pyo3::{
+    exceptions::PyValueError,
+    intern,
+    prelude::*,
+    types::{PyString, PyTuple},
+};
 
 use crate::{
     errors::{refuse, refused_at},
+    keywords::wrong_type,
     labels::Slice,
     threads::detached,
 };
@@ -175,7 +181,13 @@ pub(crate) fn plain_array<'py>(what: &str, object: &Bound<'py, PyAny>) -> PyResu
         check_mask(what, object)?;
         return Ok(object.clone());
     }
-    numpy(py)?.call_method1(intern!(py, "asarray"), (object,))
+    if object.is_none() || object.is_instance_of::<PyString>() {
+        return Err(wrong_type(what, object, "an array, or lists of numbers"));
+    }
+    numpy(py)?.call_method1(intern!(py, "asarray"), (object,)).map_err(|error| {
+        let is_ragged = error.is_instance_of::<PyValueError>(py);
+        if is_ragged { refuse(format!("{what}: NumPy makes no array of this: {}", error.value(py))) } else { error }
+    })
 }
 
 /// Refuses tensors without a number in memory for each entry.

@@ -5,10 +5,34 @@ use pyo3::{PyErr, exceptions::PyValueError};
 
 use crate::labels::Slice;
 
+/// What a text of the library begins with, and the keyword of Python that this is.
+const KEYWORDS: [(&str, &str); 10] = [
+    ("class weights:", "class_weights:"),
+    ("effective number of samples, beta:", "class_weights: effective:BETA, beta:"),
+    ("gap tolerance:", "gap:"),
+    ("label smoothing:", "label_smoothing:"),
+    ("largest q:", "largest_q:"),
+    ("ratio of norms:", "norm_ratio:"),
+    ("shifts of logits:", "logit_adjustment:"),
+    ("step size:", "step_size:"),
+    ("variables of a descent:", "variables:"),
+    ("layers: the width", "widths: the width"),
+];
+
+/// A text with the keyword that it is about.
+fn with_keyword(text: String) -> String {
+    for (name, keyword) in KEYWORDS {
+        if let Some(rest) = text.strip_prefix(name) {
+            return format!("{keyword}{rest}");
+        }
+    }
+    text
+}
+
 /// A `ValueError` with the text of the library, and the function of this package that serves instead.
 pub(crate) fn refused(error: Error) -> PyErr {
     let instead = if matches!(error, Error::NoCertificate { .. }) { ": ncollapse.descend" } else { "" };
-    PyValueError::new_err(format!("{error}{instead}"))
+    PyValueError::new_err(with_keyword(format!("{error}{instead}")))
 }
 
 /// A `ValueError` with a text of this package.

@@ -62,6 +62,16 @@ impl<'a, 'py> Keywords<'a, 'py> {
         self.given(keyword)?.map(|value| real(keyword, &value)).transpose()
     }
 
+    /// A finite number that is not negative.
+    pub(crate) fn size_of_penalty(self, keyword: &str) -> PyResult<Option<f64>> {
+        match self.real_if_given(keyword)? {
+            Some(value) if !(value >= 0.0 && value.is_finite()) => {
+                Err(refuse(format!("{keyword}: {value:?} given, finite numbers from 0 on are accepted")))
+            }
+            value => Ok(value),
+        }
+    }
+
     pub(crate) fn flag(self, keyword: &str) -> PyResult<bool> {
         flag(keyword, &self.needed(keyword, "True or False")?)
     }

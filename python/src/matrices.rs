@@ -1,7 +1,7 @@
 //! Small arrays that are copied: layers, biases, class counts, class weights.
 
 use neural_collapse::{
-    ClassCounts, ClassWeights,
+    ClassCounts, ClassWeights, Error,
     faer::{Col, Mat},
 };
 use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
@@ -130,9 +130,12 @@ pub(crate) fn layers(object: &Bound<'_, PyAny>) -> PyResult<Vec<Mat<f64>>> {
 pub(crate) fn counts(object: &Bound<'_, PyAny>) -> PyResult<ClassCounts> {
     let py = object.py();
     if let Ok(text) = object.cast::<PyString>() {
-        return text.to_cow()?.parse().map_err(refused);
+        return text.to_cow()?.parse().map_err(of_counts);
     }
-    let mut object = plain_array("class counts", object)?;
+    if !is_tensor(object)? && object.len().is_err() && !object.hasattr(intern!(py, "dtype"))? {
+        return Err(wrong_type("counts", object, "a list, an array, or text such as 500,600x2"));
+    }
+    let mut object = plain_array("counts", object)?;
     if is_tensor(&object)? {
         object = object.call_method0(intern!(py, "cpu"))?;
     }
@@ -141,20 +144,25 @@ pub(crate) fn counts(object: &Bound<'_, PyAny>) -> PyResult<ClassCounts> {
     let kind: String = dtype.getattr(intern!(py, "kind"))?.extract()?;
     let shape: Vec<usize> = array.getattr(intern!(py, "shape"))?.extract()?;
     if shape.len() != 1 {
-        return Err(refuse(format!("class counts: shape {shape:?} given, a list of whole numbers is needed")));
+        return Err(refuse(format!("counts: shape {shape:?} given, a list of whole numbers is needed")));
     }
     if !matches!(kind.as_str(), "i" | "u") && shape[0] > 0 {
         let hint = if kind == "f" { ": take `counts.astype(int)`, or `int` of each" } else { "" };
-        return Err(refuse(format!("class counts: dtype {dtype} given, a list of whole numbers is needed{hint}")));
+        return Err(refuse(format!("counts: dtype {dtype} given, a list of whole numbers is needed{hint}")));
     }
     let all: Vec<i128> = array.call_method0(intern!(py, "tolist"))?.extract()?;
     let count = |(class, count): (usize, i128)| {
         u64::try_from(count).map_err(|_| {
-            refuse(format!("class counts: class {class} (counted from 0) has {count} samples, at least 1 is needed"))
+            refuse(format!("counts: class {class} (counted from 0) has {count} samples, at least 1 is needed"))
         })
     };
     let all = all.into_iter().enumerate().map(count).collect::<PyResult<Vec<u64>>>()?;
-    ClassCounts::new(all).map_err(refused)
+    ClassCounts::new(all).map_err(of_counts)
+}
+
+/// The error of class counts that the caller has given as `counts`.
+fn of_counts(error: Error) -> PyErr {
+    refuse(error.to_string().replacen("class counts:", "counts:", 1))
 }
 
 /// Class weights: a rule such as `inverse-root`, or one number for each class.
@@ -163,5 +171,5 @@ pub(crate) fn class_weights(object: Option<&Bound<'_, PyAny>>) -> PyResult<Class
     if let Ok(text) = object.cast::<PyString>() {
         return text.to_cow()?.parse().map_err(refused);
     }
-    vector("class weights", object).map(ClassWeights::Given)
+    vector("class_weights", object).map(ClassWeights::Given)
 }

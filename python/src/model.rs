@@ -58,14 +58,14 @@ impl Options {
             features.transpose().map_err(|error| renamed(error, "feature convention", "feature_reduction"))?;
         let weights = keywords.word("weight_reduction", "samples, weights")?.parse::<WeightConvention>();
         let weights = weights.map_err(|error| renamed(error, "weight convention", "weight_reduction"))?;
-        let bias_decay = keywords.real_if_given("bias_decay")?;
+        let bias_decay = keywords.size_of_penalty("bias_decay")?;
         let training = Training::default()
             .with_loss(loss)
             .with_convention(scale, features.unwrap_or(FeatureConvention::Total))
             .with_class_weights(class_weights(keywords.given("class_weights")?.as_ref())?, weights)
             .with_label_smoothing(keywords.real("label_smoothing")?)
             .with_logit_adjustment(keywords.real_if_given("logit_adjustment")?)
-            .with_ldam(keywords.real_if_given("ldam")?)
+            .with_ldam(keywords.size_of_penalty("ldam")?)
             .with_cdt(keywords.real_if_given("cdt")?)
             .with_bias_decay(bias_decay);
         Ok(Self {

@@ -12,7 +12,11 @@ NUMBER = "a number"
 
 
 def predict(**keywords):
-    nc.predict([5, 2], **dict(MODEL, **keywords))
+    nc.predict(**dict(MODEL, **dict(dict(counts=[5, 2]), **keywords)))
+
+
+def metrics(**keywords):
+    nc.metrics(**keywords)
 
 
 def limits(**keywords):
@@ -24,7 +28,7 @@ def descend(**keywords):
 
 
 def measure(**keywords):
-    nc.measure(np.eye(4)[[0, 1, 2, 3]], [0, 1, 0, 1], np.eye(2, 4), **keywords)
+    nc.measure(**dict(dict(features=np.eye(4), labels=[0, 1, 0, 1], weights=np.eye(2, 4)), **keywords))
 
 
 def accumulator(**keywords):
@@ -36,7 +40,7 @@ def to_bytes(**keywords):
 
 
 def update(**keywords):
-    nc.Accumulator(2, 4).update(np.eye(4), [0, 1, 0, 1], **keywords)
+    nc.Accumulator(2, 4).update(**dict(dict(features=np.eye(4), labels=[0, 1, 0, 1]), **keywords))
 
 
 def threads(**keywords):
@@ -84,6 +88,12 @@ TYPES = [
     (to_bytes, "compact", 1, TRUE_OR_FALSE),
     (update, "batch", True, "a whole number"),
     (update, "batch", 1.0, "a whole number"),
+    (update, "features", None, "an array, or lists of numbers"),
+    (update, "labels", None, "an array, or lists of numbers"),
+    (update, "labels", "a", "an array, or lists of numbers"),
+    (measure, "weights", None, "an array (K, d), or a list of the layers"),
+    (metrics, "accumulator", None, "an Accumulator"),
+    (predict, "counts", 5, "a list, an array, or text such as 500,600x2"),
     (threads, "threads", None, "a whole number from 0 to 1024"),
 ]
 
