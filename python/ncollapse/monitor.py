@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import weakref
 
+from ._inputs import call, moved, pair
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -76,7 +78,7 @@ class CollapseMonitor:
             raise ValueError(f"every: {every} given, whole numbers from 1 on are accepted")
         if forward is not None and not callable(forward):
             raise TypeError(f"forward: {forward!r} given, accepted: a function of the model and the inputs of a batch")
-        self.model, self.every, self.forward = model, every, forward or _forward
+        self.model, self.every, self.forward = model, every, forward or call
         self.head = _find(model, head) if isinstance(head, str) else head
         self.num_classes, self.width = _shape(self.head)
         self.epoch = 0
@@ -201,10 +203,10 @@ class _Features:
         monitor._is_measuring = True
         try:
             for number, batch in enumerate(self.batches):
-                inputs, labels = _pair(number, batch)
+                inputs, labels = pair(number, batch)
                 monitor._features = None
                 with sys.modules["torch"].no_grad():
-                    monitor.forward(model, _moved(inputs, weight))
+                    monitor.forward(model, moved(inputs, weight))
                 features, monitor._features = monitor._features, None
                 if features is None:
                     raise ValueError("end_epoch: the model does not call the head that is watched")
@@ -228,40 +230,6 @@ class _Hook:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Hook, ()
-
-
-def _pair(number: int, batch: Any) -> tuple[Any, Any]:
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        size = f" of {len(batch)}" if hasattr(batch, "__len__") else ""
-        raise TypeError(
-            f"batches: batch {number} (counted from 0) is a {type(batch).__name__}{size}, accepted are pairs of inputs "
-            "and labels, as tuples or lists"
-        )
-    return batch[0], batch[1]
-
-
-def _moved(value: Any, weight: Any) -> Any:
-    """All tensors and arrays within, on the device of a weight. Arrays of float become tensors of its type."""
-    from collections.abc import Mapping
-
-    if hasattr(value, "to"):
-        return value.to(weight.device)
-    if isinstance(value, Mapping):
-        return {key: _moved(entry, weight) for key, entry in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_moved(entry, weight) for entry in value]
-    if hasattr(value, "__array__"):
-        tensor = sys.modules["torch"].as_tensor(value, device=weight.device)
-        return tensor.to(weight.dtype) if tensor.is_floating_point() else tensor
-    return value
-
-
-def _forward(model: Any, inputs: Any) -> Any:
-    from collections.abc import Mapping
-
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
 
 def _is_lazy(module: Any) -> bool:

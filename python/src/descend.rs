@@ -29,8 +29,8 @@ use crate::{
     errors::{refuse, refused},
     keywords::{ANY, Keywords, POSITIVE, wrong_type},
     model::Model,
+    optimum::{is_proved, optimum},
     output::{array1, array2},
-    predict::{is_proved, optimum},
     threads::{detached, fault, pool},
 };
 

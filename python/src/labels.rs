@@ -4,8 +4,8 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::{intern, prelude::*};
 
 use crate::{
-    arrays::{is_tensor, numpy, plain_array},
     errors::refuse,
+    objects::{is_tensor, numpy, plain_array},
 };
 
 /// Class numbers in memory.

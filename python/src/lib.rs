@@ -1,10 +1,12 @@
 //! The native half of the Python package `ncollapse`: arrays in, plain objects out. The Python half is in `ncollapse/`.
 //!
-//! - [`arrays`], [`labels`], [`matrices`]: arrays of NumPy, PyTorch and others, read where they lie or copied in chunks
+//! - [`objects`], [`arrays`], [`labels`], [`matrices`]: arrays of NumPy, PyTorch and others, read where they lie or
+//!   copied in chunks
 //! - [`threads`]: the pool that everything heavy runs in, without the lock of the interpreter
 //! - [`accumulator`], [`state`], [`sealed`]: class means and scatter from batches, merged and saved
 //! - [`metrics`]: the numbers of neural collapse from an accumulator
-//! - [`model`], [`predict`], [`groups`], [`vectors`], [`blocks`], [`limits`], [`descend`]: the theory and the descents
+//! - [`model`], [`optimum`], [`predict`], [`groups`], [`vectors`], [`blocks`], [`limits`], [`descend`]: the theory and
+//!   the descents
 //! - [`measure`], [`given`], [`layers`], [`samples`]: a network compared with its optimum
 //! - [`keywords`]: arguments as numbers, words and switches
 //! - [`errors`], [`output`]: messages and results in Python's terms
@@ -24,6 +26,8 @@ mod matrices;
 mod measure;
 mod metrics;
 mod model;
+mod objects;
+mod optimum;
 mod output;
 mod predict;
 mod samples;

@@ -12,9 +12,9 @@ use pyo3::{
 };
 
 use crate::{
-    arrays::{is_tensor, numpy, plain_array},
     errors::{refuse, refused},
     keywords::wrong_type,
+    objects::{is_tensor, numpy, plain_array},
 };
 
 /// Any array of real numbers as float64 of NumPy.

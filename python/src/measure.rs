@@ -12,8 +12,8 @@ use crate::{
     given::given,
     layers::{check_width, last_layers},
     metrics,
+    optimum::is_proved,
     output::decays,
-    predict::is_proved,
     samples::Samples,
 };
 

@@ -1,10 +1,6 @@
 //! Where the last layers must end.
 
-use neural_collapse::{
-    Error,
-    faer::Mat,
-    theory::{Direction, Optimum},
-};
+use neural_collapse::{Error, faer::Mat, theory::Optimum};
 use numpy::{PyArray1, PyArray2};
 use pyo3::{
     prelude::*,
@@ -18,6 +14,7 @@ use crate::{
     keywords::Keywords,
     measure::described,
     model::Model,
+    optimum::{direction, is_proved, optimum},
     output::{array1, array2, counts},
     threads::detached,
     vectors::{self, Which},
@@ -32,37 +29,6 @@ pub(crate) struct Prediction {
     model: Model,
     optimum: Optimum,
     groups: Vec<Py<Group>>,
-}
-
-/// The optimum of a model, whatever its loss.
-pub(crate) fn optimum(model: &Model) -> Result<Optimum, Error> {
-    let ufm = &model.ufm;
-    if ufm.has_closed_form() && !has_closed_geometry(ufm) && ufm.depth() == 1 {
-        return ufm.certified_minimizer().map(Optimum::from);
-    }
-    ufm.optimum()
-}
-
-/// Whether the objective is proved to be the least one; only that of nonnegative features may not be.
-pub(crate) fn is_proved(optimum: &Optimum) -> bool {
-    match optimum {
-        Optimum::Nonnegative(minimizer) => minimizer.is_proved(),
-        _ => true,
-    }
-}
-
-fn direction<'py>(py: Python<'py>, direction: &Direction) -> PyResult<Bound<'py, PyDict>> {
-    Ok(dict!(py, {
-        "multiplicity": direction.multiplicity,
-        "target": direction.target,
-        "shrinkage": direction.shrinkage,
-        "prediction": direction.prediction,
-        "product": direction.product,
-        "feature": direction.feature,
-        "layers": &direction.layers,
-        "fate": direction.fate.name(),
-        "critical_scale": direction.critical_scale,
-    }))
 }
 
 impl Prediction {
