@@ -88,8 +88,8 @@ impl<'py> Features<'py> {
         Ok(())
     }
 
-    /// Shows `work` all rows, which have these labels, in batches of `size`, in the pool, without the lock of the interpreter. It is told where each
-    /// batch begins. Ctrl-C ends it between two batches.
+    /// Shows `work` all rows, which have these labels, in batches of `size`, in the pool, without the lock of the
+    /// interpreter. It is told where each batch begins. Ctrl-C ends it between two batches.
     pub(crate) fn batches(
         &self,
         py: Python<'py>,

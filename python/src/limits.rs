@@ -55,8 +55,8 @@ fn goal(keywords: &Wanted) -> PyResult<Goal> {
 fn unknown(error: Error) -> PyErr {
     let Error::NoCertificate { because } = error else { return refused(error) };
     refuse(format!(
-        "limits: none are known, there is no certificate of a global minimum for {because}; ncollapse.descend with several \
-         decays shows which classes stay apart"
+        "limits: none are known, there is no certificate of a global minimum for {because}; ncollapse.descend with \
+         several decays shows which classes stay apart"
     ))
 }
 

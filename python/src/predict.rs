@@ -224,8 +224,8 @@ impl Prediction {
         Ok(PyArray1::from_vec(py, (0..gram.nrows()).map(|k| gram[(k, k)].max(0.0).sqrt()).collect()))
     }
 
-    /// Everything but matrices as a dictionary of plain objects, by the names of the attributes, ready for JSON: None for
-    /// a number that is infinite.
+    /// Everything but matrices as a dictionary of plain objects, by the names of the attributes, ready for JSON: None
+    /// for a number that is infinite.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let groups = self.groups.iter().map(|group| group.get().to_dict(py)).collect::<PyResult<Vec<_>>>()?;
         let directions = self.directions(py)?;
