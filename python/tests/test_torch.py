@@ -218,7 +218,12 @@ class Frozen(Model):
         self.bn = torch.nn.BatchNorm1d(6)
 
     def forward(self, inputs):
-        return self.fc(input=self.body(self.bn(inputs)))
+        return self.fc(self.body(self.bn(inputs)))
+
+
+class ByKeyword(Model):
+    def forward(self, inputs):
+        return self.fc(input=self.body(inputs))
 
 
 def test_monitor_leaves_every_module_in_its_own_mode(data):
@@ -237,7 +242,7 @@ def test_monitor_leaves_every_module_in_its_own_mode(data):
 
 def test_monitor_sees_a_head_that_is_called_by_keyword(data):
     features, labels = data
-    model = Frozen()
+    model = ByKeyword()
     monitor = nc.CollapseMonitor(model)
     model(features)
     monitor.update(labels)
