@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from ._measure import measure, measure_batches, metrics
 from ._measurement import Measurement, Verdict
-from ._native import Accumulator, Group, Prediction, __version__, get_num_threads, set_num_threads
+from ._native import Accumulator, Group, InternalError, Prediction, __version__, get_num_threads, set_num_threads
 from ._results import Limits, Metrics, Run
 from ._theory import descend, limits, predict
 from .monitor import CollapseMonitor
@@ -28,6 +28,7 @@ __all__ = [
     "Accumulator",
     "CollapseMonitor",
     "Group",
+    "InternalError",
     "Limits",
     "Measurement",
     "Metrics",

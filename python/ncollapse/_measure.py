@@ -5,7 +5,6 @@ from __future__ import annotations
 from . import _native
 from ._measurement import Measurement
 from ._results import Metrics
-from ._theory import loss_keywords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from ._native import Accumulator
 
     Layers = Union[ArrayLike, Sequence[ArrayLike]]
+    Weights = Union[str, ArrayLike]
 
 
 def metrics(accumulator: Accumulator, weights: Optional[Layers] = None, bias: Optional[ArrayLike] = None) -> Metrics:
@@ -33,13 +33,6 @@ def metrics(accumulator: Accumulator, weights: Optional[Layers] = None, bias: Op
     return Metrics(_native.metrics(accumulator, weights, bias))
 
 
-def _measure(
-    features: Any, labels: Any, weights: Layers, bias: Optional[ArrayLike], keywords: dict[str, Any]
-) -> Measurement:
-    own = {key: keywords.pop(key) for key in ("layer_decay", "feature_decay", "layers", "widths")}
-    return Measurement(_native.measure(features, labels, weights, bias, dict(own, **loss_keywords(**keywords))))
-
-
 def measure(
     features: Any,
     labels: Any,
@@ -49,8 +42,17 @@ def measure(
     layer_decay: Optional[Union[float, Sequence[float]]] = None,
     feature_decay: Optional[float] = None,
     layers: Optional[int] = None,
-    widths: Optional[Sequence[int]] = None,
-    **loss: Any,
+    widths: Optional[Union[int, Sequence[int]]] = None,
+    loss: Optional[str] = None,
+    reduction: Optional[str] = None,
+    feature_reduction: Optional[str] = None,
+    class_weights: Optional[Weights] = None,
+    weight_reduction: str = "samples",
+    label_smoothing: float = 0.0,
+    logit_adjustment: Optional[float] = None,
+    ldam: Optional[float] = None,
+    cdt: Optional[float] = None,
+    bias_decay: Optional[float] = None,
 ) -> Measurement:
     """Has training got there? Compares a network with the optimum of its own class sizes and decays.
 
@@ -70,16 +72,30 @@ def measure(
         What training minimized; both or neither.
     layers : int, optional
         The number of layers whose product is given; by default that of the weights or of the decays.
-    widths : list of int, optional
+    widths : int or list of int, optional
         What each of these layers reads, the features first; by default wide enough.
-    **loss
-        ``loss``, ``reduction``, ``feature_reduction``, ``class_weights`` and the other keywords of ``predict`` that
-        say which loss.
+    loss, reduction, feature_reduction, class_weights, ...
+        As for ``predict``; a loss that is not given is found out.
     """
     if labels is None:
-        raise ValueError("labels: none given, one for each row of the features is needed")
-    keywords = dict(layer_decay=layer_decay, feature_decay=feature_decay, layers=layers, widths=widths, **loss)
-    return _measure(features, labels, weights, bias, keywords)
+        raise TypeError("labels: None given, accepted: an array of integers, one for each row of the features")
+    keywords = dict(
+        layer_decay=layer_decay,
+        feature_decay=feature_decay,
+        layers=layers,
+        widths=widths,
+        loss=loss,
+        reduction=reduction,
+        feature_reduction=feature_reduction,
+        class_weights=class_weights,
+        weight_reduction=weight_reduction,
+        label_smoothing=label_smoothing,
+        logit_adjustment=logit_adjustment,
+        ldam=ldam,
+        cdt=cdt,
+        bias_decay=bias_decay,
+    )
+    return Measurement(_native.measure(features, labels, weights, bias, keywords))
 
 
 def measure_batches(
@@ -90,12 +106,36 @@ def measure_batches(
     layer_decay: Optional[Union[float, Sequence[float]]] = None,
     feature_decay: Optional[float] = None,
     layers: Optional[int] = None,
-    widths: Optional[Sequence[int]] = None,
-    **loss: Any,
+    widths: Optional[Union[int, Sequence[int]]] = None,
+    loss: Optional[str] = None,
+    reduction: Optional[str] = None,
+    feature_reduction: Optional[str] = None,
+    class_weights: Optional[Weights] = None,
+    weight_reduction: str = "samples",
+    label_smoothing: float = 0.0,
+    logit_adjustment: Optional[float] = None,
+    ldam: Optional[float] = None,
+    cdt: Optional[float] = None,
+    bias_decay: Optional[float] = None,
 ) -> Measurement:
     """The same from pairs of features and labels, which are gone through two or three times: a list, a DataLoader.
 
     Every pass must give the same samples, in any order; so no random augmentation.
     """
-    keywords = dict(layer_decay=layer_decay, feature_decay=feature_decay, layers=layers, widths=widths, **loss)
-    return _measure(batches, None, weights, bias, keywords)
+    keywords = dict(
+        layer_decay=layer_decay,
+        feature_decay=feature_decay,
+        layers=layers,
+        widths=widths,
+        loss=loss,
+        reduction=reduction,
+        feature_reduction=feature_reduction,
+        class_weights=class_weights,
+        weight_reduction=weight_reduction,
+        label_smoothing=label_smoothing,
+        logit_adjustment=logit_adjustment,
+        ldam=ldam,
+        cdt=cdt,
+        bias_decay=bias_decay,
+    )
+    return Measurement(_native.measure(batches, None, weights, bias, keywords))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._results import Metrics
+from ._results import Metrics, _plain
 from ._text import html, number, text
 
 TYPE_CHECKING = False
@@ -38,10 +38,24 @@ class Measurement(Metrics):
     nearest_center_accuracy: Optional[float]
     objective: Optional[float]
     optimum: Optional[float]
+    """The least objective if ``is_proved``, otherwise that of the best point known."""
+    is_proved: Optional[bool]
+    """As ``Prediction.is_proved``; None if the optimum is not known."""
+    is_unique: Optional[bool]
+    optimum_gap: Optional[float]
+    """(optimum - lower bound)/optimum: how exactly the least objective is known."""
     gap: Optional[float]
     """(objective - optimum)/optimum."""
+    is_below_optimum: Optional[bool]
+    """Whether the objective is below the optimum: then this is not its model."""
     distance: Optional[float]
     """The distance from the closest minimizer, of the block that is farthest, relative to that block."""
+    distances: Optional[dict[str, Any]]
+    """The same for "layers", "features" and "bias"."""
+    nc4_predicted: Optional[float]
+    """The disagreement at the optimum."""
+    cdnv_apart: Optional[float]
+    """CDNV over the pairs of classes whose means the optimum keeps apart; None if it keeps all apart."""
     has_reached: Optional[bool]
     """Whether the objective is within 1 % of the least one; None if there is no verdict."""
     applies: bool
@@ -70,9 +84,14 @@ class Measurement(Metrics):
         for key in (
             "nc4", "accuracy", "nearest_center_accuracy", "objective", "optimum", "gap", "distance", "applies",
             "findings", "model", "layer_decays", "feature_decay", "decays_from", "rank", "has_reached",
-            "accuracy_by_group", "class_effective_ranks",
+            "accuracy_by_group", "class_effective_ranks", "is_proved", "is_unique", "optimum_gap", "is_below_optimum",
+            "distances", "nc4_predicted", "cdnv_apart",
         ):  # fmt: skip
             setattr(self, key, data[key])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``Metrics.to_dict``, with the verdict and the verdicts."""
+        return dict(super().to_dict(), verdict=self.verdict, verdicts=[_plain(line) for line in self._data["verdicts"]])
 
     @property
     def verdict(self) -> str:
@@ -90,6 +109,8 @@ class Measurement(Metrics):
         if self.has_reached is None:
             return "compared by its geometry alone: at any size it is an optimum of the decays that this size implies"
         if self.has_reached:
+            if self.gap < 1e-14:
+                return "the network has reached its optimum: it has the least objective, to rounding"
             return f"the network has reached its optimum: it is {self.gap:.1e} above the least objective"
         return f"the network has not reached its optimum: it is {self.gap:.2f} above the least objective"
 

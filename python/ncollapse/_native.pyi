@@ -1,4 +1,4 @@
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,13 +25,21 @@ class Accumulator:
         """An empty accumulator that sums up relative to the same class means."""
     def to_bytes(self, compact: bool = False) -> bytes: ...
     @staticmethod
-    def from_bytes(data: bytes) -> Accumulator: ...
+    def from_bytes(data: Union[bytes, bytearray, memoryview]) -> Accumulator: ...
+    def reset(self) -> None:
+        """Empties it. Its shape stays, and whether it gathers the scatter."""
+    @property
+    def scatter(self) -> bool: ...
     def class_means(self) -> NDArray[np.float64]:
         """(K, d)."""
+
+class InternalError(RuntimeError):
+    """A fault of this package, not of its caller. An accumulator that was being changed is not used again."""
 
 class Group:
     """A group of classes that the minimizer cannot tell apart."""
 
+    def __init__(self, fields: dict[str, Any]) -> None: ...
     @property
     def count(self) -> int: ...
     @property
@@ -68,7 +76,7 @@ class Prediction:
     def __init__(self, keywords: dict[str, Any]) -> None: ...
     @property
     def objective(self) -> float:
-        """In the theory's units."""
+        """The least one if ``is_proved``, otherwise that of the best point known; in the theory's units."""
     @property
     def loss(self) -> float:
         """In the units of ``reduction``."""
@@ -79,9 +87,16 @@ class Prediction:
     @property
     def rank(self) -> int: ...
     @property
-    def is_unique(self) -> bool: ...
+    def is_proved(self) -> bool:
+        """Whether the objective is the least one, or the upper end of an interval."""
+    @property
+    def is_unique(self) -> Optional[bool]:
+        """None if it is not proved to be a minimizer."""
     @property
     def method(self) -> str: ...
+    @property
+    def model(self) -> dict[str, Any]:
+        """Loss, bias and penalties, the number of layers and of samples."""
     @property
     def num_classes(self) -> int: ...
     @property

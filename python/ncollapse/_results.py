@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from ._text import html, number, text
 
 TYPE_CHECKING = False
@@ -12,16 +14,18 @@ if TYPE_CHECKING:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists, all the way down."""
+    """Arrays as lists, all the way down; None for numbers that JSON does not have."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
-    return value.tolist() if hasattr(value, "tolist") else value
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 class _Result:
-    """A dictionary of the native half, and its entries as attributes."""
+    """A dictionary of the native half, and its entries as attributes. Two are equal if all their numbers are."""
 
     _data: dict[str, Any]
 
@@ -29,9 +33,19 @@ class _Result:
         self._data = data
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain objects: numbers, words, lists and dictionaries, ready for JSON."""
-        plain: dict[str, Any] = _plain({key: value for key, value in self._data.items() if key != "grams"})
+        """Everything by the names of the attributes as plain objects, ready for JSON: numbers, words, lists and
+        dictionaries, and None for a number that is infinite or NaN."""
+        plain: dict[str, Any] = _plain({key: value for key, value in vars(self).items() if key != "_data"})
         return plain
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        # The time that a run has taken is not a number of its result.
+        mine, theirs = (dict(of._data, seconds=None) for of in (self, other))
+        return bool(_plain(mine) == _plain(theirs))
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Limits(_Result):
@@ -67,15 +81,17 @@ class Run(_Result):
     loss: float
     """In the units of ``reduction``."""
     optimum: Optional[float]
-    """The least objective; None if it is not known."""
+    """The least objective; None if it is not known, as with some nonnegative features (``Prediction.is_proved``)."""
     gap: Optional[float]
     gradient_norm: float
     steps: int
     evaluations: int
     stop: str
-    """Why it ended: "gap", "gradient", "step limit", "stalled", "observer" and others."""
+    """Why it ended: "gap", "gradient" (it is small enough), "step limit", "stalled" (no step lowers the objective by
+    more than rounding), "diverged", "observer" (the callback), "below optimum" or "schedule end"."""
     ending: str
-    """What kind of point it is, as far as is known."""
+    """With a closed form: "global minimum", "strict saddle: ...", "local minimizer above the global minimum: ..." with
+    the directions that are missing. Otherwise, and at other points, what ``stop`` means in words."""
     advice: str
     is_converged: bool
     seconds: float
@@ -109,21 +125,32 @@ class Metrics(_Result):
     nc1_undivided: Optional[float]
     """K times the first."""
     trace_ratio: Optional[float]
-    """tr S_W/tr S_B."""
+    """tr S_W/tr S_B: the mean square distance from the class means, over that of the class means from the mean of all
+    features, each class with the same weight in S_B."""
     cdnv: Optional[float]
     """The class-distance normalized variance (Galanti, Gyorgy, Hutter 2022)."""
     row_sum: Optional[float]
     """NC0: |W' 1|/|W|."""
     feature_mean: Optional[float]
-    """The part of the class means that all features have in common: 0 at the optimum of a model with a bias."""
+    """The part of the class means that all features have in common, root(N) |m|/root(sum n_k |m_k|^2) with the mean m
+    of all features and the class means m_k: 0 at the optimum of a model with a bias."""
     frames: dict[str, Any]
-    """For "classifiers", "means" (about the mean of all features) and "uncentered_means": equinorm, equiangularity,
-    maximal_angle, simplex, orthogonal; and "self_duality"."""
+    """For "classifiers", "means" (about the mean of all features) and "uncentered_means", vectors v_k with cosines c_kl
+    and Gram matrix G:
+
+    - equinorm: the standard deviation of |v_k| over their mean
+    - equiangularity: the standard deviation of c_kl over pairs
+    - maximal_angle: the mean over pairs of |c_kl + 1/(K - 1)|
+    - simplex, orthogonal: the distance of G/|G| from that of a simplex, and of an orthogonal frame
+
+    And "self_duality": the square of the distance |W/|W| - M/|M||, of classifiers W and centered class means M."""
     singular_values: dict[str, dict[str, Any]]
     """For "product", "features" (class means weighted by the roots of the counts) and each layer: "measured",
-    "effective_rank", and "predicted" if there is an optimum."""
+    "effective_rank" (exp of the entropy of the shares s_i/sum s), and "predicted" if there is an optimum."""
     implied: dict[str, Any]
-    """The decays that the arrays imply, in the theory's units, with misfits from 0 (at rest) to 1."""
+    """The decays that the arrays imply, in the theory's units: those of half the squared error summed over classes, or
+    of the cross-entropy, mean over samples, and of |H|^2/2 over all samples. Each with a misfit from 0 (the gradient of
+    the loss is parallel to the block: at rest) to 1."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         super().__init__(data)

@@ -17,57 +17,6 @@ if TYPE_CHECKING:
     Weights = Union[str, ArrayLike]
 
 
-def loss_keywords(
-    *,
-    loss: Optional[str] = None,
-    reduction: Optional[str] = None,
-    feature_reduction: Optional[str] = None,
-    class_weights: Optional[Weights] = None,
-    weight_reduction: str = "samples",
-    label_smoothing: float = 0.0,
-    logit_adjustment: Optional[float] = None,
-    ldam: Optional[float] = None,
-    cdt: Optional[float] = None,
-    bias_decay: Optional[float] = None,
-) -> dict[str, Any]:
-    return dict(
-        loss=loss,
-        reduction=reduction,
-        feature_reduction=feature_reduction,
-        class_weights=class_weights,
-        weight_reduction=weight_reduction,
-        label_smoothing=label_smoothing,
-        logit_adjustment=logit_adjustment,
-        ldam=ldam,
-        cdt=cdt,
-        bias_decay=bias_decay,
-    )
-
-
-def _model(
-    counts: Counts,
-    *,
-    widths: Union[int, Sequence[int]],
-    layer_decay: Union[float, Sequence[float]],
-    feature_decay: float,
-    layers: Optional[int] = None,
-    bias: bool = True,
-    nonnegative_features: bool = False,
-    loss: str = "squared",
-    **keywords: Any,
-) -> dict[str, Any]:
-    return dict(
-        counts=counts,
-        widths=widths,
-        layer_decay=layer_decay,
-        feature_decay=feature_decay,
-        layers=layers,
-        bias=bias,
-        nonnegative_features=nonnegative_features,
-        **loss_keywords(loss=loss, **keywords),
-    )
-
-
 def predict(
     counts: Counts,
     *,
@@ -131,7 +80,8 @@ def predict(
     cdt : float, optional
         Logit k is multiplied by (n_k/n_max)^gamma.
     nonnegative_features : bool
-        Features after a ReLU.
+        Features after a ReLU. Then ``is_proved`` says whether the objective is the least one, or the upper end of an
+        interval.
 
     Returns
     -------
@@ -139,12 +89,12 @@ def predict(
 
     Raises
     ------
-    ValueError
-        If an argument is not accepted: the message says what is.
+    TypeError, ValueError
+        If the type of an argument is not accepted, or its value: the message names the argument and says what is.
     """
     return Prediction(
-        _model(
-            counts,
+        dict(
+            counts=counts,
             widths=widths,
             layer_decay=layer_decay,
             feature_decay=feature_decay,
@@ -168,16 +118,31 @@ def predict(
 def limits(
     counts: Counts,
     *,
+    widths: Union[int, Sequence[int]],
+    layer_decay: Union[float, Sequence[float]],
+    feature_decay: float,
+    layers: Optional[int] = None,
+    bias: bool = True,
+    bias_decay: Optional[float] = None,
+    loss: str = "squared",
+    reduction: Optional[str] = None,
+    feature_reduction: Optional[str] = None,
+    class_weights: Optional[Weights] = None,
+    weight_reduction: str = "samples",
+    label_smoothing: float = 0.0,
+    logit_adjustment: Optional[float] = None,
+    ldam: Optional[float] = None,
+    cdt: Optional[float] = None,
+    nonnegative_features: bool = False,
     rank: Optional[int] = None,
     norm_ratio: Optional[float] = None,
     largest_q: float = 0.9,
-    **model: Any,
 ) -> Limits:
     """The largest decays that keep classes apart, and the class weights that do.
 
     Parameters
     ----------
-    counts, **model
+    counts, widths, layer_decay, feature_decay and all keywords up to nonnegative_features
         As for ``predict``.
     rank : int, optional
         Keep at least this rank. If neither ``rank`` nor ``norm_ratio`` is given: keep every class apart.
@@ -193,12 +158,47 @@ def limits(
         Decays in the units of the arguments.
     """
     wanted = dict(rank=rank, norm_ratio=norm_ratio, largest_q=largest_q)
-    return Limits(_native.limits(_model(counts, **model), wanted))
+    model = dict(
+        counts=counts,
+        widths=widths,
+        layer_decay=layer_decay,
+        feature_decay=feature_decay,
+        layers=layers,
+        bias=bias,
+        bias_decay=bias_decay,
+        loss=loss,
+        reduction=reduction,
+        feature_reduction=feature_reduction,
+        class_weights=class_weights,
+        weight_reduction=weight_reduction,
+        label_smoothing=label_smoothing,
+        logit_adjustment=logit_adjustment,
+        ldam=ldam,
+        cdt=cdt,
+        nonnegative_features=nonnegative_features,
+    )
+    return Limits(_native.limits(model, wanted))
 
 
 def descend(
     counts: Counts,
     *,
+    widths: Union[int, Sequence[int]],
+    layer_decay: Union[float, Sequence[float]],
+    feature_decay: float,
+    layers: Optional[int] = None,
+    bias: bool = True,
+    bias_decay: Optional[float] = None,
+    loss: str = "squared",
+    reduction: Optional[str] = None,
+    feature_reduction: Optional[str] = None,
+    class_weights: Optional[Weights] = None,
+    weight_reduction: str = "samples",
+    label_smoothing: float = 0.0,
+    logit_adjustment: Optional[float] = None,
+    ldam: Optional[float] = None,
+    cdt: Optional[float] = None,
+    nonnegative_features: bool = False,
     method: str = "nesterov",
     steps: int = 100_000,
     gap: float = 1e-10,
@@ -210,7 +210,6 @@ def descend(
     step_size: Optional[float] = None,
     callback: Optional[Callable[[dict[str, Any]], Any]] = None,
     every: int = 1,
-    **model: Any,
 ) -> Run:
     """Descends to the minimum from a random start, knowing nothing of the theory but the least objective to stop at.
 
@@ -218,7 +217,7 @@ def descend(
 
     Parameters
     ----------
-    counts, **model
+    counts, widths, layer_decay, feature_decay and all keywords up to nonnegative_features
         As for ``predict``. Any number of layers with any loss is accepted.
     method : "nesterov", "gd", "heavy-ball", "lbfgs" or "adam"
     steps : int
@@ -232,6 +231,8 @@ def descend(
     full : bool
         Work on the features of all samples, without the exact reduction.
     variables : "balanced" or "plain"
+        Whether a step is taken in root(decay) times each block, in which all blocks of a minimizer have the same
+        singular values, or in the blocks themselves as frameworks do.
     step_size : float, optional
         A fixed step; automatic if none is given.
     callback : callable, optional
@@ -253,4 +254,23 @@ def descend(
         callback=callback,
         every=every,
     )
-    return Run(_native.descend(_model(counts, **model), how))
+    model = dict(
+        counts=counts,
+        widths=widths,
+        layer_decay=layer_decay,
+        feature_decay=feature_decay,
+        layers=layers,
+        bias=bias,
+        bias_decay=bias_decay,
+        loss=loss,
+        reduction=reduction,
+        feature_reduction=feature_reduction,
+        class_weights=class_weights,
+        weight_reduction=weight_reduction,
+        label_smoothing=label_smoothing,
+        logit_adjustment=logit_adjustment,
+        ldam=ldam,
+        cdt=cdt,
+        nonnegative_features=nonnegative_features,
+    )
+    return Run(_native.descend(model, how))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+import weakref
+
+from ._inputs import call, moved, pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Optional
 
     from ._native import Accumulator
@@ -24,7 +27,10 @@ class CollapseMonitor:
       the decays that squared loss implies.
     - ``monitor.end_epoch(loader)`` goes through the samples again, twice, in evaluation mode and without gradients,
       and records everything that ``ncollapse.measure`` gives, under squared loss and cross-entropy. The loader must
-      give the same samples each time, so no random augmentation.
+      give the same samples each time, so no random augmentation. Every module is back in its own mode afterwards.
+
+    A copy of the model, or a file of it, does not have the monitor with it. To load a file of the whole model, not of
+    its ``state_dict``, ncollapse must be installed, unless ``close`` was called before.
 
     Parameters
     ----------
@@ -33,6 +39,9 @@ class CollapseMonitor:
         The last linear layer: its name in the model, as "fc" or "classifier.2", or itself. Its input are the features.
     every : int
         Record every so many epochs, the first one too. Other epochs cost nothing.
+    forward : callable, optional
+        How a model is called on the inputs of a batch, which are on its device: ``forward(model, inputs)``. By default
+        ``model(inputs)``, ``model(*inputs)`` for a tuple or list, ``model(**inputs)`` for a dictionary.
 
     Example
     -------
@@ -53,33 +62,50 @@ class CollapseMonitor:
     accumulator: Optional[Accumulator]
     """The features of this epoch so far; None before the first update."""
 
-    def __init__(self, model: Any, head: Any = "fc", every: int = 1) -> None:
+    def __init__(
+        self,
+        model: Any,
+        head: Any = "fc",
+        every: int = 1,
+        *,
+        forward: Optional[Callable[[Any, Any], Any]] = None,
+    ) -> None:
+        if not hasattr(model, "named_modules"):
+            raise TypeError(f"model: {model!r} given, accepted: a torch.nn.Module")
+        if isinstance(every, bool) or not hasattr(every, "__index__"):
+            raise TypeError(f"every: {every!r} given, accepted: a whole number from 1 on")
         if every < 1:
-            raise ValueError(f"every: {every} given, at least 1 is needed")
-        self.model, self.every = model, every
+            raise ValueError(f"every: {every} given, whole numbers from 1 on are accepted")
+        if forward is not None and not callable(forward):
+            raise TypeError(f"forward: {forward!r} given, accepted: a function of the model and the inputs of a batch")
+        self.model, self.every, self.forward = model, every, forward or call
         self.head = _find(model, head) if isinstance(head, str) else head
-        shape = tuple(getattr(getattr(self.head, "weight", None), "shape", ()))
-        if len(shape) < 2 or any(side != 1 for side in shape[2:]):
-            raise ValueError(f"head: {self.head!r} given, a linear layer with a weight of (classes, width) is needed")
-        self.num_classes, self.width = shape[:2]
+        self.num_classes, self.width = _shape(self.head)
         self.epoch = 0
         self.history, self.records = [], []
         self.accumulator = None
         self._features: Any = None
         self._is_measuring = False
-        self._handle = self.head.register_forward_pre_hook(self._hook)
+        self._handle = self.head.register_forward_pre_hook(_Hook(self), with_kwargs=True)
 
     @property
     def is_recording(self) -> bool:
         """Whether this epoch is recorded."""
         return self.epoch % self.every == 0
 
-    def _hook(self, module: Any, inputs: tuple[Any, ...]) -> None:
-        if (self.is_recording or self._is_measuring) and inputs:
-            self._features = inputs[0].detach()
+    def _see(self, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        if not (self.is_recording or self._is_measuring):
+            return
+        read = inputs or ([keywords["input"]] if "input" in keywords else list(keywords.values()))
+        if read:
+            self._features = read[0].detach()
 
     def update(self, labels: Any) -> None:
-        """Takes in the features of the last forward pass, with the labels of its samples."""
+        """Takes in the features of the last forward pass, with the labels of its samples.
+
+        If they are refused, as features that are not finite, none of them is taken in: labels that were wrong can be
+        given again, and the next forward pass goes on with the epoch.
+        """
         if not self.is_recording:
             return
         if self._features is None:
@@ -88,11 +114,14 @@ class CollapseMonitor:
             from ._native import Accumulator
 
             self.accumulator = Accumulator(self.num_classes, self.width)
-        features, self._features = self._features, None
-        self.accumulator.update(features, labels)
+        self.accumulator.update(self._features, labels)
+        self._features = None
 
     def end_epoch(self, batches: Optional[Iterable[tuple[Any, Any]]] = None, **keywords: Any) -> Optional[Metrics]:
-        """Records this epoch, if it is one to record, and goes on to the next.
+        """Records this epoch, if it is one to record, and goes on to the next, even if this one has an error.
+
+        An epoch whose updates have no metrics, as one without samples of a class, is not recorded: a warning says why,
+        and training goes on.
 
         Parameters
         ----------
@@ -103,18 +132,26 @@ class CollapseMonitor:
         """
         from . import metrics
 
+        if keywords and batches is None:
+            raise TypeError(f"end_epoch: {', '.join(keywords)} given without batches, which they are for")
         record: Optional[Metrics] = None
-        if self.is_recording and batches is not None:
-            record = self.measure(batches, **keywords)
-        elif self.is_recording and self.accumulator is not None:
-            if keywords:
-                raise TypeError(f"end_epoch: {', '.join(keywords)} given without batches, which they are for")
-            record = metrics(self.accumulator, self._weight(), self._bias())
-        if record is not None:
-            self.records.append(record)
-            self.history.append(_row(self.epoch, record))
-        self.accumulator, self._features = None, None
-        self.epoch += 1
+        try:
+            if self.is_recording and batches is not None:
+                record = self.measure(batches, **keywords)
+            elif self.is_recording and self.accumulator is not None:
+                try:
+                    record = metrics(self.accumulator, self._weight(), self._bias())
+                except ValueError as error:
+                    import warnings
+
+                    warnings.warn(f"epoch {self.epoch} is not recorded: {error}", RuntimeWarning, stacklevel=2)
+            if record is not None:
+                self.records.append(record)
+                self.history.append(_row(self.epoch, record))
+        finally:
+            # The next epoch begins with nothing of this one, whatever has happened.
+            self.accumulator, self._features = None, None
+            self.epoch += 1
         return record
 
     def measure(self, batches: Iterable[tuple[Any, Any]], **keywords: Any) -> Measurement:
@@ -159,29 +196,70 @@ class _Features:
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         monitor, model = self.monitor, self.monitor.model
-        device = monitor.head.weight.device
-        was_training = model.training
+        weight = monitor.head.weight
+        # Some may be frozen: `model.train()` would wake them.
+        modes = [(module, module.training) for module in model.modules()]
         model.eval()
         monitor._is_measuring = True
         try:
-            for inputs, labels in self.batches:
+            for number, batch in enumerate(self.batches):
+                inputs, labels = pair(number, batch)
+                monitor._features = None
                 with sys.modules["torch"].no_grad():
-                    model(inputs.to(device))
+                    monitor.forward(model, moved(inputs, weight))
                 features, monitor._features = monitor._features, None
                 if features is None:
                     raise ValueError("end_epoch: the model does not call the head that is watched")
                 yield features, labels
         finally:
             monitor._is_measuring = False
-            model.train(was_training)
+            for module, mode in modes:
+                module.training = mode
+
+
+class _Hook:
+    """What the head calls. A copy of the model, or a file of it, gets one that does nothing."""
+
+    def __init__(self, monitor: Optional[CollapseMonitor] = None) -> None:
+        self.monitor = None if monitor is None else weakref.ref(monitor)
+
+    def __call__(self, module: Any, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        monitor = None if self.monitor is None else self.monitor()
+        if monitor is not None:
+            monitor._see(inputs, keywords)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Hook, ()
+
+
+def _is_lazy(module: Any) -> bool:
+    return hasattr(module, "has_uninitialized_params") and bool(module.has_uninitialized_params())
+
+
+def _is_linear(module: Any) -> bool:
+    """Whether there is a weight (out, in). An embedding has a matrix too, but reads numbers of its rows."""
+    if _is_lazy(module) or hasattr(module, "num_embeddings"):
+        return False
+    shape = tuple(getattr(getattr(module, "weight", None), "shape", ()))
+    return len(shape) >= 2 and all(side == 1 for side in shape[2:])
+
+
+def _shape(head: Any) -> tuple[int, int]:
+    """The number of classes, and the width."""
+    if _is_lazy(head):
+        raise ValueError(f"head: {head!r} given, which has no shape yet: let the model run on one batch first")
+    if not _is_linear(head):
+        raise ValueError(f"head: {head!r} given, a linear layer with a weight of (classes, width) is needed")
+    classes, width = head.weight.shape[:2]
+    return classes, width
 
 
 def _find(model: Any, name: str) -> Any:
     modules = dict(model.named_modules())
     if name not in modules:
-        sides = {other: len(getattr(getattr(module, "weight", ()), "shape", ())) for other, module in modules.items()}
-        linear = [other for other, count in sides.items() if count == 2]
-        raise ValueError(f"head: the model has no module {name!r}; those with a matrix are {', '.join(linear)}")
+        linear = [other or "'' (the model itself)" for other, module in modules.items() if _is_linear(module)]
+        those = f"those with a matrix are {', '.join(linear)}" if linear else "none of its modules has a matrix"
+        raise ValueError(f"head: the model has no module {name!r}; {those}")
     return modules[name]
 
 

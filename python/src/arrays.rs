@@ -9,6 +9,8 @@ use pyo3::{intern, prelude::*, types::PyTuple};
 
 use crate::{
     errors::{refuse, refused_at},
+    labels::Slice,
+    objects::{is_tensor, numpy, plain_array},
     threads::detached,
 };
 
@@ -52,7 +54,7 @@ macro_rules! with_rows {
 impl<'py> Features<'py> {
     /// Looks at an object without copying it.
     pub(crate) fn new(object: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let object = squeezed(&detached_from_graph(object)?)?;
+        let object = squeezed(&plain_array("features", object)?)?;
         let (samples, width): (usize, usize) = object.getattr(intern!(object.py(), "shape"))?.extract()?;
         let source = match in_memory(&object)? {
             Some(array) => Source::of(&array)?,
@@ -86,18 +88,19 @@ impl<'py> Features<'py> {
         Ok(())
     }
 
-    /// Shows `work` all rows in batches of `size`, in the pool, without the lock of the interpreter. It is told where each
-    /// batch begins. Ctrl-C ends it between two batches.
+    /// Shows `work` all rows, which have these labels, in batches of `size`, in the pool, without the lock of the
+    /// interpreter. It is told where each batch begins. Ctrl-C ends it between two batches.
     pub(crate) fn batches(
         &self,
         py: Python<'py>,
         size: usize,
+        labels: Slice<'_>,
         mut work: impl FnMut(usize, Batch<'_>) -> Result<(), Error> + Send,
     ) -> PyResult<()> {
         let mut start = 0_usize;
         loop {
             let end = self.samples.min(start.saturating_add(size));
-            self.rows(py, start, end, |batch| work(start, batch))?.map_err(|error| refused_at(start, error))?;
+            self.rows(py, start, end, |batch| work(start, batch))?.map_err(|error| refused_at(start, error, labels))?;
             start = end;
             if start >= self.samples {
                 return Ok(());
@@ -152,27 +155,6 @@ fn view<'a, T: numpy::Element>(array: &'a PyReadonlyArray2<'_, T>) -> PyResult<M
     } else {
         MatRef::from_column_major_slice(numbers, rows, cols)
     })
-}
-
-/// A tensor without its history; anything else as it is, or as NumPy makes an array of it.
-pub(crate) fn detached_from_graph<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = object.py();
-    if is_tensor(object)? {
-        return object.call_method0(intern!(py, "detach"));
-    }
-    if object.hasattr(intern!(py, "shape"))? && object.hasattr(intern!(py, "dtype"))? {
-        return Ok(object.clone());
-    }
-    numpy(py)?.call_method1(intern!(py, "asarray"), (object,))
-}
-
-pub(crate) fn is_tensor(object: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = object.py();
-    Ok(object.hasattr(intern!(py, "detach"))? && object.hasattr(intern!(py, "cpu"))?)
-}
-
-pub(crate) fn numpy(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
-    py.import(intern!(py, "numpy"))
 }
 
 /// N x C x 1 x 1 as N x C.

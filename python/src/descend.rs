@@ -27,19 +27,18 @@ use pyo3::{
 use crate::{
     dict,
     errors::{refuse, refused},
+    keywords::{ANY, Keywords, POSITIVE, wrong_type},
     model::Model,
+    optimum::{is_proved, optimum},
     output::{array1, array2},
-    predict::optimum,
-    threads::{detached, pool},
+    threads::{detached, fault, pool},
 };
 
 /// How often Ctrl-C is looked for.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The keywords that say how to descend, by their names in Python.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct Keywords<'py> {
+/// What says how to descend.
+struct How<'py> {
     method: String,
     steps: usize,
     gap: f64,
@@ -51,6 +50,32 @@ struct Keywords<'py> {
     step_size: Option<f64>,
     callback: Option<Bound<'py, PyAny>>,
     every: usize,
+}
+
+impl<'py> How<'py> {
+    fn new(keywords: Keywords<'_, 'py>) -> PyResult<Self> {
+        Ok(Self {
+            method: keywords.word("method", "gd, heavy-ball, nesterov, lbfgs, adam")?,
+            steps: keywords.size("steps", ANY)?,
+            gap: keywords.real("gap")?,
+            seed: keywords.whole("seed", ANY)?,
+            scale: keywords.real("scale")?,
+            collapsed: keywords.flag("collapsed")?,
+            full: keywords.flag("full")?,
+            variables: keywords.word("variables", "balanced, plain")?,
+            step_size: keywords.real_if_given("step_size")?,
+            callback: keywords.given("callback")?.map(called).transpose()?,
+            every: keywords.size("every", POSITIVE)?,
+        })
+    }
+}
+
+fn called(callback: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    if callback.is_callable() {
+        Ok(callback)
+    } else {
+        Err(wrong_type("callback", &callback, "a function of one argument"))
+    }
 }
 
 /// Where a descent is.
@@ -149,12 +174,12 @@ impl Worker {
         match (raised, run) {
             (Some(error), _) => Err(error),
             (None, Ok(run)) => run.map_err(refused),
-            (None, Err(_)) => Err(refuse("descent: it has panicked, which is a fault of this package")),
+            (None, Err(panic)) => Err(fault(&*panic)),
         }
     }
 }
 
-fn start(ufm: &Ufm, keywords: &Keywords<'_>, method: Method) -> Result<Point, Error> {
+fn start(ufm: &Ufm, keywords: &How<'_>, method: Method) -> Result<Point, Error> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(keywords.seed);
     if keywords.collapsed {
         Point::collapsed(ufm, keywords.scale, &mut rng)
@@ -165,14 +190,13 @@ fn start(ufm: &Ufm, keywords: &Keywords<'_>, method: Method) -> Result<Point, Er
     }
 }
 
-fn descent(keywords: &Keywords<'_>, method: Method, optimum: Option<&Optimum>) -> Result<Descent, Error> {
+fn descent(keywords: &How<'_>, method: Method, optimum: Option<&Optimum>) -> Result<Descent, Error> {
     let mut descent = Descent::new(method)
         .with_gap_tolerance(keywords.gap)
         .with_step_limit(keywords.steps)
         .with_reduction(!keywords.full)
         .with_variables(keywords.variables.parse::<Variables>()?);
-    // Of nonnegative features the optimum is an interval.
-    if let Some(optimum) = optimum.filter(|optimum| !matches!(optimum, Optimum::Nonnegative(_))) {
+    if let Some(optimum) = optimum {
         descent = descent.with_optimum(optimum.objective());
     }
     if let Some(step) = keywords.step_size {
@@ -189,17 +213,15 @@ pub(crate) fn descend<'py>(
     keywords: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let model = Model::new(model)?;
-    let keywords: Keywords<'_> = keywords.extract()?;
+    let keywords = How::new(Keywords::new(keywords)?)?;
     let ufm = &model.ufm;
-    if keywords.every == 0 {
-        return Err(refuse("every: 0 given, at least 1 is needed"));
-    }
     if keywords.collapsed && keywords.full {
         return Err(refuse("collapsed and full: both given, accepted is one of them, or neither"));
     }
     let method: Method = keywords.method.parse().map_err(refused)?;
     let known = match detached(py, || optimum(&model))? {
-        Ok(optimum) => Some(optimum),
+        // Of some nonnegative features only an interval is known, below whose upper end a run may come.
+        Ok(optimum) => Some(optimum).filter(is_proved),
         // Then there is only the descent.
         Err(Error::NoCertificate { .. } | Error::WidthBelowRank { .. } | Error::GapNotReached { .. }) => None,
         Err(error) => return Err(refused(error)),

@@ -3,9 +3,36 @@
 use neural_collapse::{Block, Error};
 use pyo3::{PyErr, exceptions::PyValueError};
 
-/// A `ValueError` with the text of the library.
+use crate::labels::Slice;
+
+/// What a text of the library begins with, and the keyword of Python that this is.
+const KEYWORDS: [(&str, &str); 10] = [
+    ("class weights:", "class_weights:"),
+    ("effective number of samples, beta:", "class_weights: effective:BETA, beta:"),
+    ("gap tolerance:", "gap:"),
+    ("label smoothing:", "label_smoothing:"),
+    ("largest q:", "largest_q:"),
+    ("ratio of norms:", "norm_ratio:"),
+    ("shifts of logits:", "logit_adjustment:"),
+    ("step size:", "step_size:"),
+    ("variables of a descent:", "variables:"),
+    ("layers: the width", "widths: the width"),
+];
+
+/// A text with the keyword that it is about.
+fn with_keyword(text: String) -> String {
+    for (name, keyword) in KEYWORDS {
+        if let Some(rest) = text.strip_prefix(name) {
+            return format!("{keyword}{rest}");
+        }
+    }
+    text
+}
+
+/// A `ValueError` with the text of the library, and the function of this package that serves instead.
 pub(crate) fn refused(error: Error) -> PyErr {
-    PyValueError::new_err(error.to_string())
+    let instead = if matches!(error, Error::NoCertificate { .. }) { ": ncollapse.descend" } else { "" };
+    PyValueError::new_err(with_keyword(format!("{error}{instead}")))
 }
 
 /// A `ValueError` with a text of this package.
@@ -13,8 +40,9 @@ pub(crate) fn refuse(message: impl Into<String>) -> PyErr {
     PyValueError::new_err(message.into())
 }
 
-/// The error of a chunk of samples that begins at `start`. A column of the library is a row here.
-pub(crate) fn refused_at(start: usize, error: Error) -> PyErr {
+/// The error of a chunk of samples that begins at `start`, of an array with these labels. A column of the library is a
+/// row here.
+pub(crate) fn refused_at(start: usize, error: Error, labels: Slice<'_>) -> PyErr {
     match error {
         Error::NotFinite { block: Block::Features, row, col, value } => {
             let row_of_array = start + col;
@@ -30,7 +58,17 @@ pub(crate) fn refused_at(start: usize, error: Error) -> PyErr {
             ))
         }
         Error::LabelOutOfRange { index, label, classes } => {
-            refused(Error::LabelOutOfRange { index: start + index, label, classes })
+            let hint = if label < 0 {
+                ": samples with such a label, as ignore_index of PyTorch, are not skipped: leave them out first"
+            } else if usize::try_from(label) == Ok(classes) && !labels.contains(0) {
+                ": are they counted from 1?"
+            } else {
+                ""
+            };
+            let (index, last) = (start + index, classes.saturating_sub(1));
+            refuse(format!(
+                "labels: entry {index} (counted from 0) is {label}, accepted are 0 to {last} for {classes} classes{hint}"
+            ))
         }
         error => refused(error),
     }

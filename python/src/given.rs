@@ -8,28 +8,22 @@ use pyo3::prelude::*;
 
 use crate::{
     errors::{refuse, refused},
+    keywords::{Keywords, sizes},
     matrices::one_or_more,
-    model::{MOST_LAYERS, Options},
+    model::{MOST_LAYERS, Options, check_decays},
 };
-
-/// The keywords of `measure` next to those of the loss, by their names in Python.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct Keywords<'py> {
-    layer_decay: Option<Bound<'py, PyAny>>,
-    feature_decay: Option<f64>,
-    layers: Option<usize>,
-    widths: Option<Vec<usize>>,
-}
 
 /// The layers as they are counted, and what is known of their training.
 pub(crate) fn given(keywords: &Bound<'_, PyAny>, layers: LastLayers) -> PyResult<(LastLayers, Training)> {
+    let keywords = Keywords::new(keywords)?;
     let options = Options::new(keywords)?;
-    let Keywords { layer_decay, feature_decay, layers: depth, widths } = keywords.extract()?;
+    let feature_decay = keywords.real_if_given("feature_decay")?;
+    let depth = keywords.size_if_given("layers", 1..=MOST_LAYERS)?;
+    let widths = keywords.given("widths")?.map(|widths| sizes("widths", &widths)).transpose()?;
     if options.has_bias_decay && layers.bias().is_none() {
         return Err(refuse("bias_decay: bias is needed with it"));
     }
-    let decays = layer_decay.map(|decays| one_or_more("layer_decay", &decays)).transpose()?;
+    let decays = keywords.given("layer_decay")?.map(|decays| one_or_more("layer_decay", &decays)).transpose()?;
     let layers = counted(layers, depth, widths, decays.as_ref().map_or(0, Vec::len))?;
     let (decays, features) = match (decays, feature_decay) {
         (None, None) => return Ok((layers, options.training)),
@@ -49,6 +43,7 @@ pub(crate) fn given(keywords: &Bound<'_, PyAny>, layers: LastLayers) -> PyResult
              the features",
         ));
     }
+    check_decays(&decays, features)?;
     Ok((layers, options.training.with_decays(decays, features)))
 }
 
@@ -60,8 +55,10 @@ fn counted(
     decays: usize,
 ) -> PyResult<LastLayers> {
     let given = layers.weights().len();
-    let depth = depth.unwrap_or(widths.as_ref().map_or(given.max(decays), Vec::len));
-    if !(1..=MOST_LAYERS).contains(&depth) {
+    // One width serves all layers.
+    let stated = widths.as_ref().map_or(0, |widths| if widths.len() == 1 { 0 } else { widths.len() });
+    let depth = depth.unwrap_or(if stated > 0 { stated } else { given.max(decays) });
+    if !(1..=MOST_LAYERS).contains(&(depth as u64)) {
         return Err(refuse(format!("layers: {depth} given, 1 to {MOST_LAYERS} are accepted")));
     }
     if given != 1 && given != depth {
@@ -72,7 +69,13 @@ fn counted(
     if decays > 1 && decays != depth {
         return Err(refuse(format!("layer_decay: {decays} values given for {depth} layers; one, or one a layer")));
     }
-    let Some(widths) = widths else { return layers.with_depth(depth).map_err(refused) };
+    let Some(mut widths) = widths else { return layers.with_depth(depth).map_err(refused) };
+    if let [width] = widths[..] {
+        if given == depth && layers.weights().iter().all(|layer| layer.ncols() == width) {
+            return layers.with_depth(depth).map_err(refused);
+        }
+        widths.resize(depth, width);
+    }
     if widths.len() != depth || widths.first() != Some(&layers.width()) || given == depth {
         let first = layers.width();
         return Err(refuse(format!(

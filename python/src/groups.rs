@@ -6,7 +6,11 @@ use neural_collapse::{
 };
 use pyo3::{prelude::*, types::PyDict};
 
-use crate::dict;
+use crate::{
+    dict,
+    errors::refuse,
+    keywords::{ANY, Keywords, sizes},
+};
 
 /// A group of classes that the minimizer cannot tell apart: of one count, one weight and one adjustment of logits.
 ///
@@ -42,15 +46,52 @@ pub(crate) struct Group {
     vanishing_scale: Option<f64>,
 }
 
+/// What becomes of a group, in the words of the library.
+const FATES: [GroupFate; 5] =
+    [GroupFate::Distinct, GroupFate::Single, GroupFate::Coincident, GroupFate::Vanished, GroupFate::Ambiguous];
+
 #[pymethods]
 impl Group {
+    /// From what pickle has kept.
+    #[new]
+    fn new(fields: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let fields = Keywords::new(fields)?;
+        let accepted = FATES.map(GroupFate::name).join(", ");
+        let fate = fields.word("fate", &accepted)?;
+        let known = FATES.map(GroupFate::name).into_iter().find(|name| *name == fate);
+        let classes = fields.needed("classes", "a list of classes")?;
+        Ok(Self {
+            count: fields.whole("count", ANY)?,
+            classes: sizes("classes", &classes)?,
+            weight: fields.real("weight")?,
+            fate: known.ok_or_else(|| refuse(format!("fate: {fate} given, accepted: {accepted}")))?,
+            classifier_norm: fields.real_if_given("classifier_norm")?,
+            mean_norm: fields.real_if_given("mean_norm")?,
+            probability_own: fields.real_if_given("probability_own")?,
+            probability_sibling: fields.real_if_given("probability_sibling")?,
+            nearest_class: fields.size_if_given("nearest_class", ANY)?,
+            nearest_angle: fields.real_if_given("nearest_angle")?,
+            coincidence_scale: fields.real_if_given("coincidence_scale")?,
+            vanishing_scale: fields.real_if_given("vanishing_scale")?,
+        })
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyDict>,))> {
+        let group = slf.get();
+        let fields = group.to_dict(slf.py())?;
+        // These can be infinite.
+        fields.set_item("coincidence_scale", group.coincidence_scale)?;
+        fields.set_item("vanishing_scale", group.vanishing_scale)?;
+        Ok((slf.get_type().into_any(), (fields,)))
+    }
+
     /// The number of classes.
     #[getter]
     fn multiplicity(&self) -> usize {
         self.classes.len()
     }
 
-    /// Everything as a dictionary.
+    /// Everything as a dictionary, ready for JSON: None for a number that is infinite.
     pub(crate) fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         Ok(dict!(py, {
             "count": self.count,
@@ -64,8 +105,8 @@ impl Group {
             "probability_sibling": self.probability_sibling,
             "nearest_class": self.nearest_class,
             "nearest_angle": self.nearest_angle,
-            "coincidence_scale": self.coincidence_scale,
-            "vanishing_scale": self.vanishing_scale,
+            "coincidence_scale": self.coincidence_scale.filter(|scale| scale.is_finite()),
+            "vanishing_scale": self.vanishing_scale.filter(|scale| scale.is_finite()),
         }))
     }
 

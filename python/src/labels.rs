@@ -4,8 +4,8 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::{intern, prelude::*};
 
 use crate::{
-    arrays::{detached_from_graph, is_tensor, numpy},
     errors::refuse,
+    objects::{is_tensor, numpy, plain_array},
 };
 
 /// Class numbers in memory.
@@ -35,6 +35,13 @@ pub(crate) enum Slice<'a> {
 }
 
 impl Slice<'_> {
+    pub(crate) fn contains(self, class: u8) -> bool {
+        match self {
+            Self::Signed(labels) => labels.contains(&class.into()),
+            Self::Unsigned(labels) => labels.contains(&class.into()),
+        }
+    }
+
     pub(crate) fn range(self, start: usize, length: usize) -> Self {
         match self {
             Self::Signed(labels) => Self::Signed(&labels[start..start + length]),
@@ -46,7 +53,7 @@ impl Slice<'_> {
 impl<'py> Labels<'py> {
     pub(crate) fn new(object: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = object.py();
-        let mut object = detached_from_graph(object)?;
+        let mut object = plain_array("labels", object)?;
         if is_tensor(&object)? {
             object = object.call_method0(intern!(py, "cpu"))?;
         }

@@ -12,7 +12,17 @@ use crate::{
 pub(crate) fn last_layers(weights: &Bound<'_, PyAny>, bias: Option<&Bound<'_, PyAny>>) -> PyResult<LastLayers> {
     let weights = matrices::layers(weights)?;
     let outputs = weights.last().map_or(0, neural_collapse::faer::Mat::nrows);
-    let bias = bias.map(|bias| matrices::bias(bias, outputs)).transpose()?;
+    let bias = bias.map(|bias| matrices::vector("bias", bias)).transpose()?;
+    if let ([layer], Some(bias)) = (&weights[..], &bias)
+        && bias.len() != outputs
+        && bias.len() == layer.ncols()
+    {
+        let (rows, cols) = layer.shape();
+        return Err(refuse(format!(
+            "weights: {rows} x {cols} given with a bias of {cols} numbers: is it the transpose? Layers are (out, in)"
+        )));
+    }
+    let bias = bias.map(|bias| matrices::bias(&bias, outputs)).transpose()?;
     LastLayers::new(weights, bias).map_err(refused)
 }
 

@@ -1,11 +1,14 @@
 //! The native half of the Python package `ncollapse`: arrays in, plain objects out. The Python half is in `ncollapse/`.
 //!
-//! - [`arrays`], [`labels`], [`matrices`]: arrays of NumPy, PyTorch and others, read where they lie or copied in chunks
+//! - [`objects`], [`arrays`], [`labels`], [`matrices`]: arrays of NumPy, PyTorch and others, read where they lie or
+//!   copied in chunks
 //! - [`threads`]: the pool that everything heavy runs in, without the lock of the interpreter
-//! - [`accumulator`], [`state`]: class means and scatter from batches, merged and saved
+//! - [`accumulator`], [`state`], [`sealed`]: class means and scatter from batches, merged and saved
 //! - [`metrics`]: the numbers of neural collapse from an accumulator
-//! - [`model`], [`predict`], [`groups`], [`vectors`], [`blocks`], [`limits`], [`descend`]: the theory and the descents
+//! - [`model`], [`optimum`], [`predict`], [`groups`], [`vectors`], [`blocks`], [`limits`], [`descend`]: the theory and
+//!   the descents
 //! - [`measure`], [`given`], [`layers`], [`samples`]: a network compared with its optimum
+//! - [`keywords`]: arguments as numbers, words and switches
 //! - [`errors`], [`output`]: messages and results in Python's terms
 
 mod accumulator;
@@ -15,6 +18,7 @@ mod descend;
 mod errors;
 mod given;
 mod groups;
+mod keywords;
 mod labels;
 mod layers;
 mod limits;
@@ -22,9 +26,12 @@ mod matrices;
 mod measure;
 mod metrics;
 mod model;
+mod objects;
+mod optimum;
 mod output;
 mod predict;
 mod samples;
+mod sealed;
 mod state;
 mod threads;
 mod vectors;
@@ -44,5 +51,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(descend::descend, module)?)?;
     module.add_function(wrap_pyfunction!(threads::set_num_threads, module)?)?;
     module.add_function(wrap_pyfunction!(threads::get_num_threads, module)?)?;
+    module.add_function(wrap_pyfunction!(threads::_panic, module)?)?;
+    module.add("InternalError", module.py().get_type::<threads::InternalError>())?;
     Ok(())
 }

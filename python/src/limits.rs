@@ -11,17 +11,26 @@ use crate::{
     dict,
     errors::{refuse, refused},
     groups::{has_closed_geometry, number},
+    keywords::{ANY, Keywords},
     model::Model,
     threads::detached,
 };
 
 /// What has to be kept, by the keywords of Python.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct Keywords {
+struct Wanted {
     rank: Option<usize>,
     norm_ratio: Option<f64>,
     largest_q: f64,
+}
+
+impl Wanted {
+    fn new(keywords: Keywords<'_, '_>) -> PyResult<Self> {
+        Ok(Self {
+            rank: keywords.size_if_given("rank", ANY)?,
+            norm_ratio: keywords.real_if_given("norm_ratio")?,
+            largest_q: keywords.real("largest_q")?,
+        })
+    }
 }
 
 /// In the theory's units.
@@ -33,13 +42,22 @@ struct Limits {
     weights: Option<ClassWeights>,
 }
 
-fn goal(keywords: &Keywords) -> PyResult<Goal> {
+fn goal(keywords: &Wanted) -> PyResult<Goal> {
     match (keywords.rank, keywords.norm_ratio) {
         (Some(_), Some(_)) => Err(refuse("rank and norm_ratio: both given, accepted is one of them, or neither")),
         (Some(rank), None) => Ok(Goal::Rank(rank)),
         (None, Some(ratio)) => Ok(Goal::NormRatio(ratio)),
         (None, None) => Ok(Goal::AllDirections),
     }
+}
+
+/// The error of a model without a law of its limits.
+fn unknown(error: Error) -> PyErr {
+    let Error::NoCertificate { because } = error else { return refused(error) };
+    refuse(format!(
+        "limits: none are known, there is no certificate of a global minimum for {because}; ncollapse.descend with \
+         several decays shows which classes stay apart"
+    ))
 }
 
 fn find(ufm: &Ufm, goal: Goal, largest_q: f64) -> Result<Limits, Error> {
@@ -83,9 +101,9 @@ pub(crate) fn limits<'py>(
     wanted: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let model = Model::new(keywords)?;
-    let wanted: Keywords = wanted.extract()?;
+    let wanted = Wanted::new(Keywords::new(wanted)?)?;
     let goal = goal(&wanted)?;
-    let found = detached(py, || find(&model.ufm, goal, wanted.largest_q))?.map_err(refused)?;
+    let found = detached(py, || find(&model.ufm, goal, wanted.largest_q))?.map_err(unknown)?;
     let kept = found.scale.map(|scale| match scale {
         Limit::Never => "never",
         Limit::Below(_) => "below",

@@ -1,21 +1,26 @@
 //! Small arrays that are copied: layers, biases, class counts, class weights.
 
 use neural_collapse::{
-    ClassCounts, ClassWeights,
+    ClassCounts, ClassWeights, Error,
     faer::{Col, Mat},
 };
 use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
-use pyo3::{intern, prelude::*, types::PyString};
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyBool, PyString},
+};
 
 use crate::{
-    arrays::{detached_from_graph, is_tensor, numpy},
     errors::{refuse, refused},
+    keywords::wrong_type,
+    objects::{is_tensor, numpy, plain_array},
 };
 
 /// Any array of real numbers as float64 of NumPy.
 fn doubles<'py>(what: &str, object: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, f64>> {
     let py = object.py();
-    let mut object = detached_from_graph(object)?;
+    let mut object = plain_array(what, object)?;
     if is_tensor(&object)? {
         // NumPy has no bfloat16.
         object = object.call_method0(intern!(py, "double"))?.call_method0(intern!(py, "cpu"))?;
@@ -65,13 +70,19 @@ pub(crate) fn vector(what: &str, object: &Bound<'_, PyAny>) -> PyResult<Vec<f64>
 
 /// A number, or one for each layer.
 pub(crate) fn one_or_more(what: &str, object: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
+    let accepted = "a number, or one for each layer";
+    if object.is_none() || object.is_instance_of::<PyString>() || object.is_instance_of::<PyBool>() {
+        return Err(wrong_type(what, object, accepted));
+    }
     let values = vector(what, object)?;
-    if values.is_empty() { Err(refuse(format!("{what}: an empty list given"))) } else { Ok(values) }
+    if values.is_empty() {
+        return Err(refuse(format!("{what}: an empty list given, accepted: {accepted}")));
+    }
+    Ok(values)
 }
 
 /// A bias of one number for each output.
-pub(crate) fn bias(object: &Bound<'_, PyAny>, outputs: usize) -> PyResult<Col<f64>> {
-    let values = vector("bias", object)?;
+pub(crate) fn bias(values: &[f64], outputs: usize) -> PyResult<Col<f64>> {
     if values.len() != outputs {
         return Err(refuse(format!("bias: {} numbers given, the last layer has {outputs} outputs", values.len())));
     }
@@ -83,6 +94,9 @@ pub(crate) fn bias(object: &Bound<'_, PyAny>, outputs: usize) -> PyResult<Col<f6
 
 /// One layer, or a list of layers, W_1 first.
 pub(crate) fn layers(object: &Bound<'_, PyAny>) -> PyResult<Vec<Mat<f64>>> {
+    if object.is_none() || object.is_instance_of::<PyString>() {
+        return Err(wrong_type("weights", object, "an array (K, d), or a list of the layers"));
+    }
     let layers = if object.is_instance_of::<pyo3::types::PyList>() || object.is_instance_of::<pyo3::types::PyTuple>() {
         let first_is_row =
             object.get_item(0).and_then(|row| row.get_item(0)).is_ok_and(|entry| entry.extract::<f64>().is_ok());
@@ -116,9 +130,12 @@ pub(crate) fn layers(object: &Bound<'_, PyAny>) -> PyResult<Vec<Mat<f64>>> {
 pub(crate) fn counts(object: &Bound<'_, PyAny>) -> PyResult<ClassCounts> {
     let py = object.py();
     if let Ok(text) = object.cast::<PyString>() {
-        return text.to_cow()?.parse().map_err(refused);
+        return text.to_cow()?.parse().map_err(of_counts);
     }
-    let mut object = detached_from_graph(object)?;
+    if !is_tensor(object)? && object.len().is_err() && !object.hasattr(intern!(py, "dtype"))? {
+        return Err(wrong_type("counts", object, "a list, an array, or text such as 500,600x2"));
+    }
+    let mut object = plain_array("counts", object)?;
     if is_tensor(&object)? {
         object = object.call_method0(intern!(py, "cpu"))?;
     }
@@ -127,19 +144,25 @@ pub(crate) fn counts(object: &Bound<'_, PyAny>) -> PyResult<ClassCounts> {
     let kind: String = dtype.getattr(intern!(py, "kind"))?.extract()?;
     let shape: Vec<usize> = array.getattr(intern!(py, "shape"))?.extract()?;
     if shape.len() != 1 {
-        return Err(refuse(format!("class counts: shape {shape:?} given, a list of whole numbers is needed")));
+        return Err(refuse(format!("counts: shape {shape:?} given, a list of whole numbers is needed")));
     }
     if !matches!(kind.as_str(), "i" | "u") && shape[0] > 0 {
-        return Err(refuse(format!("class counts: dtype {dtype} given, a list of whole numbers is needed")));
+        let hint = if kind == "f" { ": take `counts.astype(int)`, or `int` of each" } else { "" };
+        return Err(refuse(format!("counts: dtype {dtype} given, a list of whole numbers is needed{hint}")));
     }
     let all: Vec<i128> = array.call_method0(intern!(py, "tolist"))?.extract()?;
     let count = |(class, count): (usize, i128)| {
         u64::try_from(count).map_err(|_| {
-            refuse(format!("class counts: class {class} (counted from 0) has {count} samples, at least 1 is needed"))
+            refuse(format!("counts: class {class} (counted from 0) has {count} samples, at least 1 is needed"))
         })
     };
     let all = all.into_iter().enumerate().map(count).collect::<PyResult<Vec<u64>>>()?;
-    ClassCounts::new(all).map_err(refused)
+    ClassCounts::new(all).map_err(of_counts)
+}
+
+/// The error of class counts that the caller has given as `counts`.
+fn of_counts(error: Error) -> PyErr {
+    refuse(error.to_string().replacen("class counts:", "counts:", 1))
 }
 
 /// Class weights: a rule such as `inverse-root`, or one number for each class.
@@ -148,5 +171,5 @@ pub(crate) fn class_weights(object: Option<&Bound<'_, PyAny>>) -> PyResult<Class
     if let Ok(text) = object.cast::<PyString>() {
         return text.to_cow()?.parse().map_err(refused);
     }
-    vector("class weights", object).map(ClassWeights::Given)
+    vector("class_weights", object).map(ClassWeights::Given)
 }

@@ -10,6 +10,7 @@ use crate::{
     accumulator::Accumulator,
     dict,
     errors::{refuse, refused},
+    keywords::wrong_type,
     layers::{check_shape, last_layers},
     output::{array2, decays, frame},
     threads::detached,
@@ -71,14 +72,19 @@ pub(crate) fn fill(dict: &Bound<'_, PyDict>, metrics: &LayerMetrics, has_layers:
 #[pyo3(signature = (accumulator, weights=None, bias=None))]
 pub(crate) fn metrics<'py>(
     py: Python<'py>,
-    accumulator: &Bound<'py, Accumulator>,
+    accumulator: &Bound<'py, PyAny>,
     weights: Option<&Bound<'py, PyAny>>,
     bias: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     if weights.is_none() && bias.is_some() {
         return Err(refuse("bias: given without weights: give both, or neither"));
     }
+    let wrong = |_| wrong_type("accumulator", accumulator, "an Accumulator");
+    let accumulator = accumulator.cast::<Accumulator>().map_err(wrong)?;
     let (statistics, counts) = accumulator.get().statistics(py)?;
+    if counts.iter().all(|&count| count == 0) {
+        return Err(refuse("accumulator: it is empty; samples of every class are needed"));
+    }
     let layers = weights.map(|weights| last_layers(weights, bias)).transpose()?;
     if let Some(layers) = &layers {
         let (width, classes) = statistics.class_means().shape();

@@ -1,47 +1,19 @@
 //! The model and its loss from the keywords of Python.
 
 use neural_collapse::{
-    Block, Error, FeatureConvention, Layer, Loss, LossConvention, TrainingConvention, Ufm, WeightConvention,
-    metrics::Training,
+    Block, ClassWeights, Error, FeatureConvention, Layer, Loss, LossConvention, TrainingConvention, Ufm,
+    WeightConvention, metrics::Training,
 };
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
     errors::{refuse, refused},
+    keywords::{Keywords, sizes},
     matrices::{class_weights, counts, one_or_more},
 };
 
 /// Every direction has a number for every layer: a slip of the finger must not ask for all memory.
-pub(crate) const MOST_LAYERS: usize = 10_000;
-
-/// The keywords that say which loss, by their names in Python.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-pub(crate) struct LossKeywords<'py> {
-    loss: Option<String>,
-    reduction: Option<String>,
-    feature_reduction: Option<String>,
-    class_weights: Option<Bound<'py, PyAny>>,
-    weight_reduction: String,
-    label_smoothing: f64,
-    logit_adjustment: Option<f64>,
-    ldam: Option<f64>,
-    cdt: Option<f64>,
-    bias_decay: Option<f64>,
-}
-
-/// The keywords that say which model, by their names in Python.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct ModelKeywords<'py> {
-    counts: Bound<'py, PyAny>,
-    widths: Bound<'py, PyAny>,
-    layer_decay: Bound<'py, PyAny>,
-    feature_decay: f64,
-    layers: Option<usize>,
-    bias: bool,
-    nonnegative_features: bool,
-}
+pub(crate) const MOST_LAYERS: u64 = 10_000;
 
 /// A loss and how training scales it.
 #[derive(Clone, Debug)]
@@ -61,10 +33,11 @@ pub(crate) struct Model {
 }
 
 impl Options {
-    pub(crate) fn new(keywords: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let read: LossKeywords<'_> = keywords.extract()?;
-        let loss: Option<Loss> = read.loss.map(|word| word.parse()).transpose().map_err(refused)?;
-        let squared = read.reduction.as_ref().map(|word| word.parse::<LossConvention>());
+    pub(crate) fn new(keywords: Keywords<'_, '_>) -> PyResult<Self> {
+        let loss = keywords.word_if_given("loss", "squared, cross-entropy")?;
+        let loss: Option<Loss> = loss.map(|word| word.parse()).transpose().map_err(refused)?;
+        let squared = keywords.word_if_given("reduction", "mean, half-mean, sum, half-sum")?;
+        let squared = squared.map(|word| word.parse::<LossConvention>());
         let squared = squared.transpose().map_err(|error| renamed(error, "loss convention", "reduction"))?;
         let scale = match (loss, squared) {
             // Every framework has the mean over samples.
@@ -79,25 +52,27 @@ impl Options {
             }
             (_, squared) => squared.unwrap_or(LossConvention::HalfSum),
         };
-        let features = read.feature_reduction.as_ref().map(|word| word.parse::<FeatureConvention>());
+        let features = keywords.word_if_given("feature_reduction", "total, mean")?;
+        let features = features.map(|word| word.parse::<FeatureConvention>());
         let features =
             features.transpose().map_err(|error| renamed(error, "feature convention", "feature_reduction"))?;
-        let weights = read.weight_reduction.parse::<WeightConvention>();
+        let weights = keywords.word("weight_reduction", "samples, weights")?.parse::<WeightConvention>();
         let weights = weights.map_err(|error| renamed(error, "weight convention", "weight_reduction"))?;
+        let bias_decay = keywords.size_of_penalty("bias_decay")?;
         let training = Training::default()
             .with_loss(loss)
             .with_convention(scale, features.unwrap_or(FeatureConvention::Total))
-            .with_class_weights(class_weights(read.class_weights.as_ref())?, weights)
-            .with_label_smoothing(read.label_smoothing)
-            .with_logit_adjustment(read.logit_adjustment)
-            .with_ldam(read.ldam)
-            .with_cdt(read.cdt)
-            .with_bias_decay(read.bias_decay);
+            .with_class_weights(class_weights(keywords.given("class_weights")?.as_ref())?, weights)
+            .with_label_smoothing(keywords.real("label_smoothing")?)
+            .with_logit_adjustment(keywords.real_if_given("logit_adjustment")?)
+            .with_ldam(keywords.size_of_penalty("ldam")?)
+            .with_cdt(keywords.real_if_given("cdt")?)
+            .with_bias_decay(bias_decay);
         Ok(Self {
             training,
             has_reduction: squared.is_some(),
             has_feature_reduction: features.is_some(),
-            has_bias_decay: read.bias_decay.is_some(),
+            has_bias_decay: bias_decay.is_some(),
         })
     }
 }
@@ -105,22 +80,20 @@ impl Options {
 impl Model {
     /// From a dictionary of keywords.
     pub(crate) fn new(keywords: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let keywords = Keywords::new(keywords)?;
         let options = Options::new(keywords)?;
         let (training, convention) = (&options.training, options.training.convention());
-        let read: ModelKeywords<'_> = keywords.extract()?;
-        if !read.bias && options.has_bias_decay {
+        let (has_bias, is_nonnegative) = (keywords.flag("bias")?, keywords.flag("nonnegative_features")?);
+        if !has_bias && options.has_bias_decay {
             return Err(refuse("bias_decay: given with bias=False: leave one of them out"));
         }
-        let counts = counts(&read.counts)?;
+        let counts = counts(&keywords.needed("counts", "a list, an array, or text such as 500,600x2")?)?;
         let (classes, samples) = (counts.classes(), counts.samples());
-        let widths: Vec<usize> = match read.widths.extract::<usize>() {
-            Ok(width) => vec![width],
-            Err(_) => read.widths.extract().map_err(|_| {
-                refuse(format!("widths: {} given, a whole number or a list of them is needed", read.widths))
-            })?,
-        };
-        let decays = one_or_more("layer_decay", &read.layer_decay)?;
-        let depth = depth(read.layers, widths.len(), decays.len())?;
+        let widths = sizes("widths", &keywords.needed("widths", "a whole number or a list of them")?)?;
+        let decays = one_or_more("layer_decay", &keywords.needed("layer_decay", "a number, or one for each layer")?)?;
+        let depth = depth(keywords.size_if_given("layers", 1..=MOST_LAYERS)?, widths.len(), decays.len())?;
+        let feature_decay = keywords.real("feature_decay")?;
+        check_decays(&decays, feature_decay)?;
         let at = |values: usize, l: usize| if values == 1 { 0 } else { l };
         let layer = |l: usize| {
             let decay = convention.layer_decay(decays[at(decays.len(), l)], classes);
@@ -128,13 +101,34 @@ impl Model {
             Ok(Layer::new(widths[at(widths.len(), l)], decay))
         };
         let layers = (0..depth).map(layer).collect::<PyResult<Vec<_>>>()?;
-        let feature_decay = convention.feature_decay(read.feature_decay, classes, samples);
+        let feature_decay = convention.feature_decay(feature_decay, classes, samples);
         let feature_decay = feature_decay.map_err(|error| refuse(format!("feature_decay: {error}")))?;
         let targets = training.targets(counts).map_err(refused)?;
-        let ufm = Ufm::new(targets, layers, feature_decay).map_err(named)?.with_bias(read.bias);
+        let ufm = Ufm::new(targets, layers, feature_decay).map_err(named)?.with_bias(has_bias);
         let ufm = training.apply_to(ufm, training.loss().unwrap_or_default()).map_err(refused)?;
-        let ufm = if read.nonnegative_features { ufm.with_nonnegative_features() } else { ufm };
+        let ufm = if is_nonnegative { ufm.with_nonnegative_features() } else { ufm };
         Ok(Self { ufm, convention })
+    }
+
+    /// The keywords in plain objects, which no later change of an array changes.
+    pub(crate) fn keywords<'py>(&self, keywords: Keywords<'_, 'py>) -> PyResult<Bound<'py, PyDict>> {
+        let plain = keywords.copy()?;
+        for keyword in ["feature_decay", "label_smoothing", "logit_adjustment", "ldam", "cdt", "bias_decay"] {
+            plain.set_item(keyword, keywords.real_if_given(keyword)?)?;
+        }
+        plain.set_item("counts", self.ufm.class_counts().map(|counts| counts.counts().to_vec()))?;
+        if let Some(widths) = keywords.given("widths")? {
+            plain.set_item("widths", sizes("widths", &widths)?)?;
+        }
+        if let Some(decays) = keywords.given("layer_decay")? {
+            plain.set_item("layer_decay", one_or_more("layer_decay", &decays)?)?;
+        }
+        if let Some(ClassWeights::Given(weights)) =
+            keywords.given("class_weights")?.map(|weights| class_weights(Some(&weights))).transpose()?
+        {
+            plain.set_item("class_weights", weights)?;
+        }
+        Ok(plain)
     }
 
     /// What a decay of a layer in the theory's units is in those of the caller.
@@ -157,7 +151,7 @@ impl Model {
 /// The number of layers: all lists of more than one value, and `layers`, must agree.
 fn depth(layers: Option<usize>, widths: usize, decays: usize) -> PyResult<usize> {
     let depth = layers.unwrap_or(widths.max(decays));
-    if !(1..=MOST_LAYERS).contains(&depth) {
+    if !(1..=MOST_LAYERS).contains(&(depth as u64)) {
         return Err(refuse(format!("layers: {depth} given, 1 to {MOST_LAYERS} are accepted")));
     }
     for (name, values) in [("widths", widths), ("layer_decay", decays)] {
@@ -169,6 +163,22 @@ fn depth(layers: Option<usize>, widths: usize, decays: usize) -> PyResult<usize>
         }
     }
     Ok(depth)
+}
+
+/// Refuses decays that are not positive and finite.
+pub(crate) fn check_decays(layers: &[f64], features: f64) -> PyResult<()> {
+    for (l, &decay) in layers.iter().enumerate() {
+        let keyword = if layers.len() == 1 { "layer_decay".into() } else { format!("layer_decay[{l}]") };
+        check_decay(&keyword, decay)?;
+    }
+    check_decay("feature_decay", features)
+}
+
+fn check_decay(keyword: &str, decay: f64) -> PyResult<()> {
+    if decay > 0.0 && decay.is_finite() {
+        return Ok(());
+    }
+    Err(refuse(format!("{keyword}: {decay:?} given, positive finite numbers are accepted")))
 }
 
 /// What the model refuses: a decay by the keyword that it comes from.

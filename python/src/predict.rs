@@ -1,10 +1,6 @@
 //! Where the last layers must end.
 
-use neural_collapse::{
-    Error,
-    faer::Mat,
-    theory::{Direction, Optimum},
-};
+use neural_collapse::{Error, faer::Mat, theory::Optimum};
 use numpy::{PyArray1, PyArray2};
 use pyo3::{
     prelude::*,
@@ -15,7 +11,10 @@ use crate::{
     blocks, dict,
     errors::{refuse, refused},
     groups::{Group, groups, has_closed_geometry},
+    keywords::Keywords,
+    measure::described,
     model::Model,
+    optimum::{direction, is_proved, optimum},
     output::{array1, array2, counts},
     threads::detached,
     vectors::{self, Which},
@@ -25,32 +24,11 @@ use crate::{
 #[pyclass(frozen, module = "ncollapse", name = "Prediction")]
 #[derive(Debug)]
 pub(crate) struct Prediction {
+    /// What it was computed of, in plain objects: what pickle keeps.
+    keywords: Py<PyDict>,
     model: Model,
     optimum: Optimum,
     groups: Vec<Py<Group>>,
-}
-
-/// The optimum of a model, whatever its loss.
-pub(crate) fn optimum(model: &Model) -> Result<Optimum, Error> {
-    let ufm = &model.ufm;
-    if ufm.has_closed_form() && !has_closed_geometry(ufm) && ufm.depth() == 1 {
-        return ufm.certified_minimizer().map(Optimum::from);
-    }
-    ufm.optimum()
-}
-
-fn direction<'py>(py: Python<'py>, direction: &Direction) -> PyResult<Bound<'py, PyDict>> {
-    Ok(dict!(py, {
-        "multiplicity": direction.multiplicity,
-        "target": direction.target,
-        "shrinkage": direction.shrinkage,
-        "prediction": direction.prediction,
-        "product": direction.product,
-        "feature": direction.feature,
-        "layers": &direction.layers,
-        "fate": direction.fate.name(),
-        "critical_scale": direction.critical_scale,
-    }))
 }
 
 impl Prediction {
@@ -75,7 +53,7 @@ impl Prediction {
         })?
         .map_err(refused)?;
         let groups = groups.into_iter().map(|group| Py::new(py, group)).collect::<PyResult<_>>()?;
-        Ok(Self { model, optimum, groups })
+        Ok(Self { keywords: model.keywords(Keywords::new(keywords)?)?.unbind(), model, optimum, groups })
     }
 }
 
@@ -86,14 +64,14 @@ impl Prediction {
         Self::make(py, keywords)
     }
 
-    /// The least objective, in the theory's units: half the squared error summed over classes, or the cross-entropy, mean
-    /// over samples; penalties included.
+    /// The least objective if ``is_proved``, otherwise that of the best point known; in the theory's units: half the
+    /// squared error summed over classes, or the cross-entropy, mean over samples; penalties included.
     #[getter]
     fn objective(&self) -> f64 {
         self.optimum.objective()
     }
 
-    /// The least loss in the units of ``reduction``, penalties included: what training can reach.
+    /// The same in the units of ``reduction``, penalties included: what training can reach.
     #[getter]
     fn loss(&self) -> f64 {
         self.model.loss(self.optimum.objective())
@@ -117,20 +95,38 @@ impl Prediction {
         self.optimum.rank()
     }
 
-    /// Whether the minimizer is unique up to rotations of the features.
+    /// Whether the objective is proved to be the least one. If it is not, as of some nonnegative features, the least one
+    /// lies between ``lower_bound`` and ``objective``, and groups, norms and angles are those of the best point with
+    /// orthogonal features.
     #[getter]
-    fn is_unique(&self) -> bool {
-        self.optimum.is_unique()
+    fn is_proved(&self) -> bool {
+        is_proved(&self.optimum)
     }
 
-    /// "closed form", "certified", or "nonnegative features".
+    /// Whether the minimizer is unique up to rotations of the features; None if it is not proved to be one.
+    #[getter]
+    fn is_unique(&self) -> Option<bool> {
+        self.is_proved().then(|| self.optimum.is_unique())
+    }
+
+    /// "closed form", "certified", "nonnegative features", or "interval" if the objective is not proved to be the least.
     #[getter]
     fn method(&self) -> &'static str {
         match self.optimum {
             Optimum::Closed(_) => "closed form",
             Optimum::Certified(_) => "certified",
-            _ => "nonnegative features",
+            _ if self.is_proved() => "nonnegative features",
+            _ => "interval",
         }
+    }
+
+    /// The model: loss, bias and penalties, the number of layers and of samples.
+    #[getter]
+    fn model<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (ufm, model) = (&self.model.ufm, described(py, &self.model.ufm)?);
+        model.set_item("layers", ufm.depth())?;
+        model.set_item("samples", ufm.samples())?;
+        Ok(model)
     }
 
     /// The number of classes K.
@@ -228,30 +224,58 @@ impl Prediction {
         Ok(PyArray1::from_vec(py, (0..gram.nrows()).map(|k| gram[(k, k)].max(0.0).sqrt()).collect()))
     }
 
-    /// Everything but matrices as a dictionary of plain objects.
+    /// Everything but matrices as a dictionary of plain objects, by the names of the attributes, ready for JSON: None
+    /// for a number that is infinite.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let groups = self.groups.iter().map(|group| group.get().to_dict(py)).collect::<PyResult<Vec<_>>>()?;
-        let ufm = &self.model.ufm;
+        let directions = self.directions(py)?;
+        for direction in directions.iter().flatten() {
+            let scale = direction.get_item("critical_scale")?;
+            if !scale.extract::<f64>().is_ok_and(f64::is_finite) {
+                direction.set_item("critical_scale", py.None())?;
+            }
+        }
         Ok(dict!(py, {
-            "classes": ufm.outputs(),
-            "samples": ufm.samples(),
-            "layers": ufm.depth(),
-            "bias": ufm.has_bias(),
-            "loss": ufm.loss().name(),
+            "model": self.model(py)?,
+            "num_classes": self.num_classes(),
+            "counts": self.model.ufm.class_counts().map_or(&[][..], |counts| counts.counts()).to_vec(),
+            "bias": self.optimum.bias().map(|bias| bias.iter().copied().collect::<Vec<f64>>()),
             "objective": self.objective(),
-            "training_loss": self.loss(),
+            "loss": self.loss(),
             "lower_bound": self.lower_bound(),
             "gap": self.gap(),
             "rank": self.rank(),
-            "unique": self.is_unique(),
+            "is_proved": self.is_proved(),
+            "is_unique": self.is_unique(),
             "method": self.method(),
-            "directions": self.directions(py)?,
+            "directions": directions,
             "groups": groups,
         }))
     }
 
     fn __repr__(&self) -> String {
         let (objective, rank, classes) = (self.objective(), self.rank(), self.model.ufm.outputs());
-        format!("Prediction({}: objective {objective:.15e}, rank {rank} of {classes})", self.method())
+        if self.is_proved() {
+            return format!("Prediction({}: objective {objective:.15e}, rank {rank} of {classes})", self.method());
+        }
+        let least = self.lower_bound();
+        format!(
+            "Prediction(interval: objective from {least:.4e} to {objective:.15e}, rank {rank} of {classes} at the upper end)"
+        )
+    }
+
+    /// What it was computed of: it is computed again, which gives the same bits.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyDict>,))> {
+        Ok((slf.get_type().into_any(), (slf.get().keywords.bind(slf.py()).copy()?,)))
+    }
+
+    /// Itself: nothing of it changes.
+    fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[expect(unused_variables, reason = "there is nothing to copy")]
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
     }
 }

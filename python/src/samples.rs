@@ -4,11 +4,16 @@ use neural_collapse::{
     Error,
     metrics::{Measurement, Measuring, Step},
 };
-use pyo3::prelude::*;
+use pyo3::{
+    exceptions::{PyTypeError, PyValueError},
+    prelude::*,
+    types::{PyDict, PyIterator, PyString},
+};
 
 use crate::{
     arrays::{Batch, Features},
     errors::{refuse, refused},
+    keywords::wrong_type,
     labels::{Labels, Slice},
     threads::detached,
     with_labels, with_rows,
@@ -54,13 +59,17 @@ impl<'py> Samples<'py> {
         match self {
             Self::Arrays(features, labels) => stream(py, features, labels, width, &mut work),
             Self::Batches(batches) => {
-                let mut is_empty = true;
-                for batch in batches.try_iter()? {
-                    let (features, labels): (Bound<'_, PyAny>, Bound<'_, PyAny>) = batch?.extract()?;
-                    stream(py, &Features::new(&features)?, &Labels::new(&labels)?, width, &mut work)?;
-                    is_empty = false;
+                let mut count = 0_usize;
+                for batch in iterated(batches)? {
+                    let (features, labels) = pair(count, &batch?)?;
+                    // With the number of the batch, which no message of an array has.
+                    let of_batch = |error: PyErr| named(py, error, count);
+                    let (features, labels) = (Features::new(&features), Labels::new(&labels));
+                    stream(py, &features.map_err(of_batch)?, &labels.map_err(of_batch)?, width, &mut work)
+                        .map_err(of_batch)?;
+                    count += 1;
                 }
-                if is_empty {
+                if count == 0 {
                     return Err(refuse(
                         "batches: there are none; give what can be gone through several times, as a list or a DataLoader, \
                          not a generator",
@@ -70,6 +79,47 @@ impl<'py> Samples<'py> {
             }
         }
     }
+}
+
+fn iterated<'py>(batches: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
+    batches.try_iter().map_err(|error| {
+        if !error.is_instance_of::<PyTypeError>(batches.py()) || batches.hasattr("__iter__").unwrap_or(false) {
+            return error;
+        }
+        wrong_type("batches", batches, "what gives pairs of features and labels each time, as a list or a DataLoader")
+    })
+}
+
+/// The features and the labels of a batch: a tuple, a list, or any other sequence of two.
+fn pair<'py>(number: usize, batch: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    // A dictionary or a set of two has no first entry, and the rows of an array are two of the same.
+    let is_pair = !batch.is_instance_of::<PyString>()
+        && !batch.is_instance_of::<PyDict>()
+        && !batch.hasattr("shape")?
+        && batch.len().is_ok_and(|length| length == 2);
+    match (batch.get_item(0), batch.get_item(1)) {
+        (Ok(features), Ok(labels)) if is_pair => Ok((features, labels)),
+        _ => {
+            let length = batch.len().map_or_else(|_| String::new(), |length| format!(" of {length}"));
+            let name = batch.get_type().name()?;
+            Err(PyTypeError::new_err(format!(
+                "batches: batch {number} (counted from 0) is a {name}{length}, accepted are pairs of features (B, d) and \
+                 labels (B,), as tuples or lists"
+            )))
+        }
+    }
+}
+
+/// An error of a batch, if it is a `ValueError` or a `TypeError` of ours, with the number of the batch.
+fn named(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
+    let text = || format!("batch {number} (counted from 0): {}", error.value(py));
+    if error.get_type(py).is(py.get_type::<PyValueError>()) {
+        return refuse(text());
+    }
+    if error.get_type(py).is(py.get_type::<PyTypeError>()) {
+        return PyTypeError::new_err(text());
+    }
+    error
 }
 
 fn stream<'py>(
@@ -82,7 +132,7 @@ fn stream<'py>(
     features.check_shape(labels.len()?, width)?;
     let labels = labels.slice()?;
     let size = (BATCH / width.max(1)).clamp(1, 1 << 16);
-    features.batches(py, size, |start, batch| {
+    features.batches(py, size, labels, |start, batch| {
         let rows = with_rows!(batch, rows => rows.nrows());
         work(batch, labels.range(start, rows))
     })

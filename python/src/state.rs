@@ -11,6 +11,7 @@ use crate::{
     arrays::{Batch, Features},
     errors::{refuse, refused},
     labels::Slice,
+    sealed,
     threads::detached,
     with_labels, with_rows,
 };
@@ -33,7 +34,7 @@ fn add(sums: &mut FeatureAccumulator, batch: Batch<'_>, labels: Slice<'_>) -> Re
 fn add_all(py: Python<'_>, sums: &mut FeatureAccumulator, features: &Features<'_>, labels: Slice<'_>) -> PyResult<()> {
     let size = if features.is_in_memory() { features.samples.max(1) } else { features.chunk() };
     let add = |sums: &mut FeatureAccumulator| {
-        features.batches(py, size, |start, batch| {
+        features.batches(py, size, labels, |start, batch| {
             let rows = with_rows!(batch, rows => rows.nrows());
             add(sums, batch, labels.range(start, rows))
         })
@@ -62,7 +63,7 @@ impl State {
         }
     }
 
-    fn has_scatter(&self) -> bool {
+    pub(crate) fn has_scatter(&self) -> bool {
         match self {
             Self::Stream(sums) => sums.has_scatter(),
             Self::Numbered(numbered) => numbered.has_scatter(),
@@ -128,7 +129,12 @@ impl State {
             ));
         }
         if self.has_scatter() != other.has_scatter() {
-            return Err(Error::Unmergeable { what: "what they gather, scatter or not," }.to_string());
+            let words = |has_scatter| if has_scatter { "with" } else { "without" };
+            return Err(format!(
+                "merge: an accumulator {} the scatter given, one {} is needed: make all of them with the same scatter=",
+                words(other.has_scatter()),
+                words(self.has_scatter()),
+            ));
         }
         if other.is_empty() {
             return Ok(());
@@ -173,15 +179,15 @@ impl State {
     }
 
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        let mut bytes = Vec::new();
-        ciborium::into_writer(self, &mut bytes).map_err(|error| error.to_string())?;
-        Ok(bytes)
+        sealed::write(|bytes| ciborium::into_writer(self, bytes).map_err(|error| error.to_string()))
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        ciborium::from_reader(bytes).map_err(|error| match error {
+        let read = ciborium::from_reader(sealed::read(bytes)?);
+        read.map_err(|error: ciborium::de::Error<_>| match error {
             ciborium::de::Error::Semantic(_, message) => format!("accumulator: {message}"),
-            error => format!("accumulator: these bytes are not one that was saved ({error})"),
+            // The checksum has been right: these bytes are whole, but of something else.
+            error => format!("accumulator: these bytes are not one that this package has saved ({error})"),
         })
     }
 }

@@ -2,7 +2,9 @@
 
 import copy
 import pickle
+import struct
 import threading
+import zlib
 
 import ncollapse as nc
 import numpy as np
@@ -185,7 +187,7 @@ def test_numbers_are_taken_once_and_by_all_or_none():
         stream.update(features, labels, batch=0)
     with pytest.raises(ValueError, match="the batches of one have numbers"):
         stream.merge(first)
-    with pytest.raises(OverflowError):
+    with pytest.raises(ValueError, match="batch: -1 given, whole numbers from 0 on are accepted"):
         nc.Accumulator(2, 3).update(features, labels, batch=-1)
 
 
@@ -206,8 +208,9 @@ def test_without_scatter_there_is_no_nc1_but_all_else():
     plain.update(features, labels)
     metrics, whole = nc.metrics(plain), nc.metrics(gathered(features, labels))
     assert metrics.nc1 is None and metrics.cdnv == whole.cdnv
-    with pytest.raises(ValueError, match="what they gather, scatter or not"):
+    with pytest.raises(ValueError, match="with the scatter given, one without is needed.* the same scatter="):
         plain.merge(gathered(features, labels))
+    assert not plain.scatter and gathered(features, labels).scatter
     assert not pickle.loads(pickle.dumps(plain)).to_bytes() == gathered(features, labels).to_bytes()
 
 
@@ -304,9 +307,9 @@ def test_names_labels_out_of_range():
 
 
 def test_refuses_sizes_that_are_not_there():
-    with pytest.raises(ValueError, match="at least one class"):
+    with pytest.raises(ValueError, match="num_classes: 0 given, whole numbers from 1 on are accepted"):
         nc.Accumulator(0, 4)
-    with pytest.raises(ValueError, match="width of features: 0.0 given, accepted: at least 1"):
+    with pytest.raises(ValueError, match="width: 0 given, whole numbers from 1 on are accepted"):
         nc.Accumulator(3, 0)
     with pytest.raises(ValueError, match="do not fit in memory"):
         nc.Accumulator(3, 2**40)
@@ -323,23 +326,124 @@ def test_refuses_to_merge_another_shape_and_itself():
         accumulator.merge("accumulator")
 
 
+HEAD = len(b"ncollapse") + 1 + 8 + 4
+
+
+def sealed(content):
+    """Content with its length and its checksum, as it is saved."""
+    return b"ncollapse\x01" + struct.pack("<QI", len(content), zlib.crc32(content)) + content
+
+
 def test_refuses_bytes_of_another_version_or_of_nothing():
     features, labels = samples([5, 4], 3)
-    data = gathered(features, labels, 2).to_bytes()
+    whole = gathered(features, labels, 2).to_bytes()
+    data = whole[HEAD:]
+    assert sealed(data) == whole
     # The version is the number after its name.
     place = data.index(b"version") + len(b"version")
     assert data[place] == 1
     with pytest.raises(ValueError, match="version 2.*1"):
-        nc.Accumulator.from_bytes(data[:place] + b"\x02" + data[place + 1 :])
+        nc.Accumulator.from_bytes(sealed(data[:place] + b"\x02" + data[place + 1 :]))
     for broken in (b"", b"x", data[:-9], data.replace(b"references", b"referenzes")):
         with pytest.raises(ValueError, match="accumulator"):
             nc.Accumulator.from_bytes(broken)
+        with pytest.raises(ValueError, match="accumulator"):
+            nc.Accumulator.from_bytes(sealed(broken))
     # Counts that are not those of the sums: a part that has taken in one sample of a class has none.
     place = data.index(b"counts") + len(b"counts")
     counts = list(data[place : place + 3])
     assert counts[0] == 0x82 and max(counts[1:]) > 0
     with pytest.raises(ValueError, match="has no samples, but numbers"):
-        nc.Accumulator.from_bytes(data[:place] + bytes([0x82, 0, 0]) + data[place + 3 :])
+        nc.Accumulator.from_bytes(sealed(data[:place] + bytes([0x82, 0, 0]) + data[place + 3 :]))
+
+
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("batch", [None, 3])
+def test_refuses_bytes_of_which_one_bit_is_another(compact, batch):
+    features, labels = samples([2, 2], 2)
+    accumulator = gathered(features, labels, 2, batch=batch)
+    data = accumulator.to_bytes(compact)
+    for place in range(len(data)):
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[place] ^= 1 << bit
+            with pytest.raises(ValueError, match="accumulator: these bytes"):
+                nc.Accumulator.from_bytes(bytes(damaged))
+    changed = bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(ValueError, match="these bytes are damaged: their checksum is not the one that was saved"):
+        nc.Accumulator.from_bytes(changed)
+    with pytest.raises(ValueError, match="damaged"):
+        accumulator.__setstate__(changed)
+    assert accumulator.to_bytes(compact) == data
+
+
+def test_refuses_bytes_that_are_cut_short_or_go_on():
+    features, labels = samples([2, 2], 2)
+    data = gathered(features, labels, 2).to_bytes()
+    for other in (data[:-1], data[:HEAD], data[: HEAD - 1], data[:5], data + b"xx"):
+        with pytest.raises(ValueError, match="these bytes are damaged or cut short"):
+            nc.Accumulator.from_bytes(other)
+    with pytest.raises(ValueError, match="accumulator: no bytes given"):
+        nc.Accumulator.from_bytes(b"")
+    with pytest.raises(ValueError, match="are not an accumulator that was saved by `to_bytes`"):
+        nc.Accumulator.from_bytes(b"something else")
+
+
+def test_reads_bytes_in_whatever_holds_them():
+    features, labels = samples([2, 2], 2)
+    data = gathered(features, labels, 2).to_bytes()
+    for held in (bytearray(data), memoryview(data), np.frombuffer(data, np.uint8)):
+        assert nc.Accumulator.from_bytes(held).to_bytes() == data
+    with pytest.raises(TypeError, match="data: 'text' .str. given, accepted: bytes, a bytearray or a memoryview"):
+        nc.Accumulator.from_bytes("text")
+
+
+def test_refuses_masked_entries_wherever_they_are():
+    features, labels = samples([5, 4, 3], 4)
+    mask = np.zeros(features.shape, bool)
+    accumulator = gathered(np.ma.array(features, mask=mask), np.ma.array(labels), 3)
+    assert accumulator.counts.tolist() == [5, 4, 3], "a mask without entries"
+    mask[2, 1] = mask[7, 3] = True
+    message = "features: an array with 2 masked entries given"
+    for dtype in (np.float64, np.float32, np.float16):
+        with pytest.raises(ValueError, match=message):
+            accumulator.update(np.ma.array(features, mask=mask, dtype=dtype), labels)
+    with pytest.raises(ValueError, match="labels: an array with 1 masked entries given"):
+        accumulator.update(features, np.ma.array(labels, mask=np.arange(12) == 5))
+    assert accumulator.counts.tolist() == [5, 4, 3]
+    weights, bias = np.ones((3, 4)), np.ones(3)
+    with pytest.raises(ValueError, match="weights: an array with 3 masked entries given"):
+        nc.metrics(accumulator, np.ma.array(weights, mask=np.eye(3, 4, dtype=bool)))
+    with pytest.raises(ValueError, match="bias: an array with 1 masked entries given"):
+        nc.metrics(accumulator, weights, np.ma.array(bias, mask=[0, 1, 0]))
+    with pytest.raises(ValueError, match=message):
+        nc.measure(np.ma.array(features, mask=mask), labels, weights)
+
+
+def test_a_fault_of_the_package_is_an_exception_that_is_caught():
+    with pytest.raises(RuntimeError, match=r"a fault of ncollapse, .* \(a number is -1\)"):
+        nc._native._panic("a number is -1")
+    assert issubclass(nc.InternalError, RuntimeError)
+
+
+def test_is_empty_after_a_reset():
+    features, labels = samples(COUNTS, 6)
+    for scatter in (True, False):
+        accumulator = nc.Accumulator(4, 6, scatter=scatter)
+        accumulator.update(features + 1, labels, batch=0)
+        accumulator.reset()
+        assert accumulator.counts.sum() == 0 and accumulator.scatter == scatter
+        accumulator.update(features, labels)
+        fresh = nc.Accumulator(4, 6, scatter=scatter)
+        fresh.update(features, labels)
+        assert accumulator.to_bytes() == fresh.to_bytes()
+
+
+def test_says_that_an_accumulator_is_empty():
+    with pytest.raises(ValueError, match="accumulator: it is empty; samples of every class are needed"):
+        nc.metrics(nc.Accumulator(3, 5))
+    with pytest.raises(ValueError, match="class 1 .* has 0 samples"):
+        nc.metrics(gathered(np.eye(5)[:2], [0, 2], 3))
 
 
 class OnDevice:

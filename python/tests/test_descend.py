@@ -89,10 +89,10 @@ def test_ctrl_c_ends_a_run_without_a_callback():
         ('method: "sgd" given, accepted: gd, heavy-ball, nesterov, lbfgs, adam', dict(method="sgd")),
         ("every: 0 given", dict(every=0, callback=print)),
         ("collapsed and full: both given", dict(collapsed=True, full=True)),
-        ("step size: -1.0 given", dict(step_size=-1.0)),
-        ("gap tolerance: -1.0 given", dict(gap=-1.0)),
+        ("^step_size: -1.0 given", dict(step_size=-1.0)),
+        ("^gap: -1.0 given", dict(gap=-1.0)),
         ("scale: 0.0 given", dict(scale=0.0)),
-        ('variables of a descent: "x" given', dict(variables="x")),
+        ('^variables: "x" given', dict(variables="x")),
         ("method: lbfgs given, accepted for nonnegative features", dict(method="lbfgs", nonnegative_features=True)),
     ],
 )

@@ -80,10 +80,14 @@ def test_deep_models_have_a_limit_for_each_layer():
     [
         ("rank and norm_ratio: both given", dict(rank=3, norm_ratio=0.5)),
         ("rank: 0.0 given, accepted: at least 1", dict(rank=0)),
-        ("ratio of norms: 2.0 given", dict(norm_ratio=2.0)),
-        ("largest q: 1.0 given", dict(largest_q=1.0)),
+        ("^norm_ratio: 2.0 given", dict(norm_ratio=2.0)),
+        ("^largest_q: 1.0 given", dict(largest_q=1.0)),
         ("no closed form for a rank or a ratio of norms with this loss", dict(rank=3, loss="cross-entropy")),
-        ("no certificate", dict(layers=2, loss="cross-entropy")),
+        (
+            "limits: none are known, .*no certificate.*two or more layers; ncollapse.descend",
+            dict(layers=2, loss="cross-entropy"),
+        ),
+        ("limits: none are known, .* for nonnegative features; ncollapse.descend", dict(nonnegative_features=True)),
     ],
 )
 def test_refuses_bad_arguments(message, keywords):

@@ -59,9 +59,9 @@ def test_has_the_numbers_of_the_oracle(networks, case):
     features, labels, weights, bias, named = arrays(folder, content["flags"])
     if "labels-from" in named:
         labels = labels - int(named["labels-from"][0])
-    measured = nc.measure(features, labels, weights, bias, **keywords(named)).to_dict()
-    # Features are squared once, so that misfits near zero have the root of the rounding.
-    compare(measured, content["expected"], 1e-8)
+    measured = nc.measure(features, labels, weights, bias, **keywords(named))
+    # Features are squared once, so that misfits near zero have the root of the rounding. The names are the command's.
+    compare(measured._data, content["expected"], 1e-8)
 
 
 @pytest.mark.parametrize("case", TRAINED)
@@ -226,10 +226,38 @@ def test_batches_are_like_arrays_and_are_gone_through_several_times():
     batches = [(features[start : start + 17], labels[start : start + 17]) for start in range(0, 100, 17)]
     parts = nc.measure_batches(batches, weights, bias).to_dict()
     # Other orders of sums of 100 terms; misfits are roots of differences.
-    compare(parts, {key: value for key, value in whole.items() if key != "implied"}, 1e-9)
+    compare(parts, {key: value for key, value in whole.items() if key not in ("implied", "verdict")}, 1e-9)
     compare(parts["implied"], whole["implied"], 1e-6)
     with pytest.raises(ValueError, match="batches: there are none; give what can be gone through several times"):
         nc.measure_batches(iter(batches), weights, bias)
+
+
+def test_batches_are_tuples_or_lists():
+    features, labels, weights, bias = optimal()
+    batches = [(features[start : start + 17], labels[start : start + 17]) for start in range(0, 100, 17)]
+    expected = nc.measure_batches(batches, weights, bias).to_dict()
+    assert nc.measure_batches([list(batch) for batch in batches], weights, bias).to_dict() == expected
+    with pytest.raises(ValueError, match=r"batch 2 \(counted from 0\): labels: 16 given, the features have 17 rows"):
+        nc.measure_batches([*batches[:2], (features[:17], labels[:16])], weights, bias)
+
+
+@pytest.mark.parametrize(
+    "batch, name",
+    [
+        (np.ones((2, 8)), "a ndarray of 2"),
+        ((np.ones((2, 8)), [0, 1], [0, 1]), "a tuple of 3"),
+        ([np.ones((2, 8))], "a list of 1"),
+        ({"features": np.ones((2, 8)), "labels": [0, 1]}, "a dict of 2"),
+        ("ab", "a str of 2"),
+        (7, "a int"),
+    ],
+)
+def test_says_what_a_batch_is(batch, name):
+    features, labels, weights, bias = optimal()
+    with pytest.raises(TypeError, match=rf"batches: batch 1 \(counted from 0\) is {name}, accepted are pairs"):
+        nc.measure_batches([(features, labels), batch], weights, bias)
+    with pytest.raises(TypeError, match=r"batches: 7 \(int\) given, accepted: what gives pairs"):
+        nc.measure_batches(7, weights, bias)
 
 
 def test_reads_single_precision_and_other_orders_alike():
@@ -247,6 +275,52 @@ def test_shows_itself_in_a_notebook_and_in_json():
     page = measured._repr_html_()
     assert page.count("<tr>") == len(measured.verdicts) + 1 and "has reached its optimum" in page
     assert repr(measured) == f"Measurement({measured.verdict})"
+    names = {name for kind in (nc.Measurement, nc.Metrics) for name in kind.__annotations__}
+    assert set(read) == names | {"verdict", "verdicts"}
+    for name in ("nc1_unweighted", "nc2_classifier", "gap", "is_unique"):
+        assert read[name] == getattr(measured, name)
+    assert measured.is_proved and measured.is_unique and measured.distances["features"] <= measured.distance
+
+
+@pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
+def test_a_prediction_takes_the_decays_that_were_found(loss):
+    features, labels, weights, bias = optimal(loss=loss)
+    measured = nc.measure(features, labels, weights, bias)
+    decays = dict(layer_decay=measured.layer_decays, feature_decay=measured.feature_decay)
+    prediction = nc.predict(measured.counts, widths=8, loss=measured.fits, **decays)
+    # The same computation of the same numbers.
+    assert prediction.objective == measured.optimum and prediction.rank == measured.rank
+
+
+def test_results_are_equal_if_their_numbers_are():
+    arrays = optimal()
+    first, second = nc.measure(*arrays), nc.measure(*arrays)
+    assert first == second and first != nc.measure(arrays[0] * 1.01, *arrays[1:]) and first != first.to_dict()
+    words = dict(widths=4, layer_decay=1e-3, feature_decay=1e-3)
+    assert nc.descend([5, 2], steps=9, **words) == nc.descend([5, 2], steps=9, **words)
+    assert nc.limits([5, 2], **words) == nc.limits([5, 2], **words) != nc.limits([5, 3], **words)
+
+
+def test_a_gap_of_rounding_is_said_in_words():
+    prediction = nc.predict([6, 2], widths=2, layer_decay=1e-2, feature_decay=1e-3)
+    rows = np.repeat([0, 1], [6, 2])
+    words = dict(layer_decay=1e-2, feature_decay=1e-3, reduction="half-sum", feature_reduction="total")
+    measured = nc.measure(prediction.class_means()[rows], rows, prediction.classifiers(), prediction.bias, **words)
+    assert abs(measured.gap) < 1e-14 and measured.has_reached
+    assert measured.verdict == "the network has reached its optimum: it has the least objective, to rounding"
+
+
+@pytest.mark.parametrize("value", [-1, -100])
+def test_says_that_labels_below_zero_are_not_skipped(value):
+    features, labels, weights, bias = optimal()
+    labels[13] = value
+    message = rf"labels: entry 13 .* is {value}, accepted are 0 to 3 .*: samples with such a label, as ignore_"
+    with pytest.raises(ValueError, match=message):
+        nc.measure(features, labels, weights, bias)
+    # One label of 4 among labels from 0 is not a way of counting.
+    labels[13] = 4
+    with pytest.raises(ValueError, match="labels: entry 13 .* is 4, accepted are 0 to 3 for 4 classes$"):
+        nc.measure(features, labels, weights, bias)
 
 
 def test_plots(monkeypatch):
@@ -263,7 +337,8 @@ def test_refuses_what_does_not_fit():
         with pytest.raises(ValueError, match=message):
             nc.measure(*arguments, **words)
 
-    refused("labels: none given", features, None, weights, bias)
+    with pytest.raises(TypeError, match="labels: None given"):
+        nc.measure(features, None, weights, bias)
     refused("labels: 99 given, the features have 100 rows", features, labels[1:], weights, bias)
     refused(
         "weights: 8 x 4 given, features of width 8 need a layer that reads 8 numbers: is it the transpose",
@@ -279,11 +354,17 @@ def test_refuses_what_does_not_fit():
         bias,
     )
     refused("class 3 .* has 0 samples", features, np.minimum(labels, 2), weights, bias)
+    refused(
+        "weights: 8 x 4 given with a bias of 4 numbers: is it the transpose", features, labels, weights.T, bias
+    )
     refused("layer_decay: given without feature_decay", features, labels, weights, bias, layer_decay=1e-3)
     refused("feature_decay: given without layer_decay", features, labels, weights, bias, feature_decay=1e-3)
     both = dict(layer_decay=1e-3, feature_decay=1e-3)
     refused("layer_decay: reduction is needed with it", features, labels, weights, bias, **both)
     refused("feature_decay: feature_reduction is needed", features, labels, weights, bias, reduction="mean", **both)
+    words = dict(both, reduction="mean", feature_reduction="mean")
+    for keyword in both:
+        refused(f"^{keyword}: -1.0 given, positive", features, labels, weights, bias, **dict(words, **{keyword: -1.0}))
     refused("bias_decay: bias is needed with it", features, labels, weights, bias_decay=1e-3)
     broken = features.copy()
     broken[70, 3] = np.nan

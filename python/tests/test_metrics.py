@@ -141,7 +141,7 @@ def test_results_are_plain_objects(data):
 
     *_, metrics, _ = data
     read = json.loads(json.dumps(metrics.to_dict()))
-    assert read["counts"] == COUNTS and read["nc1"]["paper"] == metrics.nc1
+    assert read["counts"] == COUNTS and read["nc1"] == metrics.nc1
     assert "NC1 weighted classes" in str(metrics) and "<table>" in metrics._repr_html_()
     assert repr(metrics) == f"Metrics(nc1={metrics.nc1:.5g}, 5 classes, 86 samples)"
 
@@ -167,5 +167,5 @@ def test_refuses_layers_that_do_not_fit(data):
     refused(r"weights: entry \(3, 4\) is NaN, finite numbers are needed", broken)
     refused("weights: dtype object given", np.ones((5, 9)).astype(object))
     empty = nc.Accumulator(5, 9)
-    with pytest.raises(ValueError, match="class 0 .* has 0 samples"):
+    with pytest.raises(ValueError, match="accumulator: it is empty"):
         nc.metrics(empty)

@@ -1,6 +1,8 @@
 """Predictions compared with dense decompositions, and with the objective written out in NumPy."""
 
+import copy
 import json
+import pickle
 
 import ncollapse as nc
 import numpy as np
@@ -148,6 +150,63 @@ def test_deep_layers_and_nonnegative_features():
     assert smoothed.method == "certified"
 
 
+INTERVAL = dict(widths=8, layer_decay=5e-4, feature_decay=1e-5, nonnegative_features=True)
+
+
+def test_says_that_an_objective_is_the_end_of_an_interval():
+    interval = nc.predict([500, 50, 5], **INTERVAL)
+    assert not interval.is_proved and interval.is_unique is None and interval.method == "interval"
+    assert 0.05 < interval.gap and interval.lower_bound < interval.objective
+    assert repr(interval).startswith("Prediction(interval: objective from 8.6897e-4 to 9.277")
+    read = interval.to_dict()
+    assert read["is_proved"] is False and read["is_unique"] is None and read["method"] == "interval"
+    # A descent ends below the upper end, and is compared with nothing.
+    run = nc.descend([500, 50, 5], steps=3000, **INTERVAL)
+    assert run.optimum is None and run.gap is None
+    assert interval.lower_bound <= run.objective * (1 + 1e-12)
+    # Without a bias it is proved, and a descent knows its gap.
+    words = dict(widths=16, layer_decay=1e-3, feature_decay=1e-3, bias=False, nonnegative_features=True)
+    proved = nc.predict([60, 60, 20], **words)
+    assert proved.is_proved and proved.is_unique and proved.method == "nonnegative features"
+    run = nc.descend([60, 60, 20], steps=50, **words)
+    assert run.optimum == proved.objective and run.gap == pytest.approx(run.objective / proved.objective - 1)
+
+
+def test_a_prediction_is_pickled_and_copied():
+    decays, weights = np.array([1e-3, 2e-3]), np.array([1.0, 2.0, 2.0])
+    for counts, words in (
+        (np.array([50, 20, 20]), dict(widths=np.array([8, 6]), layer_decay=decays, feature_decay=np.float32(1e-3))),
+        ("50,20x2", dict(widths=8, layer_decay=1e-3, feature_decay=1e-3, loss="cross-entropy", class_weights=weights)),
+    ):
+        prediction = nc.predict(counts, **words)
+        saved = pickle.dumps(prediction)
+        expected = prediction.to_dict()
+        decays *= 2
+        weights *= [1.0, 3.0, 5.0]
+        read = pickle.loads(saved)
+        assert read.to_dict() == expected and (read.gram() == prediction.gram()).all()
+        assert pickle.loads(pickle.dumps(prediction)).to_dict() == expected, "it does not share arrays with its caller"
+        for group, other in zip(prediction.groups, pickle.loads(pickle.dumps(prediction.groups))):
+            assert other.to_dict() == group.to_dict() and other.coincidence_scale == group.coincidence_scale
+        assert copy.copy(prediction) is prediction and copy.deepcopy([prediction])[0] is prediction
+
+
+def test_dictionaries_have_the_names_of_attributes_and_no_number_that_json_lacks():
+    prediction = nc.predict([500, 50, 50, 7], widths=8, layer_decay=1e-3, feature_decay=1e-3)
+    infinite = [group.coincidence_scale for group in prediction.groups]
+    assert np.inf in infinite, "a single class never joins another"
+    read = prediction.to_dict()
+    json.dumps(read, allow_nan=False)
+    assert all(hasattr(prediction, key) for key in read)
+    for key in ("objective", "loss", "rank", "is_unique", "is_proved", "num_classes", "method", "model"):
+        assert read[key] == getattr(prediction, key)
+    assert read["counts"] == prediction.counts.tolist() and read["bias"] == prediction.bias.tolist()
+    assert read["groups"][0]["coincidence_scale"] is None
+    limits = nc.limits([7], widths=8, layer_decay=1e-3, feature_decay=1e-3)
+    assert limits.scale == np.inf and limits.to_dict()["scale"] is None
+    json.dumps(limits.to_dict(), allow_nan=False)
+
+
 def test_counts_may_be_text_lists_or_arrays():
     keywords = dict(widths=8, layer_decay=1e-3, feature_decay=1e-3)
     expected = nc.predict([50, 20, 20], **keywords).objective
@@ -168,26 +227,37 @@ def test_a_prediction_is_plain_and_says_what_it_is():
 @pytest.mark.parametrize(
     "message, keywords",
     [
-        (r"class counts: class 1 .* has -2 samples, at least 1 is needed", dict(counts=[5, -2])),
-        (r"class counts: class 1 .* has 0 samples", dict(counts=[5, 0])),
-        ("class counts: the list is empty", dict(counts=[])),
-        ("class counts: dtype float64 given", dict(counts=[5.0, 2.0])),
-        (r"class counts: shape \[1, 2\] given", dict(counts=[[5, 2]])),
-        ('class counts: entry 1 .* is "005"', dict(counts="1,005")),
-        ("widths: wide given, a whole number or a list", dict(widths="wide")),
+        (r"^counts: class 1 .* has -2 samples, at least 1 is needed", dict(counts=[5, -2])),
+        (r"^counts: class 1 .* has 0 samples", dict(counts=[5, 0])),
+        ("^counts: the list is empty", dict(counts=[])),
+        (r"^counts: dtype float64 given, .* take `counts.astype\(int\)`", dict(counts=[5.0, 2.0])),
+        (r"^counts: shape \[1, 2\] given", dict(counts=[[5, 2]])),
+        ('^counts: entry 1 .* is "005"', dict(counts="1,005")),
         ("widths: 3 values given for 2 layers", dict(widths=[4, 4, 4], layers=2)),
         ("layers: 0 given, 1 to 10000 are accepted", dict(layers=0)),
-        ("the width d_1 is 0", dict(widths=0)),
-        ("layer_decay: decay of .* 0.0 given, a positive finite number is needed", dict(layer_decay=0.0)),
-        ("layer_decay: .*-1.0 given", dict(layer_decay=-1.0)),
-        ("feature_decay: .*inf given", dict(feature_decay=float("inf"))),
+        ("^widths: the width d_1 is 0", dict(widths=0)),
+        ("^layer_decay: 0.0 given, positive finite numbers are accepted", dict(layer_decay=0.0)),
+        ("^layer_decay: -1.0 given, positive finite", dict(layer_decay=-1.0)),
+        (r"^layer_decay\[1\]: -2.0 given, positive finite", dict(layer_decay=[1e-3, -2.0])),
+        ("layer_decay: an empty list given, accepted: a number, or one for each layer", dict(layer_decay=[])),
+        ("^feature_decay: inf given, positive finite", dict(feature_decay=float("inf"))),
         ('loss: "hinge" given, accepted: squared, cross-entropy', dict(loss="hinge")),
         ('reduction: "none" given, accepted: mean, half-mean, sum, half-sum', dict(reduction="none")),
         ("reduction: sum given, which scales the squared error", dict(reduction="sum", loss="cross-entropy")),
         ('feature_reduction: "sum" given, accepted: total, mean', dict(feature_reduction="sum")),
-        ("class weights: 3 given, one for each of 2 classes", dict(class_weights=[1, 2, 3])),
-        ('class weights: entry 0 .* is "balanced"', dict(class_weights="balanced")),
+        ("^class_weights: 3 given, one for each of 2 classes", dict(class_weights=[1, 2, 3])),
+        ('^class_weights: entry 0 .* is "balanced"', dict(class_weights="balanced")),
+        ("^bias_decay: -1.0 given, finite numbers from 0 on", dict(bias_decay=-1.0)),
+        ("^label_smoothing: 2.0 given", dict(label_smoothing=2.0)),
+        ("^ldam: -1.0 given, finite numbers from 0 on", dict(ldam=-1.0)),
+        ("^logit_adjustment: NaN given", dict(logit_adjustment=float("nan"))),
+        ("^class_weights: effective:BETA, beta: 2.0 given", dict(class_weights="effective:2")),
+        ("^class_weights: -1.0 given for class 1", dict(class_weights=[1, -1])),
         ("bias_decay: given with bias=False", dict(bias=False, bias_decay=1e-3)),
+        (
+            "no certificate of a global minimum for two or more layers; accepted is a descent: ncollapse.descend",
+            dict(widths=[4, 4], loss="cross-entropy"),
+        ),
         ("no certificate of a global minimum for two or more layers", dict(widths=[4, 4], loss="cross-entropy")),
         (
             "the width d_1 is 1, but the minimizer has rank 2",

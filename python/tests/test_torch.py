@@ -1,5 +1,9 @@
 """PyTorch: tensors of every type, and the monitor of a training."""
 
+import copy
+import gc
+import weakref
+
 import ncollapse as nc
 import numpy as np
 import pytest
@@ -55,6 +59,41 @@ def test_refuses_tensors_of_complex_numbers_and_names_rows(data):
     broken[41, 5] = float("nan")
     with pytest.raises(ValueError, match=r"column 5 of row 41 \(counted from 0\) is NaN"):
         saved(broken, labels)
+
+
+def test_reads_what_a_tensor_stands_for_and_not_what_lies_in_memory(data):
+    features, labels = data
+    # torch marks the imaginary part of a conjugate as negative, and leaves the memory as it is.
+    negative = (features.double() * 1j).conj().imag
+    assert negative.is_neg() and not (-features).is_neg()
+    assert saved(negative, labels) == saved(-features.double(), labels)
+    weights = (torch.ones(3, 6, dtype=torch.double) * 1j).conj().imag
+    bias = (torch.ones(3, dtype=torch.double) * 1j).conj().imag
+    expected = nc.measure(features, labels, -torch.ones(3, 6), -torch.ones(3))
+    assert nc.measure(features, labels, weights, bias).to_dict() == expected.to_dict()
+
+
+def test_refuses_tensors_without_numbers_in_memory(data):
+    features, labels = data
+    for sparse in (features.to_sparse(), features.to_sparse_csr()):
+        with pytest.raises(ValueError, match=r"features: a tensor of layout torch.sparse_cs?\w+ given, dense tensors"):
+            saved(sparse, labels)
+    with pytest.raises(ValueError, match="features: a tensor on the device meta given"):
+        saved(features.to("meta"), labels)
+    with pytest.raises(ValueError, match="labels: a tensor on the device meta given"):
+        saved(features, labels.to("meta"))
+
+
+def test_measures_the_batches_of_a_loader(data):
+    features, labels = data
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(features, labels), batch_size=13)
+    assert isinstance(next(iter(loader)), list)
+    weights = torch.ones(3, 6)
+    expected = nc.measure_batches(list(zip(features.split(13), labels.split(13))), weights)
+    assert nc.measure_batches(loader, weights).to_dict() == expected.to_dict()
+    three = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(features, labels, labels), batch_size=13)
+    with pytest.raises(TypeError, match=r"batches: batch 0 \(counted from 0\) is a list of 3, accepted are pairs"):
+        nc.measure_batches(three, weights)
 
 
 class Cuda:
@@ -173,6 +212,126 @@ def test_monitor_goes_through_batches_in_evaluation_mode(data):
     assert monitor._features is None, "the hook is still there"
 
 
+class Frozen(Model):
+    def __init__(self):
+        super().__init__()
+        self.bn = torch.nn.BatchNorm1d(6)
+
+    def forward(self, inputs):
+        return self.fc(self.body(self.bn(inputs)))
+
+
+class ByKeyword(Model):
+    def forward(self, inputs):
+        return self.fc(input=self.body(inputs))
+
+
+def test_monitor_leaves_every_module_in_its_own_mode(data):
+    features, labels = data
+    model = Frozen().train()
+    model.bn.eval()
+    modes = {name: module.training for name, module in model.named_modules()}
+    assert modes["fc"] and not modes["bn"]
+    monitor = nc.CollapseMonitor(model)
+    monitor.end_epoch([(features, labels)])
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    with pytest.raises(ValueError, match="labels: 5 given"):
+        monitor.measure([(features, labels[:5])])
+    assert {name: module.training for name, module in model.named_modules()} == modes
+
+
+def test_monitor_sees_a_head_that_is_called_by_keyword(data):
+    features, labels = data
+    model = ByKeyword()
+    monitor = nc.CollapseMonitor(model)
+    model(features)
+    monitor.update(labels)
+    assert monitor.accumulator.counts.tolist() == [30, 20, 10] and monitor.end_epoch() is not None
+
+
+class ManyInputs(Model):
+    def forward(self, left, right):
+        return super().forward(torch.cat([left, right], 1))
+
+
+def test_monitor_takes_inputs_of_every_form(data):
+    features, labels = data
+    model = Model()
+    monitor = nc.CollapseMonitor(model)
+    expected = monitor.measure([(features, labels)]).to_dict()
+    assert monitor.measure([(features.numpy(), labels.numpy())]).to_dict() == expected
+    assert monitor.measure([(features.numpy().astype(np.float64), labels)]).to_dict() == expected
+    assert monitor.measure([((features,), labels)]).to_dict() == expected
+    many = ManyInputs()
+    many.load_state_dict(model.state_dict())
+    monitor = nc.CollapseMonitor(many)
+    left, right = features[:, :2], features[:, 2:]
+    for inputs in ((left, right), [left, right.numpy()], dict(left=left, right=right), dict(right=right, left=left)):
+        assert monitor.measure([[inputs, labels]]).to_dict() == expected
+    monitor = nc.CollapseMonitor(many, forward=lambda model, inputs: model(*inputs["pair"]))
+    assert monitor.measure([(dict(pair=(left, right)), labels)]).to_dict() == expected
+    with pytest.raises(TypeError, match=r"batches: batch 0 \(counted from 0\) is a Tensor of 60, accepted are pairs"):
+        monitor.measure([features])
+
+
+def test_monitor_goes_on_after_an_epoch_without_a_class(data):
+    features, labels = data
+    model = Model()
+    monitor = nc.CollapseMonitor(model)
+    kept = labels != 2
+    model(features[kept])
+    monitor.update(labels[kept])
+    with pytest.warns(RuntimeWarning, match="epoch 0 is not recorded: class counts: class 2 .* has 0 samples"):
+        assert monitor.end_epoch() is None
+    assert monitor.epoch == 1 and monitor.accumulator is None and monitor.history == []
+    model(features)
+    monitor.update(labels)
+    record = monitor.end_epoch()
+    assert record.counts == [30, 20, 10] and [row["epoch"] for row in monitor.history] == [1]
+    # Samples that are gone through again raise, and end the epoch too.
+    with pytest.raises(ValueError, match="class 2 .* has 0 samples"):
+        monitor.end_epoch([(features[kept], labels[kept])])
+    assert monitor.epoch == 3 and len(monitor.history) == 1
+
+
+def test_monitor_keeps_the_features_until_their_labels_are_right(data):
+    features, labels = data
+    model = Model().eval()
+    monitor = nc.CollapseMonitor(model)
+    model(features)
+    with pytest.raises(ValueError, match="labels: 5 given, the features have 60 rows"):
+        monitor.update(labels[:5])
+    monitor.update(labels)
+    # Features that are not finite are refused, and the epoch goes on without them.
+    model(features * float("nan"))
+    with pytest.raises(ValueError, match="features: column 0 of row 0 .* is NaN"):
+        monitor.update(labels)
+    model(features)
+    monitor.update(labels)
+    assert monitor.accumulator.counts.tolist() == [60, 40, 20]
+    assert monitor.end_epoch().nc1 > 0
+
+
+def test_copies_and_files_of_a_model_leave_the_monitor_behind(data, tmp_path):
+    features, labels = data
+    model = Model()
+    monitor = nc.CollapseMonitor(model)
+    model(features)
+    monitor.update(labels)
+    monitor.end_epoch()
+    torch.save(model, tmp_path / "model.pt")
+    for other in (copy.deepcopy(model), torch.load(tmp_path / "model.pt", weights_only=False)):
+        (hook,) = other.fc._forward_pre_hooks.values()
+        assert hook.monitor is None
+        other(features)
+        assert monitor._features is None, "a copy is not watched"
+    gone = weakref.ref(monitor)
+    del monitor
+    gc.collect()
+    assert gone() is None, "the hook holds the monitor"
+    model(features)
+
+
 def test_monitor_plots(data):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
@@ -193,6 +352,20 @@ def test_monitor_refuses_what_it_cannot_watch(data):
         nc.CollapseMonitor(Model(), head="body.1")
     with pytest.raises(ValueError, match="every: 0 given"):
         nc.CollapseMonitor(Model(), every=0)
+    for every in (1.5, "a", True):
+        with pytest.raises(TypeError, match="every: .* given, accepted: a whole number from 1 on"):
+            nc.CollapseMonitor(Model(), every=every)
+    with pytest.raises(TypeError, match="model: None given, accepted: a torch.nn.Module"):
+        nc.CollapseMonitor(None)
+    with pytest.raises(ValueError, match=r"head: Embedding\(9, 6\) given, a linear layer"):
+        nc.CollapseMonitor(torch.nn.Sequential(torch.nn.Embedding(9, 6)), head="0")
+    with pytest.raises(ValueError, match="head: LazyLinear.* given, which has no shape yet"):
+        nc.CollapseMonitor(torch.nn.Sequential(torch.nn.LazyLinear(3)), head="0")
+    with pytest.raises(ValueError, match=r"no module 'fc'; those with a matrix are '' \(the model itself\)"):
+        nc.CollapseMonitor(torch.nn.Linear(6, 3))
+    assert nc.CollapseMonitor(torch.nn.Linear(6, 3), head="").width == 6
+    with pytest.raises(ValueError, match="no module 'fc'; none of its modules has a matrix"):
+        nc.CollapseMonitor(torch.nn.ReLU())
     monitor = nc.CollapseMonitor(Model())
     with pytest.raises(ValueError, match="no forward pass through the head"):
         monitor.update(labels)
