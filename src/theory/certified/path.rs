@@ -44,6 +44,8 @@ pub(super) struct Path<'a> {
     pub(super) problem: &'a Problem,
     pub(super) kinks: &'a [Kink],
     pub(super) smooth: Smooth,
+    /// Whether only a step itself tells how near the middle of the path is. The preconditioner can be wrong by orders.
+    pub(super) is_exact: bool,
 }
 
 /// Steps of Newton's method at one μ. Two are usual; from a start at which weights of 1e-3 and 1e3 disagree, thirty.
@@ -55,6 +57,9 @@ const MOST_GRADIENTS: usize = 500;
 /// Where Newton's method would move a logit further than this, samples are on the wrong side of a softmax that is as good
 /// as flat there: a step would be an exponential of what is needed, or no number. It is damped.
 const FAR: f64 = 16.0;
+/// A guess of what a step would lower the value by, as a share of it: below it the guess is not asked how far it leads,
+/// only the step itself.
+const ROUGH: f64 = 1e-2;
 /// Logits of a sample with an error of 1 move by about 1/DAMPING then.
 pub(super) const DAMPING: f64 = 0.25;
 /// A step is not made longer if it moves a logit further than this.
@@ -142,19 +147,24 @@ impl Path<'_> {
             downhill.negate();
             let preconditioner = Preconditioner::new(&frame, &stop.fit);
             let guess = preconditioner.guess(&downhill);
-            if !(downhill.dot(&guess) > CENTERED * self.smooth.mu) {
+            let is_centered = |step: &Coordinates| !(downhill.dot(step) > CENTERED * self.smooth.mu);
+            if !self.is_exact && is_centered(&guess) {
                 return (stop, steps);
             }
             let solve = |preconditioner: &Preconditioner<'_>, fit: &Fit| {
                 conjugate::solve(preconditioner, fit, &downhill, STEP_TOLERANCE, MOST_GRADIENTS)
             };
             let mut step = guess;
-            if !self.is_far(&frame.variables(&step)) {
+            let is_rough = downhill.dot(&step) > ROUGH * stop.value;
+            if !is_rough || !self.is_far(&frame.variables(&step)) {
                 step = solve(&preconditioner, &stop.fit);
             }
             if self.is_far(&frame.variables(&step)) {
                 let fit = Fit { damping: DAMPING, ..stop.fit.clone() };
                 step = solve(&Preconditioner::new(&frame, &fit), &fit);
+            }
+            if self.is_exact && is_centered(&step) {
+                return (stop, steps);
             }
             match self.search(&stop, &frame.variables(&step), downhill.dot(&step)) {
                 Some(next) => stop = next,

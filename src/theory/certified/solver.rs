@@ -26,9 +26,12 @@ const CLEAR: f64 = 2.5;
 const ENOUGH: f64 = 3e-13;
 /// A gap beyond this sends the solver along another path.
 const PROVED: f64 = 1e-12;
-/// The first μ, in units of that at which the penalty is as curved as the fit: no step leads far then. The first takes a
-/// fifth less than one of 1, and one in a thousand random models with weights between 1e-3 and 1e3 is lost from there.
-const STARTS: [f64; 4] = [0.1, 10.0, 1e3, 1e5];
+/// The first μ, in units of that at which the penalty is as curved as the fit, and whether the path is followed exactly.
+/// The first takes a fifth less than one of 1; some in a thousand random models with weights between 1e-3 and 1e3 need
+/// another.
+const STARTS: [(f64, bool); 5] = [(0.1, false), (0.1, true), (10.0, true), (1e3, true), (1e5, true)];
+/// The least curvature of a start, as a share of the damped one.
+const FLAT: f64 = 0.01;
 /// Every μ is this share of the one before, and this one if no step was needed to get to the middle of the path.
 const SHRINK: f64 = 0.1;
 const SHRINK_FAST: f64 = 0.01;
@@ -74,8 +77,8 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     bias::start(problem, &mut point);
     bias::settle(problem, &mut point, ROUGH);
     let mut best: Option<Result<Polished, Error>> = None;
-    for start in STARTS {
-        let found = follow(problem, &kinks, point.clone(), start);
+    for (start, is_exact) in STARTS {
+        let found = follow(problem, &kinks, point.clone(), start, is_exact);
         let is_proved = found.as_ref().is_ok_and(|found| found.certificate.gap().abs() <= PROVED);
         best = match (best, found) {
             (Some(Ok(best)), Ok(found)) if difference(&best) <= difference(&found) => Some(Ok(best)),
@@ -122,23 +125,26 @@ fn steepest(problem: &Problem, point: &Variables, fit: &Fit) -> Result<f64, Erro
     Ok(within.fold(between, f64::max))
 }
 
-/// The largest curvature of the fit along an entry of B, or along |a_r| √ν_r, damped: a softmax can be flat at the start,
-/// but is not on the way.
+/// The largest curvature of the fit along an entry of B, or along |a_r| √ν_r. A softmax can be as good as flat at the
+/// start, but is not on the way: there it is a share of the damped one.
 fn curvature(problem: &Problem, fit: &Fit) -> f64 {
-    let diagonal = problem.diagonal(&Fit { damping: DAMPING, ..fit.clone() });
-    let within = diagonal.contrasts.iter().enumerate().filter(|(s, _)| problem.rows[*s] > 1.0);
-    let within = within.map(|(s, h)| h / ((problem.rows[s] - 1.0) * problem.roots[s].powi(2)));
-    within.fold(diagonal.b.norm_max(), f64::max).max(f64::MIN_POSITIVE)
+    let largest = |fit: &Fit| {
+        let diagonal = problem.diagonal(fit);
+        let within = diagonal.contrasts.iter().enumerate().filter(|(s, _)| problem.rows[*s] > 1.0);
+        let within = within.map(|(s, h)| h / ((problem.rows[s] - 1.0) * problem.roots[s].powi(2)));
+        within.fold(diagonal.b.norm_max(), f64::max).max(f64::MIN_POSITIVE)
+    };
+    largest(fit).max(FLAT * largest(&Fit { damping: DAMPING, ..fit.clone() }))
 }
 
-fn follow(problem: &Problem, kinks: &[Kink], point: Variables, start: f64) -> Result<Polished, Error> {
+fn follow(problem: &Problem, kinks: &[Kink], point: Variables, start: f64, is_exact: bool) -> Result<Polished, Error> {
     let (fit, lambda) = (problem.fit(&point), problem.lambda);
     let curvature = curvature(problem, &fit);
     let mu = start * lambda * lambda.max(steepest(problem, &point, &fit)?) / curvature;
     if !mu.is_finite() {
         return Err(Error::NoCertificate { because: "decays or class weights whose squares leave the range of f64" });
     }
-    let mut path = Path { problem, kinks, smooth: Smooth { lambda, mu } };
+    let mut path = Path { problem, kinks, smooth: Smooth { lambda, mu }, is_exact };
     let mut stop = path.at(point)?;
     let mut best: Option<Polished> = None;
     loop {
