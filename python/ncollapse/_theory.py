@@ -145,7 +145,9 @@ def limits(
     counts, widths, layer_decay, feature_decay and all keywords up to nonnegative_features
         As for ``predict``.
     rank : int, optional
-        Keep at least this rank. If neither ``rank`` nor ``norm_ratio`` is given: keep every class apart.
+        Keep at least this rank. If neither ``rank`` nor ``norm_ratio`` is given: keep every class apart. For
+        cross-entropy and weighted classes that is about classes of the same count and weight, which coincide from the
+        decay on; a class that is alone in its group can vanish before, as the fates of ``predict`` say.
     norm_ratio : float, optional
         Keep the smallest norm of a classifier at this share of the largest one or above.
     largest_q : float

@@ -132,7 +132,8 @@ impl Contrasts {
         }
     }
 
-    /// Up to which factor on both decays every group stays apart. [`Limit::Always`] if there is one class in each.
+    /// Up to which factor on both decays the classes of every group stay apart from each other. [`Limit::Always`] if
+    /// there is one class in each: such a class can still vanish, as the certified minimizer says.
     /// `None` as [`Contrasts::coincidence_scale`].
     #[must_use]
     pub fn largest_scale(&self) -> Option<Limit> {
