@@ -79,10 +79,6 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Resul
         let preconditioner = Preconditioner::new(&frame, &fit);
         let step = conjugate::solve(&preconditioner, &fit, &downhill, tolerance, MOST_GRADIENTS);
         point = point.plus(1.0, &frame.variables(&step));
-        if !problem.is_cross_entropy {
-            // No output sees another's bias: the best is at hand, also where weights are far apart.
-            bias::settle(problem, &mut point, bias::EXACT);
-        }
         let next = decompose(&problem.matrix(&point))?;
         rank -= turned(&svd, &next, rank);
         svd = next;
