@@ -33,6 +33,13 @@ def metrics(accumulator: Accumulator, weights: Optional[Layers] = None, bias: Op
     return Metrics(_native.metrics(accumulator, weights, bias))
 
 
+def _measure(features: Any, labels: Any, arguments: dict[str, Any]) -> Measurement:
+    """From the arguments of ``measure`` or ``measure_batches`` by their names."""
+    arrays = ("features", "batches", "labels", "weights", "bias")
+    keywords = {name: value for name, value in arguments.items() if name not in arrays}
+    return Measurement(_native.measure(features, labels, arguments["weights"], arguments["bias"], keywords))
+
+
 def measure(
     features: Any,
     labels: Any,
@@ -79,23 +86,7 @@ def measure(
     """
     if labels is None:
         raise TypeError("labels: None given, accepted: an array of integers, one for each row of the features")
-    keywords = dict(
-        layer_decay=layer_decay,
-        feature_decay=feature_decay,
-        layers=layers,
-        widths=widths,
-        loss=loss,
-        reduction=reduction,
-        feature_reduction=feature_reduction,
-        class_weights=class_weights,
-        weight_reduction=weight_reduction,
-        label_smoothing=label_smoothing,
-        logit_adjustment=logit_adjustment,
-        ldam=ldam,
-        cdt=cdt,
-        bias_decay=bias_decay,
-    )
-    return Measurement(_native.measure(features, labels, weights, bias, keywords))
+    return _measure(features, labels, locals())
 
 
 def measure_batches(
@@ -122,20 +113,4 @@ def measure_batches(
 
     Every pass must give the same samples, in any order; so no random augmentation.
     """
-    keywords = dict(
-        layer_decay=layer_decay,
-        feature_decay=feature_decay,
-        layers=layers,
-        widths=widths,
-        loss=loss,
-        reduction=reduction,
-        feature_reduction=feature_reduction,
-        class_weights=class_weights,
-        weight_reduction=weight_reduction,
-        label_smoothing=label_smoothing,
-        logit_adjustment=logit_adjustment,
-        ldam=ldam,
-        cdt=cdt,
-        bias_decay=bias_decay,
-    )
-    return Measurement(_native.measure(batches, None, weights, bias, keywords))
+    return _measure(batches, None, locals())

@@ -92,27 +92,8 @@ def predict(
     TypeError, ValueError
         If the type of an argument is not accepted, or its value: the message names the argument and says what is.
     """
-    return Prediction(
-        dict(
-            counts=counts,
-            widths=widths,
-            layer_decay=layer_decay,
-            feature_decay=feature_decay,
-            layers=layers,
-            bias=bias,
-            bias_decay=bias_decay,
-            loss=loss,
-            reduction=reduction,
-            feature_reduction=feature_reduction,
-            class_weights=class_weights,
-            weight_reduction=weight_reduction,
-            label_smoothing=label_smoothing,
-            logit_adjustment=logit_adjustment,
-            ldam=ldam,
-            cdt=cdt,
-            nonnegative_features=nonnegative_features,
-        )
-    )
+    # All arguments by their names; here and below nothing else is local yet.
+    return Prediction(locals())
 
 
 def limits(
@@ -159,27 +140,8 @@ def limits(
     Limits
         Decays in the units of the arguments.
     """
-    wanted = dict(rank=rank, norm_ratio=norm_ratio, largest_q=largest_q)
-    model = dict(
-        counts=counts,
-        widths=widths,
-        layer_decay=layer_decay,
-        feature_decay=feature_decay,
-        layers=layers,
-        bias=bias,
-        bias_decay=bias_decay,
-        loss=loss,
-        reduction=reduction,
-        feature_reduction=feature_reduction,
-        class_weights=class_weights,
-        weight_reduction=weight_reduction,
-        label_smoothing=label_smoothing,
-        logit_adjustment=logit_adjustment,
-        ldam=ldam,
-        cdt=cdt,
-        nonnegative_features=nonnegative_features,
-    )
-    return Limits(_native.limits(model, wanted))
+    keywords = locals()
+    return Limits(_native.limits(keywords, keywords))
 
 
 def descend(
@@ -243,36 +205,5 @@ def descend(
     every : int
         Call back at every so many steps.
     """
-    how = dict(
-        method=method,
-        steps=steps,
-        gap=gap,
-        seed=seed,
-        scale=scale,
-        collapsed=collapsed,
-        full=full,
-        variables=variables,
-        step_size=step_size,
-        callback=callback,
-        every=every,
-    )
-    model = dict(
-        counts=counts,
-        widths=widths,
-        layer_decay=layer_decay,
-        feature_decay=feature_decay,
-        layers=layers,
-        bias=bias,
-        bias_decay=bias_decay,
-        loss=loss,
-        reduction=reduction,
-        feature_reduction=feature_reduction,
-        class_weights=class_weights,
-        weight_reduction=weight_reduction,
-        label_smoothing=label_smoothing,
-        logit_adjustment=logit_adjustment,
-        ldam=ldam,
-        cdt=cdt,
-        nonnegative_features=nonnegative_features,
-    )
-    return Run(_native.descend(model, how))
+    keywords = locals()
+    return Run(_native.descend(keywords, keywords))
