@@ -29,7 +29,7 @@ use crate::{
     errors::{refuse, refused},
     keywords::{ANY, Keywords, POSITIVE, wrong_type},
     model::Model,
-    optimum::{is_proved, optimum},
+    optimum::optimum,
     output::{array1, array2},
     threads::{detached, fault, pool},
 };
@@ -221,7 +221,7 @@ pub(crate) fn descend<'py>(
     let method: Method = keywords.method.parse().map_err(refused)?;
     let known = match detached(py, || optimum(&model))? {
         // Of some nonnegative features only an interval is known, below whose upper end a run may come.
-        Ok(optimum) => Some(optimum).filter(is_proved),
+        Ok(optimum) => Some(optimum).filter(Optimum::is_proved),
         // Then there is only the descent.
         Err(Error::NoCertificate { .. } | Error::WidthBelowRank { .. } | Error::GapNotReached { .. }) => None,
         Err(error) => return Err(refused(error)),

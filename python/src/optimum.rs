@@ -1,4 +1,4 @@
-//! The optimum of a model, and whether it is proved to be one.
+//! The optimum of a model.
 
 use neural_collapse::{
     Error,
@@ -15,14 +15,6 @@ pub(crate) fn optimum(model: &Model) -> Result<Optimum, Error> {
         return ufm.certified_minimizer().map(Optimum::from);
     }
     ufm.optimum()
-}
-
-/// Whether the objective is proved to be the least one; only that of nonnegative features may not be.
-pub(crate) fn is_proved(optimum: &Optimum) -> bool {
-    match optimum {
-        Optimum::Nonnegative(minimizer) => minimizer.is_proved(),
-        _ => true,
-    }
 }
 
 /// What becomes of a singular value of the target, as a dictionary.

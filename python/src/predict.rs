@@ -14,7 +14,7 @@ use crate::{
     keywords::Keywords,
     measure::described,
     model::Model,
-    optimum::{direction, is_proved, optimum},
+    optimum::{direction, optimum},
     output::{array1, array2, counts},
     threads::detached,
     vectors::{self, Which},
@@ -100,7 +100,7 @@ impl Prediction {
     /// orthogonal features.
     #[getter]
     fn is_proved(&self) -> bool {
-        is_proved(&self.optimum)
+        self.optimum.is_proved()
     }
 
     /// Whether the minimizer is unique up to rotations of the features; None if it is not proved to be one.

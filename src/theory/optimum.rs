@@ -102,6 +102,16 @@ impl Optimum {
         }
     }
 
+    /// Whether the objective is proved to be the least one; only that of nonnegative features may not be
+    /// ([`NonnegativeMinimizer::is_proved`]).
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        match self {
+            Self::Closed(_) | Self::Certified(_) => true,
+            Self::Nonnegative(minimizer) => minimizer.is_proved(),
+        }
+    }
+
     /// Whether the minimizer is unique up to the gauge. Certified minimizers are taken to be.
     #[must_use]
     pub fn is_unique(&self) -> bool {

@@ -110,7 +110,7 @@ fn optimum(target: &Target) -> String {
     let optimum = &target.optimum;
     let proved = match optimum {
         Optimum::Closed(_) => String::new(),
-        Optimum::Nonnegative(minimizer) if !minimizer.is_proved() => {
+        _ if !optimum.is_proved() => {
             return format!(
                 "best point known: orthogonal class means of {} classes; the least objective may be up to {:.1e} of it lower",
                 optimum.rank(),
