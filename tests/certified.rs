@@ -131,7 +131,7 @@ fn small_classes_keep_their_digits() {
         let minimizer = ufm.with_class_weights(ClassWeights::Given(weights)).unwrap().certified_minimizer().unwrap();
         minimizer.groups().last().unwrap().clone()
     };
-    // What is beyond proportion is of the size of the larger of the two weights.
+    // In proportion while a weight is small compared with λ = 1e-4: up to 1e-6 over 1e-4.
     let (large, small) = (1e-6, 1e-9);
     let (one, other) = (of(vec![1000, 800, 600, 10], large), of(vec![1000, 800, 600, 10], small));
     assert_eq!((one.fate, other.fate), (GroupFate::Single, GroupFate::Single));

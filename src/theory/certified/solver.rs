@@ -32,7 +32,8 @@ const ROUNDED: f64 = 1e-8;
 /// The first takes a fifth less than one of 1; some in a thousand random models with weights between 1e-3 and 1e3 need
 /// another.
 const STARTS: [(f64, bool); 5] = [(0.1, false), (0.1, true), (10.0, true), (1e3, true), (1e5, true)];
-/// The least curvature of a start, as a share of the damped one.
+/// The least curvature of a start, as a share of the damped one: a uniform softmax of 50 classes has 0.08 of it, one that
+/// is flat 1e-12.
 const FLAT: f64 = 0.01;
 /// Every μ is this share of the one before, and this one if no step was needed to get to the middle of the path.
 const SHRINK: f64 = 0.1;
@@ -193,8 +194,8 @@ struct Choice {
 }
 
 impl Choice {
-    /// In the middle of the path what vanishes is a multiple of μ: all of it goes on the way to μ = 0. Of what stays little
-    /// goes, and half of what is at its threshold, a multiple of √μ.
+    /// In the middle of the path a singular value that vanishes is a multiple of μ: all of it goes on the way to μ = 0. Of
+    /// one that stays little goes. One at its threshold is a multiple of √μ: half of it goes.
     fn new(path: &Path<'_>, stop: &Stop) -> Self {
         let problem = path.problem;
         let tangent = path.along(stop, 0.0);
