@@ -102,4 +102,6 @@ def main():
             print(f"| {name} | {solver} | {1e3 * seconds:.3g} | {gap:.0e} | {ratio:.0f} |", flush=True)
 
 
-main()
+
+if __name__ == "__main__":
+    main()
