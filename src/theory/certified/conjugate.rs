@@ -5,7 +5,7 @@ use faer::Mat;
 use super::{
     fit::Fit,
     frame::{Coordinates, Frame, Pairs, Parts, product},
-    problem::Problem,
+    problem::{Outputs, Problem, Variables},
     spikes::{LEAST_ROWS, Spikes, smooth},
 };
 use crate::linalg::memory::{slice, slice_mut};
@@ -17,8 +17,12 @@ const FLOOR: f64 = 1e-14;
 /// Squared residuals rise and fall on their way down, but not by this factor unless rounding has taken over.
 const LOST: f64 = 1e8;
 
+/// Steps before own classes are put into the preconditioner: that takes about as long as ten of them, and steps take half
+/// as long again from then on.
+const PATIENCE: usize = 10;
+
 /// An approximate inverse: in singular vectors the penalty is a 2 × 2 block of Y_ij and Y_ji, to which the diagonal of
-/// the curvature of the fit is added, but for the spikes of own classes.
+/// the curvature of the fit is added; the spikes of own classes apart, if they are known.
 pub(super) struct Preconditioner<'a> {
     frame: &'a Frame<'a>,
     /// Inverses of the blocks, and reciprocals of all other curvatures.
@@ -31,16 +35,25 @@ pub(super) struct Preconditioner<'a> {
 
 impl<'a> Preconditioner<'a> {
     pub(super) fn new(frame: &'a Frame<'a>, fit: &Fit) -> Self {
-        let problem = frame.problem;
-        let mut diagonal = problem.diagonal(fit);
-        let spikes = take_spikes(problem, &mut diagonal.b);
+        Self::from_diagonal(frame, frame.problem.diagonal(fit), None)
+    }
+
+    /// One that also knows the spikes of own classes; `None` if there are none.
+    fn with_spikes(frame: &'a Frame<'a>, fit: &Fit) -> Option<Self> {
+        let mut diagonal = frame.problem.diagonal(fit);
+        let spikes = take_spikes(frame.problem, &mut diagonal.b)?;
+        let known = Self::from_diagonal(frame, diagonal, Some(&spikes));
+        known.spikes.is_some().then_some(known)
+    }
+
+    fn from_diagonal(frame: &'a Frame<'a>, diagonal: Variables, spikes: Option<&[f64]>) -> Self {
         let squares = |matrix: &Mat<f64>| Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].powi(2));
         let left = product(squares(&frame.svd.left).transpose(), diagonal.b.as_ref());
         let mut y = product(left.as_ref(), squares(&frame.svd.right).as_ref());
         if spikes.is_some() {
             y = smooth(&y);
         }
-        let columns = problem.column_count() as f64;
+        let columns = frame.problem.column_count() as f64;
         let others = diagonal.contrasts.iter().chain(&diagonal.bias);
         let floor = FLOOR * others.fold(y.norm_max(), |largest, h| largest.max(*h)) + f64::MIN_POSITIVE;
         let penalized = |fit: &[f64], penalty: &[f64]| {
@@ -49,13 +62,15 @@ impl<'a> Preconditioner<'a> {
         let beyond: Vec<f64> = left.row_iter().map(|row| row.iter().sum::<f64>() / columns).collect();
         let mut pairs = inverse(&frame.parts, &y, floor);
         frame.mask_pairs(&mut pairs);
+        let spikes = spikes.and_then(|spikes| Spikes::new(frame.svd, &pairs, spikes));
+        pairs.join_diagonal();
         Self {
             frame,
-            spikes: spikes.and_then(|spikes| Spikes::new(frame.svd, &pairs, &spikes)),
             pairs,
             beyond: penalized(&beyond, &frame.beyond),
             contrasts: penalized(&diagonal.contrasts, &frame.contrasts),
             bias: diagonal.bias.iter().map(|fit| 1.0 / (fit + floor)).collect(),
+            spikes,
         }
     }
 
@@ -108,8 +123,7 @@ fn inverse(penalty: &Parts, fit: &Mat<f64>, floor: f64) -> Pairs {
     let rows = fit.nrows();
     let mut inverse = Pairs { own: Mat::zeros(rows, rows), other: Mat::zeros(rows, rows) };
     for j in 0..rows {
-        inverse.own[(j, j)] = 1.0 / (fit[(j, j)] + 2.0 * penalty.even[(j, j)] + floor);
-        for i in 0..j {
+        for i in 0..=j {
             let (even, odd) = (penalty.even[(i, j)], penalty.odd[(i, j)]);
             let (one, two) = (fit[(i, j)] + floor, fit[(j, i)] + floor);
             let (same, other) = (even + odd, even - odd);
@@ -118,8 +132,8 @@ fn inverse(penalty: &Parts, fit: &Mat<f64>, floor: f64) -> Pairs {
             let below = two + same;
             let own = 1.0 / (one * (two / below) + (one + two) * (same / below) + 4.0 * even * (odd / below));
             let share = other / below;
-            inverse.own[(i, j)] = own;
             inverse.own[(j, i)] = (one + same) / below * own;
+            inverse.own[(i, j)] = own;
             inverse.other[(i, j)] = -share * own;
             inverse.other[(j, i)] = -share * own;
         }
@@ -136,43 +150,87 @@ pub(super) fn solve(
     tolerance: f64,
     most: usize,
 ) -> Coordinates {
-    let (frame, problem) = (preconditioner.frame, preconditioner.frame.problem);
-    let mut solution = Coordinates::zero(problem);
-    let mut residual = right.clone();
-    let mut step = Coordinates::zero(problem);
-    preconditioner.apply(&residual, &mut step);
-    let mut direction = step.clone();
-    let mut square = residual.dot(&step);
-    let goal = tolerance * tolerance * square;
-    let mut least = square;
-    // Memory: of products, of a direction and its image.
-    let (mut outputs, mut half) = (problem.no_outputs(), problem.zero().b);
-    let (mut variables, mut curved, mut image) = (problem.zero(), problem.zero(), Coordinates::zero(problem));
-    for _ in 0..most {
-        if !(square > goal) {
-            break;
-        }
-        least = least.min(square);
-        frame.to_variables(&direction, &mut half, &mut variables);
-        problem.curvature(fit, &variables, &mut outputs, &mut curved);
-        frame.to_coordinates(&curved, &mut half, &mut image);
-        frame.add_penalty(&direction, &mut image);
-        frame.mask(&mut image);
-        let bend = direction.dot(&image);
-        // Where there is no curvature left but rounding.
-        if !(bend > 0.0) {
-            break;
-        }
-        residual.add(-square / bend, &image);
-        preconditioner.apply(&residual, &mut step);
-        let next = residual.dot(&step);
-        // Before a step to nowhere: a free bias has no curvature along its mean, but for rounding.
-        if !(next <= LOST * least) {
-            break;
-        }
-        solution.add(square / bend, &direction);
-        direction.scale_and_add(next / square, &step);
-        square = next;
+    let mut descent = Descent::new(preconditioner.frame, fit, right);
+    if !descent.go(preconditioner, tolerance, most.min(PATIENCE)) && most > PATIENCE {
+        let better = Preconditioner::with_spikes(preconditioner.frame, fit);
+        descent.go(better.as_ref().unwrap_or(preconditioner), tolerance, most - PATIENCE);
     }
-    solution
+    descent.solution
+}
+
+/// Conjugate gradients, with their memory.
+struct Descent<'a> {
+    frame: &'a Frame<'a>,
+    fit: &'a Fit,
+    right: &'a Coordinates,
+    solution: Coordinates,
+    residual: Coordinates,
+    step: Coordinates,
+    image: Coordinates,
+    outputs: Outputs,
+    half: Mat<f64>,
+    variables: Variables,
+    curved: Variables,
+}
+
+impl<'a> Descent<'a> {
+    fn new(frame: &'a Frame<'a>, fit: &'a Fit, right: &'a Coordinates) -> Self {
+        let problem = frame.problem;
+        Self {
+            frame,
+            fit,
+            right,
+            solution: Coordinates::zero(problem),
+            residual: right.clone(),
+            step: Coordinates::zero(problem),
+            image: Coordinates::zero(problem),
+            outputs: problem.no_outputs(),
+            half: problem.zero().b,
+            variables: problem.zero(),
+            curved: problem.zero(),
+        }
+    }
+
+    /// Goes on from the solution so far; whether it cannot be made better, or need not.
+    fn go(&mut self, preconditioner: &Preconditioner<'_>, tolerance: f64, most: usize) -> bool {
+        preconditioner.apply(self.right, &mut self.step);
+        let goal = tolerance * tolerance * self.right.dot(&self.step);
+        preconditioner.apply(&self.residual, &mut self.step);
+        let mut direction = self.step.clone();
+        let mut square = self.residual.dot(&self.step);
+        let mut least = square;
+        for _ in 0..most {
+            if !(square > goal) {
+                return true;
+            }
+            least = least.min(square);
+            self.curve(&direction);
+            let bend = direction.dot(&self.image);
+            // Where there is no curvature left but rounding.
+            if !(bend > 0.0) {
+                return true;
+            }
+            self.residual.add(-square / bend, &self.image);
+            preconditioner.apply(&self.residual, &mut self.step);
+            let next = self.residual.dot(&self.step);
+            // Before a step to nowhere: rounding is all that is left.
+            if !(next <= LOST * least) {
+                return true;
+            }
+            self.solution.add(square / bend, &direction);
+            direction.scale_and_add(next / square, &self.step);
+            square = next;
+        }
+        !(square > goal)
+    }
+
+    /// The curvature of fit and penalty times a direction.
+    fn curve(&mut self, direction: &Coordinates) {
+        let (frame, problem) = (self.frame, self.frame.problem);
+        frame.to_variables(direction, &mut self.half, &mut self.variables);
+        problem.curvature(self.fit, &self.variables, &mut self.outputs, &mut self.curved);
+        frame.to_coordinates(&self.curved, &mut self.half, &mut self.image);
+        frame.add_penalty(direction, &mut self.image);
+        frame.mask(&mut self.image);
+    }
 }

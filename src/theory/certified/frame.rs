@@ -108,12 +108,12 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// From the factors of the symmetric part and of the skew part, of which the diagonal has none.
+    /// From the factors of the symmetric part and of the skew part. The diagonal has no skew part; its factor there is that
+    /// of its neighbors, so that the entries of an inverse have no jump.
     pub(super) fn new(rows: usize, even: impl Fn(usize, usize) -> f64, odd: impl Fn(usize, usize) -> f64) -> Self {
         let mut parts = Self { even: Mat::zeros(rows, rows), odd: Mat::zeros(rows, rows) };
         for j in 0..rows {
-            parts.even[(j, j)] = 0.5 * even(j, j);
-            for i in 0..j {
+            for i in 0..=j {
                 let (even, odd) = (0.5 * even(i, j), 0.5 * odd(i, j));
                 parts.even[(i, j)] = even;
                 parts.even[(j, i)] = even;
@@ -144,6 +144,13 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
+    /// Gives all of a diagonal entry to `own`.
+    pub(super) fn join_diagonal(&mut self) {
+        for j in 0..self.own.nrows() {
+            self.own[(j, j)] += std::mem::take(&mut self.other[(j, j)]);
+        }
+    }
+
     /// Adds the image of `from`.
     pub(super) fn add_image(&self, from: &Mat<f64>, to: &mut Mat<f64>) {
         for (j, to) in to.col_iter_mut().enumerate() {
@@ -220,6 +227,7 @@ impl Frame<'_> {
         if self.problem.bias == Bias::None {
             direction.bias.fill(0.0);
         }
+        self.problem.center(&mut direction.bias);
         for (contrast, moves) in direction.contrasts.iter_mut().zip(&self.problem.moves) {
             if !moves {
                 *contrast = 0.0;

@@ -188,6 +188,16 @@ impl Problem {
         }
     }
 
+    /// Takes out of a direction or gradient of a free bias what changes no cross-entropy: the same number added to all δ b.
+    pub(super) fn center(&self, bias: &mut [f64]) {
+        if self.bias != Bias::Free || !self.is_cross_entropy {
+            return;
+        }
+        let along: f64 = bias.iter().zip(&self.scales).map(|(b, scale)| b / scale).sum();
+        let square: f64 = self.scales.iter().map(|scale| scale.powi(-2)).sum();
+        bias.iter_mut().zip(&self.scales).for_each(|(b, scale)| *b -= along / square / scale);
+    }
+
     /// The largest change of a scaled logit.
     pub(super) fn reach(&self, direction: &Variables) -> f64 {
         let mut outputs = self.no_outputs();
