@@ -234,3 +234,29 @@ impl<'a> Descent<'a> {
         frame.mask(&mut self.image);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use faer::Mat;
+
+    use super::{Parts, inverse};
+
+    /// On the diagonal an entry of Y is its own partner, and has all of the inverse, 1/y, if the symmetric part costs nothing.
+    /// Beside it `own` is (y + q)/(y² + 2yq) with q = λ/(σ_i + σ_j), whose logarithm changes by less than that of σ.
+    #[test]
+    fn inverses_have_no_jump_on_the_diagonal() {
+        let (rows, y) = (20, 0.3);
+        let sigma = |i: usize| 1.0 - 0.01 * i as f64;
+        let parts = Parts::new(rows, |_, _| 0.0, |i, j| 2.0 / (sigma(i) + sigma(j)));
+        let pairs = inverse(&parts, &Mat::full(rows, rows, y), 0.0);
+        for j in 0..rows {
+            let whole = pairs.own[(j, j)] + pairs.other[(j, j)];
+            assert!((whole * y - 1.0).abs() <= 8.0 * f64::EPSILON, "{j}: {whole}");
+            for i in j.saturating_sub(1)..j {
+                let step = (sigma(i) / sigma(j)).ln();
+                assert!((pairs.own[(i, j)] / pairs.own[(j, j)]).ln().abs() <= step);
+                assert!((pairs.other[(i, j)] / pairs.other[(j, j)]).ln().abs() <= step);
+            }
+        }
+    }
+}

@@ -100,9 +100,9 @@ pub struct Certified {
 impl Ufm {
     /// The global minimizers of a model of one layer, by convex optimization, with a lower bound from the dual problem.
     ///
-    /// Cost: for R groups of classes that differ in count, weight or adjustment, about 20 decompositions of R × R and a
-    /// few hundred to a few thousand products of that size, several times as many where weights are far apart; O(K) more. Targets that are a matrix have K rows and a column
-    /// for each distinct target in the place of groups.
+    /// Cost: for R groups of classes that differ in count, weight or adjustment, 20 to 60 decompositions of R × R and 500
+    /// to 7000 products of that size, several times as many where weights are far apart; O(K) more. Targets that are a
+    /// matrix have K rows and a column for each distinct target in the place of groups.
     ///
     /// # Errors
     ///
