@@ -6,7 +6,7 @@ use super::{
     fit::Fit,
     frame::{Coordinates, Frame, Pairs, Parts, product},
     problem::{Outputs, Problem, Variables},
-    spikes::{LEAST_ROWS, Spikes, smooth},
+    spikes::{Spikes, smooth},
 };
 use crate::linalg::memory::{slice, slice_mut};
 
@@ -20,6 +20,8 @@ const LOST: f64 = 1e8;
 /// Steps before own classes are put into the preconditioner: that takes about as long as ten of them, and steps take half
 /// as long again from then on.
 const PATIENCE: usize = 10;
+/// Fewer rows are done sooner without.
+const LEAST_ROWS: usize = 20;
 
 /// An approximate inverse: in singular vectors the penalty is a 2 × 2 block of Y_ij and Y_ji, to which the diagonal of
 /// the curvature of the fit is added; the spikes of own classes apart, if they are known.
@@ -30,23 +32,25 @@ pub(super) struct Preconditioner<'a> {
     beyond: Vec<f64>,
     contrasts: Vec<f64>,
     bias: Vec<f64>,
+    /// A direction n of the bias that has no curvature, and nᵀ D n, D being the curvatures.
+    idle: Option<(Vec<f64>, f64)>,
     spikes: Option<Spikes<'a>>,
 }
 
 impl<'a> Preconditioner<'a> {
     pub(super) fn new(frame: &'a Frame<'a>, fit: &Fit) -> Self {
-        Self::from_diagonal(frame, frame.problem.diagonal(fit), None)
+        Self::from_diagonal(frame, fit, frame.problem.diagonal(fit), None)
     }
 
-    /// One that also knows the spikes of own classes; `None` if there are none.
+    /// One that also knows the spikes of own classes; `None` if the formula of [`Spikes`] fails.
     fn with_spikes(frame: &'a Frame<'a>, fit: &Fit) -> Option<Self> {
         let mut diagonal = frame.problem.diagonal(fit);
-        let spikes = take_spikes(frame.problem, &mut diagonal.b)?;
-        let known = Self::from_diagonal(frame, diagonal, Some(&spikes));
+        let spikes = take_spikes(&mut diagonal.b);
+        let known = Self::from_diagonal(frame, fit, diagonal, Some(&spikes));
         known.spikes.is_some().then_some(known)
     }
 
-    fn from_diagonal(frame: &'a Frame<'a>, diagonal: Variables, spikes: Option<&[f64]>) -> Self {
+    fn from_diagonal(frame: &'a Frame<'a>, fit: &Fit, diagonal: Variables, spikes: Option<&[f64]>) -> Self {
         let squares = |matrix: &Mat<f64>| Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].powi(2));
         let left = product(squares(&frame.svd.left).transpose(), diagonal.b.as_ref());
         let mut y = product(left.as_ref(), squares(&frame.svd.right).as_ref());
@@ -60,16 +64,22 @@ impl<'a> Preconditioner<'a> {
             fit.iter().zip(penalty).map(|(fit, penalty)| 1.0 / (fit + penalty + floor)).collect()
         };
         let beyond: Vec<f64> = left.row_iter().map(|row| row.iter().sum::<f64>() / columns).collect();
+        // Damping bends the fit in every direction.
+        let idle = if fit.damping > 0.0 { None } else { frame.problem.idle_bias() };
+        let idle = idle.map(|idle| {
+            let square = idle.iter().zip(&diagonal.bias).map(|(n, fit)| n * n * (fit + floor)).sum();
+            (idle, square)
+        });
         let mut pairs = inverse(&frame.parts, &y, floor);
         frame.mask_pairs(&mut pairs);
         let spikes = spikes.and_then(|spikes| Spikes::new(frame.svd, &pairs, spikes));
-        pairs.join_diagonal();
         Self {
             frame,
             pairs,
             beyond: penalized(&beyond, &frame.beyond),
             contrasts: penalized(&diagonal.contrasts, &frame.contrasts),
             bias: diagonal.bias.iter().map(|fit| 1.0 / (fit + floor)).collect(),
+            idle,
             spikes,
         }
     }
@@ -88,6 +98,11 @@ impl<'a> Preconditioner<'a> {
         }
         multiply(&self.contrasts, &residual.contrasts, &mut step.contrasts);
         multiply(&self.bias, &residual.bias, &mut step.bias);
+        if let Some((idle, square)) = &self.idle {
+            // What a residual has of it is rounding, and would never go away.
+            let along: f64 = idle.iter().zip(&residual.bias).map(|(n, residual)| n * residual).sum();
+            step.bias.iter_mut().zip(idle).for_each(|(step, n)| *step -= along / square * n);
+        }
         self.frame.mask(step);
     }
 
@@ -103,19 +118,21 @@ fn multiply(x: &[f64], y: &[f64], to: &mut [f64]) {
     to.iter_mut().zip(x).zip(y).for_each(|((to, x), y)| *to = x * y);
 }
 
+/// Whether own classes bend the loss much more than others.
+fn has_spikes(problem: &Problem) -> bool {
+    problem.is_cross_entropy && problem.has_labels() && problem.row_count() >= LEAST_ROWS
+}
+
 /// Takes out of the curvature by entries of B what own classes have more of it than the others of their column.
-fn take_spikes(problem: &Problem, b: &mut Mat<f64>) -> Option<Vec<f64>> {
-    let rows = problem.row_count();
-    if !problem.is_cross_entropy || !problem.has_labels() || rows < LEAST_ROWS {
-        return None;
-    }
+fn take_spikes(b: &mut Mat<f64>) -> Vec<f64> {
+    let rows = b.nrows();
     let spikes = (0..rows).map(|s| {
         let own = b[(s, s)];
         let others = (b.col(s).iter().sum::<f64>() - own) / (rows as f64 - 1.0);
         b[(s, s)] = own.min(others.max(0.0));
         own - b[(s, s)]
     });
-    Some(spikes.collect())
+    spikes.collect()
 }
 
 /// The inverses of the 2 × 2 blocks of the penalty plus the diagonal of the fit.
@@ -132,8 +149,8 @@ fn inverse(penalty: &Parts, fit: &Mat<f64>, floor: f64) -> Pairs {
             let below = two + same;
             let own = 1.0 / (one * (two / below) + (one + two) * (same / below) + 4.0 * even * (odd / below));
             let share = other / below;
-            inverse.own[(j, i)] = (one + same) / below * own;
             inverse.own[(i, j)] = own;
+            inverse.own[(j, i)] = (one + same) / below * own;
             inverse.other[(i, j)] = -share * own;
             inverse.other[(j, i)] = -share * own;
         }
@@ -142,7 +159,7 @@ fn inverse(penalty: &Parts, fit: &Mat<f64>, floor: f64) -> Pairs {
 }
 
 /// An approximate solution of (curvature of fit and penalty) x = `right`, to a relative residual of `tolerance` in the
-/// norm of the preconditioner, in at most `most` steps.
+/// norm of the preconditioner, in about `most` steps at most.
 pub(super) fn solve(
     preconditioner: &Preconditioner<'_>,
     fit: &Fit,
@@ -150,10 +167,13 @@ pub(super) fn solve(
     tolerance: f64,
     most: usize,
 ) -> Coordinates {
-    let mut descent = Descent::new(preconditioner.frame, fit, right);
-    if !descent.go(preconditioner, tolerance, most.min(PATIENCE)) && most > PATIENCE {
-        let better = Preconditioner::with_spikes(preconditioner.frame, fit);
-        descent.go(better.as_ref().unwrap_or(preconditioner), tolerance, most - PATIENCE);
+    let frame = preconditioner.frame;
+    let mut descent = Descent::new(frame, fit, right);
+    if !has_spikes(frame.problem) {
+        descent.go(preconditioner, tolerance, most);
+    } else if !descent.go(preconditioner, tolerance, PATIENCE) {
+        let better = Preconditioner::with_spikes(frame, fit);
+        descent.go(better.as_ref().unwrap_or(preconditioner), tolerance, most);
     }
     descent.solution
 }

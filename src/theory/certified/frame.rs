@@ -137,20 +137,13 @@ impl Parts {
 }
 
 /// A symmetric map that takes the pair of Y_ij and Y_ji to itself: `own` times the one plus `other` times the other. On
-/// the diagonal both are the same entry, and `own` has all of it.
+/// the diagonal both are the same entry, and the sum counts.
 pub(super) struct Pairs {
     pub(super) own: Mat<f64>,
     pub(super) other: Mat<f64>,
 }
 
 impl Pairs {
-    /// Gives all of a diagonal entry to `own`.
-    pub(super) fn join_diagonal(&mut self) {
-        for j in 0..self.own.nrows() {
-            self.own[(j, j)] += std::mem::take(&mut self.other[(j, j)]);
-        }
-    }
-
     /// Adds the image of `from`.
     pub(super) fn add_image(&self, from: &Mat<f64>, to: &mut Mat<f64>) {
         for (j, to) in to.col_iter_mut().enumerate() {
@@ -227,7 +220,6 @@ impl Frame<'_> {
         if self.problem.bias == Bias::None {
             direction.bias.fill(0.0);
         }
-        self.problem.center(&mut direction.bias);
         for (contrast, moves) in direction.contrasts.iter_mut().zip(&self.problem.moves) {
             if !moves {
                 *contrast = 0.0;

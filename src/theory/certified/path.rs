@@ -51,8 +51,9 @@ pub(super) struct Path<'a> {
 /// Steps of Newton's method at one μ. Two are usual; from a start at which weights of 1e-3 and 1e3 disagree, thirty.
 pub(super) const MOST_STEPS: usize = 100;
 /// Conjugate gradients are stopped here: Newton's equation need not be solved better than its step is known. With 0.1 they
-/// take a quarter more, with 0.5 the path needs more steps.
+/// take a quarter more, with 0.5 the path needs more steps. Where a step decides, its decrement must be known.
 const STEP_TOLERANCE: f64 = 0.3;
+const EXACT_TOLERANCE: f64 = 0.1;
 const TANGENT_TOLERANCE: f64 = 0.01;
 const MOST_GRADIENTS: usize = 500;
 /// Where Newton's method would move a logit further than this, samples are on the wrong side of a softmax that is almost
@@ -153,8 +154,9 @@ impl Path<'_> {
             if !self.is_exact && is_centered(&guess) {
                 return (stop, steps);
             }
+            let tolerance = if self.is_exact { EXACT_TOLERANCE } else { STEP_TOLERANCE };
             let solve = |preconditioner: &Preconditioner<'_>, fit: &Fit| {
-                conjugate::solve(preconditioner, fit, &downhill, STEP_TOLERANCE, MOST_GRADIENTS)
+                conjugate::solve(preconditioner, fit, &downhill, tolerance, MOST_GRADIENTS)
             };
             let mut step = guess;
             let is_rough = downhill.dot(&step) > ROUGH * stop.value;

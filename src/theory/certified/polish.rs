@@ -27,7 +27,7 @@ const MOST_STEPS: usize = 12;
 /// Newton's equation is solved to this share of a gradient in units of λ, since a step squares what is left, but no
 /// better than a gradient of [`REST`], and not worse than [`MOST_TOLERANCE`].
 const STEP_SHARE: f64 = 0.1;
-const REST: f64 = 1e-15;
+const REST: f64 = 1e-16;
 const MOST_TOLERANCE: f64 = 1e-2;
 /// The steps go on until a gradient is this small in units of λ R, or no step gains: a gap of rounding is not enough. At
 /// 1e-13, contrasts of 1e-9 of small classes were off by 3e-12.

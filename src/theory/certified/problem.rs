@@ -188,14 +188,12 @@ impl Problem {
         }
     }
 
-    /// Takes out of a direction or gradient of a free bias what changes no cross-entropy: the same number added to all δ b.
-    pub(super) fn center(&self, bias: &mut [f64]) {
-        if self.bias != Bias::Free || !self.is_cross_entropy {
-            return;
-        }
-        let along: f64 = bias.iter().zip(&self.scales).map(|(b, scale)| b / scale).sum();
-        let square: f64 = self.scales.iter().map(|scale| scale.powi(-2)).sum();
-        bias.iter_mut().zip(&self.scales).for_each(|(b, scale)| *b -= along / square / scale);
+    /// The direction of the bias along which no cross-entropy changes, the same number added to all δ b; its largest entry
+    /// is 1.
+    pub(super) fn idle_bias(&self) -> Option<Vec<f64>> {
+        let least = self.scales.iter().copied().fold(f64::INFINITY, f64::min);
+        let is_idle = self.bias == Bias::Free && self.is_cross_entropy;
+        is_idle.then(|| self.scales.iter().map(|scale| least / scale).collect())
     }
 
     /// The largest change of a scaled logit.

@@ -27,16 +27,14 @@ use crate::linalg::{
     memory::{slice, slice_mut},
 };
 
-/// Fewer rows are done sooner without: at R = 10 all of it takes a hundred steps.
-pub(super) const LEAST_ROWS: usize = 20;
-
 /// No more terms are taken of M⁻¹; ten and eight are usual.
 const MOST_TERMS: usize = 40;
 
 /// The product of a function of the row and one of the column that is nearest to a matrix of positive entries, in
 /// logarithms.
 pub(super) fn smooth(matrix: &Mat<f64>) -> Mat<f64> {
-    let logs = Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].max(f64::MIN_POSITIVE).ln());
+    let least = (1e-14 * matrix.norm_max()).max(f64::MIN_POSITIVE);
+    let logs = Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].max(least).ln());
     let (rows, columns) = (matrix.nrows() as f64, matrix.ncols() as f64);
     let mut of_rows = vec![0.0; matrix.nrows()];
     let mut of_columns = Vec::with_capacity(matrix.ncols());
@@ -62,7 +60,7 @@ impl<'a> Spikes<'a> {
         let count = d.len();
         let mut g = Mat::zeros(count, count);
         // A term a bᵀ of M⁻¹ makes a product of two matrices, entry by entry.
-        // 1/D is what is added to it: no entry need be better known.
+        // The least of 1/D: with a tenth of it, which takes a third more terms, steps were as many.
         let tolerance = 1.0 / d.iter().copied().fold(0.0, f64::max);
         let own = add_terms(&inverse.own, (u, u), (v, v), tolerance, &mut g);
         let other = add_terms(&inverse.other, (u, v), (v, u), tolerance, &mut g);
