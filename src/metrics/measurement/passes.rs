@@ -8,7 +8,7 @@ use super::{
     super::features::takes_batches,
     last_layers::LastLayers,
     result::Measurement,
-    stages::{First, Next, Second, Stage, Statistics, Third, has_no_negative},
+    stages::{First, Gathering, Next, Second, Stage, Third, has_no_negative},
     training::Training,
 };
 use crate::{classes::ClassCounts, error::Error, loss::ClassWeights};
@@ -142,11 +142,11 @@ impl Measuring {
                 }
                 sums.add_checked(features, labels);
             }
-            Stage::Second(Second { statistics, gradients, .. }) => {
-                if let Statistics::Along(scatter) = statistics {
-                    scatter.add_checked(features, labels);
-                }
+            Stage::Second(Second { gathering: Gathering::Gradients { gradients, .. }, .. }) => {
                 gradients.add_checked(features, labels);
+            }
+            Stage::Second(Second { gathering: Gathering::Deviations(deviations), .. }) => {
+                deviations.add_checked(features, labels);
             }
             Stage::Third(Third { weighted, .. }) => weighted.add_checked(features, labels),
         }
