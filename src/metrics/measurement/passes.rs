@@ -20,6 +20,9 @@ use crate::{classes::ClassCounts, error::Error, loss::ClassWeights};
 /// second one gathers the gradients of both losses, what the network and the nearest class mean decide, and the scatter
 /// where the first has not. If no loss fits and counts differ, a third one looks whether class weights explain that.
 ///
+/// Where 4 K < d and numbers have at most four bytes, products of deviations from class means are of single precision in
+/// the gradients, which is no more than the samples themselves are rounded by. Decisions and scatter are not.
+///
 /// Cost: N d² or 2 N d K operations for the scatter, about 8 N d K for the rest, and 4 N d K for a third pass; memory is
 /// that of the accumulators, and no sample is kept.
 ///
