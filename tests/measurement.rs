@@ -249,3 +249,80 @@ fn samples_that_are_not_those_of_training_are_refused() {
     measuring.add(network.features.as_ref(), &network.labels).unwrap();
     assert!(matches!(measuring.end_pass(), Ok(Step::Pass(_))));
 }
+
+/// Samples of four classes in twenty dimensions, of single precision, at deviations of this size from class means, with
+/// layers whose last two outputs differ by 1e-10 of a direction in which class means do not: what the network decides
+/// between them hangs on deviations alone.
+fn singles(deviation: f64) -> (LastLayers, Vec<f32>, Vec<usize>) {
+    let (width, samples) = (20, 6000);
+    let wave = |seed: usize| (seed as f64 * 12.9898).sin();
+    let mean = |class: usize, i: usize| match (class, i) {
+        (_, 19) => 0.0,
+        (3, _) => wave(3 + 7 * i) + 1e-3,
+        _ => wave(1 + class + 7 * i),
+    };
+    let labels: Vec<usize> = (0..samples).map(|j| (j * j + j / 3) % 4).collect();
+    let entry = |at: usize| mean(labels[at / width], at % width) + deviation * wave(5000 + at);
+    #[allow(clippy::cast_possible_truncation)]
+    let features = (0..samples * width).map(|at| entry(at) as f32).collect();
+    let tell = |class: usize, i: usize| if class == 3 && i == 19 { 1e-10 } else { 0.0 };
+    let weights = Mat::from_fn(4, width, |class, i| mean(class.min(2), i) / 10.0 + tell(class, i));
+    (LastLayers::new([weights], Some(Col::zeros(4))).unwrap(), features, labels)
+}
+
+/// Decisions and NC1 of samples of single precision are those of the same numbers in double precision. Of the gradients
+/// only what deviations contribute is rounded: nothing is lost close to collapse.
+#[test]
+fn single_precision_rounds_the_pull_of_deviations_and_nothing_else() {
+    for deviation in [0.1, 1e-3, 1e-6] {
+        let (layers, features, labels) = singles(deviation);
+        let doubles: Vec<f64> = features.iter().copied().map(f64::from).collect();
+        let of = |add: &dyn Fn(&mut Measuring) -> Result<(), Error>| {
+            Measurement::of(layers.clone(), Training::default(), add).unwrap()
+        };
+        let (single, double) =
+            (of(&|pass| pass.add_rows(&features, &labels)), of(&|pass| pass.add_rows(&doubles, &labels)));
+        assert_eq!(single.decisions, double.decisions);
+        let (samples, epsilon) = (labels.len() as f64, f64::from(f32::EPSILON));
+        let nc1 = |measured: &Measurement| measured.metrics.nc1(Nc1Convention::Global).unwrap();
+        // A sum of positive terms, in another order at most.
+        assert!((nc1(&single) / nc1(&double) - 1.0).abs() <= samples * f64::EPSILON);
+        let (w, h) = (layers.product(), Mat::from_fn(20, labels.len(), |i, j| doubles[20 * j + i]));
+        let (logits, within) = (w * &h, deviation * (20.0 * samples).sqrt());
+        // Sums of 512 terms of D Eᵀ, and of 20 terms of the logits that D is of; D is no larger than targets and outputs.
+        let terms = 512.0 + 16.0 + 2.0 * 36.0;
+        let residuals = logits.norm_l2() + (2.0 * samples).sqrt() + w.norm_l2() * within;
+        let rounding = terms * epsilon * residuals * within / samples;
+        for &loss in Loss::ALL {
+            let (one, other) = (single.question.implied(loss), double.question.implied(loss));
+            let (layer, expected) = (one.layers[0].unwrap(), other.layers[0].unwrap());
+            let difference = (layer.decay - expected.decay).abs();
+            assert!(difference <= rounding / w.norm_l2(), "{loss:?} {deviation} {difference}");
+            // ‖A‖, of which the decay has the cosine.
+            let size = expected.decay.abs() * w.norm_l2() / (1.0 - expected.misfit * expected.misfit).sqrt();
+            let difference = (layer.misfit - expected.misfit).abs();
+            assert!(difference <= 2.0 * rounding / size, "{loss:?} {deviation} {difference}");
+            let (of_features, expected) = (one.features.unwrap(), other.features.unwrap());
+            let difference = (of_features.decay - expected.decay).abs();
+            assert!(difference <= rounding * w.norm_l2() / h.squared_norm_l2(), "{loss:?} {deviation} {difference}");
+        }
+    }
+}
+
+#[test]
+fn measurements_do_not_depend_on_the_number_of_threads() {
+    let (layers, features, labels) = singles(0.1);
+    let doubles: Vec<f64> = features.iter().copied().map(f64::from).collect();
+    let measured = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let of = |add: &(dyn Fn(&mut Measuring) -> Result<(), Error> + Sync)| {
+            let measured = pool.install(|| Measurement::of(layers.clone(), Training::default(), add)).unwrap();
+            (measured.lines(), measured.question.assessment.implied, measured.decisions)
+        };
+        (of(&|pass| pass.add_rows(&features, &labels)), of(&|pass| pass.add_rows(&doubles, &labels)))
+    };
+    let one = measured(1);
+    for threads in [2, 3] {
+        assert_eq!(measured(threads), one);
+    }
+}

@@ -33,7 +33,7 @@ pub(crate) fn check_room(matrices: &[(&'static str, usize, u64)]) -> Result<(), 
 }
 
 /// The entries of a column of an owned matrix.
-pub(crate) fn slice(column: ColRef<'_, f64>) -> &[f64] {
+pub(crate) fn slice<T>(column: ColRef<'_, T>) -> &[T] {
     match column.try_as_col_major() {
         Some(column) => column.as_slice(),
         None => unreachable!("the columns of an owned matrix are contiguous"),
@@ -41,7 +41,7 @@ pub(crate) fn slice(column: ColRef<'_, f64>) -> &[f64] {
 }
 
 /// The entries of a column of an owned matrix.
-pub(crate) fn slice_mut(column: ColMut<'_, f64>) -> &mut [f64] {
+pub(crate) fn slice_mut<T>(column: ColMut<'_, T>) -> &mut [T] {
     match column.try_as_col_major_mut() {
         Some(column) => column.as_slice_mut(),
         None => unreachable!("the columns of an owned matrix are contiguous"),

@@ -21,7 +21,7 @@ pub use frames::{FrameDistances, effective_rank, frame_distances, row_sum, self_
 pub use gradient::{GradientAccumulator, ImpliedDecay, ImpliedDecays, NetworkGradient};
 pub use measurement::{
     BlockSpectrum, ClassGeometry, Contradiction, DecaySource, GroupAccuracy, LastLayers, LayerMetrics, Line,
-    Measurement, Measuring, Pass, Question, Step, Target, Training, Verdict,
+    Measurement, Measuring, Pass, Question, Step, Target, Training, Verdict, short,
 };
 pub use nearest_center::{NearestCenter, optimum_disagreement};
 pub use singular_values::{SingularValues, singular_value_error, singular_values};

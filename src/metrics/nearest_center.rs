@@ -2,7 +2,7 @@
 
 use faer::{Col, ColRef, Mat, MatRef, Par};
 
-pub(super) use self::rules::{Rules, Tally};
+pub(super) use self::rules::{Rules, Tally, only_first};
 use self::rules::{shared, shared_by_all};
 use super::features::{FeatureStatistics, MAX_SAMPLES, PANEL, takes_batches};
 use crate::{

@@ -16,8 +16,9 @@ pub use batch::{Label, Rows};
 pub(super) use batch::{check_batch, indices, takes_batches};
 pub(super) use merge::MAX_SAMPLES;
 pub use numbered::NumberedStatistics;
-pub(super) use part::{PANEL, number_of_parts, share};
+pub(super) use part::{PANEL, add_gram, number_of_parts, share};
 pub use second_pass::ScatterAccumulator;
+pub(super) use second_pass::differences;
 
 use faer::{Col, Mat, MatRef};
 

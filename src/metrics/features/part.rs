@@ -183,7 +183,7 @@ impl<T: Copy + Into<f64>> WithSimd for Subtract<'_, T> {
 }
 
 /// Adds ± X Xᵀ to the lower triangle of a matrix.
-pub(super) fn add_gram(to: MatMut<'_, f64>, columns: MatRef<'_, f64>, sign: f64, par: Par) {
+pub(crate) fn add_gram(to: MatMut<'_, f64>, columns: MatRef<'_, f64>, sign: f64, par: Par) {
     let (lower, all) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
     triangular_matmul(to, lower, Accum::Add, columns, all, columns.transpose(), all, sign, par);
 }

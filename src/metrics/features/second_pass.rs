@@ -110,22 +110,40 @@ impl ScatterAccumulator {
     ///
     /// [`Error::Passes`] if the two passes have not seen the same number of samples of every class.
     pub fn finish(self) -> Result<FeatureStatistics, Error> {
-        let Self { mut statistics, basis, parts } = self;
-        let Part { counts: seen, sums, mut scatter, .. } = Part::total(parts);
-        if let Some(class) = (0..seen.len()).find(|&class| seen[class] != statistics.counts[class]) {
-            return Err(Error::Passes { class, first: statistics.counts[class], second: seen[class] });
+        let Self { statistics, basis, parts } = self;
+        let Part { counts: seen, sums, scatter, .. } = Part::total(parts);
+        let along = basis.transpose() * sums;
+        statistics.with_scatter_along(basis, &seen, along, scatter)
+    }
+}
+
+impl FeatureStatistics {
+    /// With what a second pass has seen along a basis: its samples, Σ y of every class and the lower triangle of Σ y yᵀ,
+    /// with y = basisᵀ (h - h̄_k).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Passes`].
+    pub(in crate::metrics) fn with_scatter_along(
+        self,
+        basis: Mat<f64>,
+        seen: &[u64],
+        sums: Mat<f64>,
+        mut scatter: Mat<f64>,
+    ) -> Result<Self, Error> {
+        if let Some(class) = (0..seen.len()).find(|&class| seen[class] != self.counts[class]) {
+            return Err(Error::Passes { class, first: self.counts[class], second: seen[class] });
         }
         // The means of the first pass are rounded: the scatter about them is larger than that about the means.
-        let along = unweighted(&seen, basis.transpose() * sums);
+        let along = unweighted(seen, sums);
         add_gram(scatter.as_mut(), along.as_ref(), -1.0, all_cores());
         mirror(&mut scatter);
-        statistics.scatter = Some(Scatter::Along { basis, scatter });
-        Ok(statistics)
+        Ok(Self { scatter: Some(Scatter::Along { basis, scatter }), ..self })
     }
 }
 
 /// An orthonormal basis of the differences of class means, d × min(d, K - 1).
-fn differences(statistics: &FeatureStatistics) -> Result<Mat<f64>, Error> {
+pub(in crate::metrics) fn differences(statistics: &FeatureStatistics) -> Result<Mat<f64>, Error> {
     statistics.check_counts()?;
     let means = statistics.means.as_ref();
     let first = means.col(0).to_owned();

@@ -6,7 +6,7 @@
 use faer::{ColMut, ColRef};
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::linalg::memory::{slice, slice_mut};
+use crate::linalg::memory::slice_mut;
 
 /// Numbers that are summed up side by side.
 const LANES: usize = 8;
@@ -25,14 +25,20 @@ pub(super) struct Pulls {
 }
 
 impl Pulls {
-    /// Adds the gradient by one sample.
-    pub(super) fn look<T: Copy + Into<f64>>(&mut self, pull: ColRef<'_, f64>, feature: ColRef<'_, T>) {
-        let look = |features: &[T]| Arch::new().dispatch(Look { pull: slice(pull), features });
-        let sums = match feature.try_as_col_major() {
+    /// Adds the gradient by one sample, in this unit.
+    pub(super) fn look<P: Copy + Into<f64>, T: Copy + Into<f64>>(
+        &mut self,
+        pull: &[P],
+        unit: f64,
+        feature: ColRef<'_, T>,
+    ) {
+        let look = |features: &[T]| Arch::new().dispatch(Look { pull, features });
+        let Self { square, active, inner, features } = match feature.try_as_col_major() {
             Some(feature) => look(feature.as_slice()),
             None => look(&feature.iter().copied().collect::<Vec<_>>()),
         };
-        self.absorb(sums);
+        let squared = unit * unit;
+        self.absorb(Self { square: squared * square, active: squared * active, inner: unit * inner, features });
     }
 
     pub(super) fn absorb(&mut self, other: Self) {
@@ -81,12 +87,107 @@ impl<T: Copy + Into<f64>> WithSimd for Read<'_, T> {
     }
 }
 
-struct Look<'a, T> {
-    pull: &'a [f64],
+/// A sample minus a class mean; its squared norm, and whether no entry of the sample is negative.
+pub(super) fn subtract<T: Copy + Into<f64>>(from: ColRef<'_, T>, mean: &[f64], to: ColMut<'_, f64>) -> (f64, bool) {
+    let to = slice_mut(to);
+    if let Some(from) = from.try_as_col_major() {
+        return Arch::new().dispatch(Subtract { from: from.as_slice(), mean, to });
+    }
+    let from: Vec<T> = from.iter().copied().collect();
+    Arch::new().dispatch(Subtract { from: &from, mean, to })
+}
+
+struct Subtract<'a, T> {
+    from: &'a [T],
+    mean: &'a [f64],
+    to: &'a mut [f64],
+}
+
+impl<T: Copy + Into<f64>> WithSimd for Subtract<'_, T> {
+    type Output = (f64, bool);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> (f64, bool) {
+        let (from, from_rest) = self.from.as_chunks::<LANES>();
+        let (mean, mean_rest) = self.mean.as_chunks::<LANES>();
+        let (to, to_rest) = self.to.as_chunks_mut::<LANES>();
+        let (mut squares, mut least) = ([0.0; LANES], [0.0_f64; LANES]);
+        for ((from, mean), to) in from.iter().zip(mean).zip(to) {
+            let numbers: [f64; LANES] = from.map(Into::into);
+            let difference: [f64; LANES] = std::array::from_fn(|lane| numbers[lane] - mean[lane]);
+            squares = std::array::from_fn(|lane| squares[lane] + difference[lane] * difference[lane]);
+            least = std::array::from_fn(|lane| if numbers[lane] < least[lane] { numbers[lane] } else { least[lane] });
+            *to = difference;
+        }
+        for ((from, mean), to) in from_rest.iter().zip(mean_rest).zip(to_rest) {
+            let number: f64 = (*from).into();
+            *to = number - mean;
+            squares[0] += *to * *to;
+            least[0] = least[0].min(number);
+        }
+        (squares.iter().sum(), least.iter().all(|least| *least >= 0.0))
+    }
+}
+
+/// Divides numbers by a power of two, and rounds them to single precision.
+pub(super) fn round(from: &[f64], unit: f64, to: &mut [f32]) {
+    Arch::new().dispatch(Round { from, by: 1.0 / unit, to });
+}
+
+struct Round<'a> {
+    from: &'a [f64],
+    by: f64,
+    to: &'a mut [f32],
+}
+
+impl WithSimd for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for (from, to) in self.from.iter().zip(self.to) {
+            *to = (self.by * from) as f32;
+        }
+    }
+}
+
+/// Adds numbers to others, and returns the sum of their squares.
+pub(super) fn add_to(to: &mut [f64], from: &[f64]) -> f64 {
+    Arch::new().dispatch(AddTo { from, to })
+}
+
+struct AddTo<'a> {
+    from: &'a [f64],
+    to: &'a mut [f64],
+}
+
+impl WithSimd for AddTo<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> f64 {
+        let (from, from_rest) = self.from.as_chunks::<LANES>();
+        let (to, to_rest) = self.to.as_chunks_mut::<LANES>();
+        let mut squares = [0.0; LANES];
+        for (from, to) in from.iter().zip(to) {
+            squares = std::array::from_fn(|lane| squares[lane] + from[lane] * from[lane]);
+            *to = std::array::from_fn(|lane| to[lane] + from[lane]);
+        }
+        for (from, to) in from_rest.iter().zip(to_rest) {
+            squares[0] += from * from;
+            *to += from;
+        }
+        squares.iter().sum()
+    }
+}
+
+struct Look<'a, P, T> {
+    pull: &'a [P],
     features: &'a [T],
 }
 
-impl<T: Copy + Into<f64>> WithSimd for Look<'_, T> {
+impl<P: Copy + Into<f64>, T: Copy + Into<f64>> WithSimd for Look<'_, P, T> {
     type Output = Pulls;
 
     #[inline(always)]
@@ -95,7 +196,7 @@ impl<T: Copy + Into<f64>> WithSimd for Look<'_, T> {
         let (features, features_rest) = self.features.as_chunks::<LANES>();
         let [mut square, mut active, mut inner, mut size] = [[0.0; LANES]; 4];
         for (pull, features) in pull.iter().zip(features) {
-            let features: [f64; LANES] = features.map(Into::into);
+            let (pull, features): ([f64; LANES], [f64; LANES]) = (pull.map(Into::into), features.map(Into::into));
             square = std::array::from_fn(|lane| square[lane] + pull[lane] * pull[lane]);
             active = std::array::from_fn(|lane| {
                 active[lane] + if features[lane] == 0.0 { 0.0 } else { pull[lane] * pull[lane] }
@@ -104,7 +205,7 @@ impl<T: Copy + Into<f64>> WithSimd for Look<'_, T> {
             size = std::array::from_fn(|lane| size[lane] + features[lane] * features[lane]);
         }
         for (pull, feature) in pull_rest.iter().zip(features_rest) {
-            let feature: f64 = (*feature).into();
+            let (pull, feature): (f64, f64) = ((*pull).into(), (*feature).into());
             square[0] += pull * pull;
             active[0] += if feature == 0.0 { 0.0 } else { pull * pull };
             inner[0] += pull * feature;

@@ -2,6 +2,8 @@
 
 mod accumulator;
 mod at_means;
+mod deviation_part;
+mod deviations;
 mod from_statistics;
 mod implied;
 mod kernels;
@@ -9,8 +11,10 @@ mod network;
 mod part;
 #[cfg(feature = "serde")]
 mod saved;
+mod singles;
 mod spread;
 
+pub(super) use self::deviations::DeviationAccumulator;
 pub use self::{
     accumulator::GradientAccumulator,
     implied::{ImpliedDecay, ImpliedDecays},

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    linalg::memory::{slice_mut, try_zeros},
+    linalg::memory::{slice, slice_mut, try_zeros},
     model::Ufm,
 };
 
@@ -43,11 +43,14 @@ pub(super) struct Work<'a> {
     pub(super) rules: Option<&'a Rules>,
 }
 
-impl Work<'_> {
-    /// One sample of so many is looked at.
-    fn stride(&self) -> usize {
-        if self.models.iter().any(|model| model.samples() >= MANY) { STRIDE } else { 1 }
-    }
+/// One sample of so many is looked at.
+pub(super) fn stride(models: &[Ufm]) -> usize {
+    if models.iter().any(|model| model.samples() >= MANY) { STRIDE } else { 1 }
+}
+
+/// The rows of a panel: columns 4096 bytes apart would share one place in the cache, where a transpose is read.
+pub(super) fn padded(rows: usize) -> usize {
+    if rows.is_multiple_of(64) { rows + 8 } else { rows }
 }
 
 /// Samples that are worked on at a time. The outer product with residuals reads and writes K × d numbers a panel.
@@ -92,8 +95,6 @@ impl Sums {
 
 impl Part {
     fn new(width: usize, outputs: usize, models: usize) -> Result<Self, Error> {
-        // Columns 4096 bytes apart would share one place in the cache, where a transpose is read.
-        let padded = |rows: usize| if rows.is_multiple_of(64) { rows + 8 } else { rows };
         let panel = |rows| try_zeros("panel of samples", padded(rows), PANEL as u64);
         Ok(Self {
             counts: vec![0; outputs],
@@ -155,7 +156,7 @@ impl Part {
             let labels = &labels[start..labels.len().min(start + PANEL)];
             let features = features.subcols(start, labels.len());
             let Shown { mut panel, mut logits, mut residuals, mut looked, mut pulls } =
-                self.panels.show(features.nrows(), work.product.nrows(), labels.len(), work.stride());
+                self.panels.show(features.nrows(), work.product.nrows(), labels.len(), stride(work.models));
             for (j, &class) in labels.iter().enumerate() {
                 let (square, is_nonnegative) = read(features.col(j), panel.rb_mut().col_mut(j));
                 self.square += square;
@@ -184,13 +185,13 @@ impl Part {
                     sums.residual += column.squared_norm_l2();
                 }
                 matmul(sums.outer.as_mut(), Accum::Add, residuals.rb(), panel.rb().transpose(), 1.0, par);
-                let every = (0..labels.len()).step_by(work.stride());
+                let every = (0..labels.len()).step_by(stride(work.models));
                 for (mut to, j) in looked.rb_mut().col_iter_mut().zip(every.clone()) {
                     to.copy_from(residuals.rb().col(j));
                 }
                 matmul(pulls.rb_mut(), Accum::Replace, work.product.transpose(), looked.rb(), 1.0, par);
                 for (pull, j) in pulls.rb().col_iter().zip(every) {
-                    sums.pulls.look(pull, features.col(j));
+                    sums.pulls.look(slice(pull), 1.0, features.col(j));
                 }
             }
         }

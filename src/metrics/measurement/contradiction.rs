@@ -5,6 +5,7 @@ use std::fmt;
 use super::{
     super::gradient::{ImpliedDecay, ImpliedDecays},
     last_layers::LastLayers,
+    numbers::short,
     training::Training,
 };
 use crate::{
@@ -174,19 +175,5 @@ impl fmt::Display for Contradiction {
                 }
             }
         }
-    }
-}
-
-/// Seven digits, with an exponent only if it is needed.
-fn short(x: f64) -> String {
-    match x.abs() {
-        0.0 => "0".into(),
-        size if (1e-3..1e6).contains(&size) => {
-            let before = size.log10().floor().max(0.0);
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let decimals = 6 - before as usize;
-            format!("{x:.decimals$}")
-        }
-        _ => format!("{x:.4e}"),
     }
 }

@@ -5,6 +5,7 @@ mod contradiction;
 mod last_layers;
 mod layer_metrics;
 mod lines;
+mod numbers;
 mod passes;
 mod question;
 mod result;
@@ -17,6 +18,7 @@ pub use self::{
     last_layers::LastLayers,
     layer_metrics::{BlockSpectrum, ClassGeometry, LayerMetrics},
     lines::{Line, Verdict},
+    numbers::short,
     passes::{Measuring, Pass, Step},
     question::{DecaySource, Question},
     result::{GroupAccuracy, Measurement},

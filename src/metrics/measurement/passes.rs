@@ -8,7 +8,7 @@ use super::{
     super::features::takes_batches,
     last_layers::LastLayers,
     result::Measurement,
-    stages::{First, Next, Second, Stage, Statistics, Third, has_no_negative},
+    stages::{First, Gathering, Next, Second, Stage, Third, has_no_negative},
     training::Training,
 };
 use crate::{classes::ClassCounts, error::Error, loss::ClassWeights};
@@ -19,6 +19,9 @@ use crate::{classes::ClassCounts, error::Error, loss::ClassWeights};
 /// The first pass gathers class means and, unless K is less than a quarter of the width, the scatter within classes. The
 /// second one gathers the gradients of both losses, what the network and the nearest class mean decide, and the scatter
 /// where the first has not. If no loss fits and counts differ, a third one looks whether class weights explain that.
+///
+/// Where 4 K < d and numbers have at most four bytes, products of deviations from class means are of single precision in
+/// the gradients, which is no more than the samples themselves are rounded by. Decisions and scatter are not.
 ///
 /// Cost: N d² or 2 N d K operations for the scatter, about 8 N d K for the rest, and 4 N d K for a third pass; memory is
 /// that of the accumulators, and no sample is kept.
@@ -142,11 +145,11 @@ impl Measuring {
                 }
                 sums.add_checked(features, labels);
             }
-            Stage::Second(Second { statistics, gradients, .. }) => {
-                if let Statistics::Along(scatter) = statistics {
-                    scatter.add_checked(features, labels);
-                }
+            Stage::Second(Second { gathering: Gathering::Gradients { gradients, .. }, .. }) => {
                 gradients.add_checked(features, labels);
+            }
+            Stage::Second(Second { gathering: Gathering::Deviations(deviations), .. }) => {
+                deviations.add_checked(features, labels);
             }
             Stage::Third(Third { weighted, .. }) => weighted.add_checked(features, labels),
         }

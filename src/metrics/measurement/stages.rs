@@ -6,8 +6,8 @@ use super::{
     super::{
         assessment::Assessment,
         class_ranks::ClassRanks,
-        features::{FeatureAccumulator, FeatureStatistics, ScatterAccumulator},
-        gradient::{GradientAccumulator, NetworkGradient},
+        features::{FeatureAccumulator, FeatureStatistics},
+        gradient::{DeviationAccumulator, GradientAccumulator, NetworkGradient},
         nearest_center::NearestCenter,
     },
     contradiction::Contradiction,
@@ -57,18 +57,18 @@ pub(super) struct First {
 
 #[derive(Clone, Debug)]
 pub(super) struct Second {
-    pub(super) statistics: Statistics,
+    pub(super) gathering: Gathering,
     ranks: Option<ClassRanks>,
-    /// Gradients that follow from the statistics.
-    known: Vec<NetworkGradient>,
-    pub(super) gradients: GradientAccumulator,
 }
 
-/// With the whole scatter after the first pass, or with that along some directions after the second.
+/// What the second pass gathers.
 #[derive(Clone, Debug)]
-pub(super) enum Statistics {
-    Whole(FeatureStatistics),
-    Along(ScatterAccumulator),
+#[allow(clippy::large_enum_variant)]
+pub(super) enum Gathering {
+    /// The gradients that do not follow from the statistics, which have the whole scatter.
+    Gradients { statistics: FeatureStatistics, known: Vec<NetworkGradient>, gradients: GradientAccumulator },
+    /// All gradients, and the scatter along some directions.
+    Deviations(DeviationAccumulator),
 }
 
 #[derive(Clone, Debug)]
@@ -112,40 +112,57 @@ impl First {
         // What is wrong with it is said before the next pass.
         training.given_model(&counts, &layers)?;
         let rules = NearestCenter::new(layers.product(), layers.bias(), &statistics)?;
+        let readings = training.readings(&counts, &layers, &ClassWeights::None)?;
+        let gathering = if statistics.has_scatter() {
+            Gathering::with_scatter(statistics, readings, &layers, rules, is_nonnegative)?
+        } else {
+            Gathering::Deviations(DeviationAccumulator::new(statistics, readings, layers.parts(), rules)?)
+        };
+        let stage = Stage::Second(Second { gathering, ranks });
+        Ok(Next::Stage((layers, training, Some(counts)), stage))
+    }
+}
+
+impl Gathering {
+    fn with_scatter(
+        statistics: FeatureStatistics,
+        readings: Vec<Ufm>,
+        layers: &LastLayers,
+        rules: NearestCenter,
+        is_nonnegative: bool,
+    ) -> Result<Self, Error> {
         // Class means and the whole scatter have the gradient of squared loss, but for what a ReLU holds at zero.
         let is_known = |reading: &Ufm| {
             let is_plain = reading.loss() == Loss::Squared && reading.class_weights().is_none();
-            is_plain && statistics.has_scatter() && !is_nonnegative
+            is_plain && !is_nonnegative
         };
-        let readings = training.readings(&counts, &layers, &ClassWeights::None)?;
         let (known, readings): (Vec<Ufm>, Vec<Ufm>) = readings.into_iter().partition(is_known);
         let gradient = |reading: &Ufm| {
             let (weights, bias) = layers.parts();
             statistics.gradient(reading, weights, bias)
         };
         let known = known.iter().map(gradient).collect::<Result<_, _>>()?;
-        let gradients = gradients(&layers, readings)?.with_decisions(rules)?;
-        let statistics = if statistics.has_scatter() {
-            Statistics::Whole(statistics)
-        } else {
-            Statistics::Along(ScatterAccumulator::new(statistics)?)
+        Ok(Self::Gradients { known, gradients: gradients(layers, readings)?.with_decisions(rules)?, statistics })
+    }
+
+    /// Statistics with their scatter, the gradients under each loss, and the decisions.
+    fn finish(self) -> Result<(FeatureStatistics, Vec<NetworkGradient>, NearestCenter), Error> {
+        let (statistics, mut known, gradients) = match self {
+            Self::Deviations(deviations) => return deviations.finish(),
+            Self::Gradients { statistics, known, gradients } => (statistics, known, gradients),
         };
-        let stage = Stage::Second(Second { statistics, ranks, known, gradients });
-        Ok(Next::Stage((layers, training, Some(counts)), stage))
+        let (others, decisions) = gradients.finish_with_decisions()?;
+        let Some(decisions) = decisions else { unreachable!("the pass began with decisions") };
+        known.extend(others);
+        Ok((statistics, known, decisions))
     }
 }
 
 impl Second {
     pub(super) fn end(self, (layers, training, counts): Known) -> Result<Next, Error> {
-        let Self { statistics, ranks, known: mut all, gradients: pass } = self;
+        let Self { gathering, ranks } = self;
         let counts = counts.ok_or(Error::NoClassCounts)?;
-        let statistics = match statistics {
-            Statistics::Whole(statistics) => statistics,
-            Statistics::Along(scatter) => scatter.finish()?,
-        };
-        let (others, decisions) = pass.finish_with_decisions()?;
-        let Some(decisions) = decisions else { unreachable!("the pass began with decisions") };
-        all.extend(others);
+        let (statistics, all, decisions) = gathering.finish()?;
         let assessment = assess(&training, &all, &decisions)?;
         let class_ranks = ranks.map(ClassRanks::finish).transpose()?;
         let gathered = Gathered { statistics, decisions, class_ranks };

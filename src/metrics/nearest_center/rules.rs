@@ -1,7 +1,7 @@
 //! The two rules, what they make of samples, and how their judgments are counted.
 
 use faer::{
-    Accum, Col, ColRef, Mat, MatMut, MatRef, Par,
+    Accum, Col, ColMut, ColRef, Mat, MatMut, MatRef, Par,
     linalg::matmul::matmul,
     prelude::{Reborrow, ReborrowMut},
 };
@@ -115,74 +115,131 @@ impl Rules {
         labels: &[usize],
         weight: impl Fn(usize) -> u64,
     ) -> Tally {
-        // Of a product of d terms, of what goes into it, and of the sum.
-        let rounding = 2.0 * (samples.nrows() + 16) as f64 * f64::EPSILON;
-        let (near, far): (Vec<usize>, Vec<usize>) =
-            (0..labels.len()).partition(|&j| self.is_nearest(samples.col(j), labels[j], rounding));
-        let mut tally = Tally::default();
-        let by_logit = |j: usize, size: f64| {
-            first(slice(logits.col(j)), |k| rounding * (self.sizes[k].classifier * size + self.sizes[k].shift))
+        let sample = |j: usize| {
+            let (sample, mean) = (samples.col(j), self.means.col(labels[j]));
+            (distance(slice(sample), slice(mean)), sample.norm_l2())
         };
-        for j in near {
-            let by_logit = by_logit(j, samples.col(j).norm_l2());
-            tally.count(labels[j], &by_logit, &[labels[j]], weight(labels[j]));
+        self.judge_each(sample, logits, labels, weight, |j, mut to| to.copy_from(samples.col(j)))
+    }
+
+    /// The same of samples minus their class means, whose norms are known too.
+    pub(in crate::metrics) fn judge_deviations(
+        &self,
+        deviations: MatRef<'_, f64>,
+        norms: &[f64],
+        logits: MatRef<'_, f64>,
+        labels: &[usize],
+    ) -> Tally {
+        let sample = |j: usize| (norms[j], norms[j] + self.sizes[labels[j]].mean);
+        self.judge_each(
+            sample,
+            logits,
+            labels,
+            |_| 1,
+            |j, mut to| {
+                to.copy_from(deviations.col(j) + self.means.col(labels[j]));
+            },
+        )
+    }
+
+    /// Judges samples, of which the distance to the mean of their class and (from above) that to the center are known;
+    /// `sample` writes one minus the center.
+    fn judge_each(
+        &self,
+        distance_and_size: impl Fn(usize) -> (f64, f64),
+        logits: MatRef<'_, f64>,
+        labels: &[usize],
+        weight: impl Fn(usize) -> u64,
+        sample: impl Fn(usize, ColMut<'_, f64>),
+    ) -> Tally {
+        let width = self.center.nrows();
+        // Of a product of d terms, of what goes into it, and of the sum.
+        let rounding = 2.0 * (width + 16) as f64 * f64::EPSILON;
+        let (mut tally, mut far, mut by_logit, mut by_center) = (Tally::default(), Vec::new(), Vec::new(), Vec::new());
+        let (of_classifiers, of_shifts) = self.sizes.iter().fold((0.0_f64, 0.0_f64), |(classifier, shift), sizes| {
+            (classifier.max(sizes.classifier), shift.max(sizes.shift))
+        });
+        let decide = |j: usize, size: f64, by_logit: &mut Vec<usize>| {
+            let most = rounding * (of_classifiers * size + of_shifts);
+            let of = |k: usize| rounding * (self.sizes[k].classifier * size + self.sizes[k].shift);
+            first(slice(logits.col(j)), most, of, by_logit);
+        };
+        for (j, &class) in labels.iter().enumerate() {
+            let (distance, size) = distance_and_size(j);
+            if self.is_nearest(class, distance, size, rounding) {
+                decide(j, size, &mut by_logit);
+                tally.count(class, &by_logit, &[class], weight(class));
+            } else {
+                far.push((j, size));
+            }
         }
         if far.is_empty() {
             return tally;
         }
-        let mut gathered = Mat::<f64>::zeros(samples.nrows(), far.len());
-        for (mut to, &j) in gathered.col_iter_mut().zip(&far) {
-            to.copy_from(samples.col(j));
+        let mut gathered = Mat::<f64>::zeros(width, far.len());
+        for (to, &(j, _)) in gathered.col_iter_mut().zip(&far) {
+            sample(j, to);
         }
         let mut nearness = Mat::<f64>::zeros(self.means.ncols(), far.len());
         matmul(nearness.as_mut(), Accum::Replace, self.means.transpose(), gathered.as_ref(), 2.0, Par::Seq);
-        for (mut nearness, &j) in nearness.col_iter_mut().zip(&far) {
-            let size = samples.col(j).norm_l2();
+        let largest = self.sizes.iter().fold(0.0_f64, |largest, sizes| largest.max(sizes.mean));
+        for (mut nearness, &(j, size)) in nearness.col_iter_mut().zip(&far) {
             // ‖h - h̄_k‖² less ‖h‖², negated.
             nearness -= &self.squares;
-            let by_center =
-                first(slice(nearness.rb()), |k| rounding * self.sizes[k].mean * (self.sizes[k].mean + 2.0 * size));
-            tally.count(labels[j], &by_logit(j, size), &by_center, weight(labels[j]));
+            let of = |mean: f64| rounding * mean * (mean + 2.0 * size);
+            first(slice(nearness.rb()), of(largest), |k| of(self.sizes[k].mean), &mut by_center);
+            decide(j, size, &mut by_logit);
+            tally.count(labels[j], &by_logit, &by_center, weight(labels[j]));
         }
         tally
     }
 
-    /// Whether a sample is nearest to the mean of its own class beyond rounding, by the triangle inequality: with r its
-    /// distance and a that of the nearest other mean, ‖h - h̄_l‖² - r² >= a (a - 2r). It spares collapsed features the
-    /// product with all class means.
-    fn is_nearest(&self, sample: ColRef<'_, f64>, class: usize, rounding: f64) -> bool {
+    /// Whether a sample at this distance of the mean of its class is nearest to it beyond rounding, by the triangle
+    /// inequality: with r its distance and a that of the nearest other mean, ‖h - h̄_l‖² - r² >= a (a - 2r). It spares
+    /// collapsed features the product with all class means.
+    fn is_nearest(&self, class: usize, distance: f64, size: f64, rounding: f64) -> bool {
         let apart = self.apart[class];
         if !(apart > 0.0) {
             return false;
         }
-        let (sample, mean) = (slice(sample), slice(self.means.col(class)));
-        let (distance, size) = distance_and_size(sample, mean);
-        let largest = self.sizes[class].mean + apart + 2.0 * f64::sqrt(size);
+        let largest = self.sizes[class].mean + apart + 2.0 * size;
         // What the product would round, of both classes; another mean as near as the sample allows is no larger.
         let spare = 4.0 * rounding * largest * largest;
-        apart * (apart - 2.0 * f64::sqrt(distance)) > spare
+        apart * (apart - 2.0 * distance) > spare
     }
 }
 
-/// ‖h - m‖² and ‖h‖², in sums side by side: one after another, every term would wait for the sum before it.
-fn distance_and_size(sample: &[f64], mean: &[f64]) -> (f64, f64) {
+/// ‖h - m‖, in sums side by side: one after another, every term would wait for the sum before it.
+fn distance(sample: &[f64], mean: &[f64]) -> f64 {
     const LANES: usize = 4;
     let ((samples, sample_rest), (means, mean_rest)) = (sample.as_chunks::<LANES>(), mean.as_chunks::<LANES>());
-    let [mut distance, mut size] = [[0.0; LANES]; 2];
+    let mut squares = [0.0; LANES];
     for (h, m) in samples.iter().zip(means) {
-        distance = std::array::from_fn(|lane| distance[lane] + (h[lane] - m[lane]) * (h[lane] - m[lane]));
-        size = std::array::from_fn(|lane| size[lane] + h[lane] * h[lane]);
+        squares = std::array::from_fn(|lane| squares[lane] + (h[lane] - m[lane]) * (h[lane] - m[lane]));
     }
     let rest = sample_rest.iter().zip(mean_rest);
-    rest.fold((distance.iter().sum(), size.iter().sum()), |(distance, size): (f64, f64), (h, m)| {
-        (distance + (h - m) * (h - m), size + h * h)
-    })
+    rest.fold(squares.iter().sum::<f64>(), |squares, (h, m)| squares + (h - m) * (h - m)).sqrt()
 }
 
-/// The classes that may have the largest number, each known up to its rounding.
-fn first(values: &[f64], rounding: impl Fn(usize) -> f64) -> Vec<usize> {
+/// The classes that may have the largest number, each known up to its rounding, of which none is above `most`.
+fn first(values: &[f64], most: f64, rounding: impl Fn(usize) -> f64, classes: &mut Vec<usize>) {
+    classes.clear();
+    // Usually one value alone can be the largest, whatever the rounding of each.
+    if let Some(only) = only_first(values, most) {
+        classes.push(only);
+        return;
+    }
     let least = values.iter().enumerate().map(|(k, value)| value - rounding(k)).fold(f64::NEG_INFINITY, f64::max);
-    (0..values.len()).filter(|&k| values[k] + rounding(k) >= least).collect()
+    classes.extend((0..values.len()).filter(|&k| values[k] + rounding(k) >= least));
+}
+
+/// The only class that may have the largest number, each known up to this rounding; `None` if there are several.
+pub(in crate::metrics) fn only_first(values: &[f64], rounding: f64) -> Option<usize> {
+    let largest =
+        values.iter().fold(f64::NEG_INFINITY, |largest, &value| if value > largest { value } else { largest });
+    let is_near = |value: &f64| *value >= largest - 2.0 * rounding;
+    let is_only = values.iter().filter(|value| is_near(value)).count() == 1;
+    if is_only { values.iter().position(is_near) } else { None }
 }
 
 impl Tally {

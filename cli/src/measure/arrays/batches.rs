@@ -1,7 +1,9 @@
 //! The numbers of an array, row after row.
 
 use std::{
+    fs::File,
     io::{Read, Seek, SeekFrom},
+    ops::Range,
     sync::mpsc,
     thread,
 };
@@ -83,12 +85,17 @@ impl Array {
             let (filled, batches) = mpsc::sync_channel(0);
             let (used, spare) = mpsc::channel::<Numbers>();
             let reader = scope.spawn(move || {
-                self.bytes((rows, cols), size, |start, here, data| {
+                let mut file = self.file()?;
+                for start in (0..rows).step_by(size) {
+                    let here = size.min(rows - start);
                     let mut numbers = spare.try_recv().unwrap_or_default();
-                    numbers.decode(float, big_endian, data);
+                    numbers.read(float, big_endian, here * cols, |data| {
+                        self.fill(&mut file, (rows, cols), start..start + here, data)
+                    })?;
                     // Nobody takes it where the visitor has refused a batch, with an error that says why.
-                    filled.send((start, here, numbers)).map_err(|_| String::new())
-                })
+                    filled.send((start, here, numbers)).map_err(|_| String::new())?;
+                }
+                Ok(())
             });
             for (start, here, numbers) in batches {
                 visit(start, numbers.columns(float, cols, here, fortran))?;
@@ -140,25 +147,43 @@ impl Array {
         size: usize,
         mut visit: impl FnMut(usize, usize, &[u8]) -> Result<(), String>,
     ) -> Result<(), String> {
-        let Found { number, fortran, offset, .. } = self.found;
-        let bytes = number.bytes();
-        let mut file = self.found.source.at(offset).map_err(|error| self.says(&error))?;
+        let bytes = self.found.number.bytes();
+        let mut file = self.file()?;
         let mut data = Vec::new();
         for start in (0..rows).step_by(size) {
             let here = size.min(rows - start);
             data.resize(here * cols * bytes, 0);
-            if fortran {
-                // A stretch of every column.
-                for (col, stretch) in data.chunks_exact_mut(here * bytes).enumerate() {
-                    let from = offset + ((col * rows + start) * bytes) as u64;
-                    let read = file.seek(SeekFrom::Start(from)).and_then(|_| file.read_exact(stretch));
-                    read.map_err(|error| self.says(&error))?;
-                }
-            } else {
-                file.read_exact(&mut data).map_err(|error| self.says(&error))?;
-            }
+            self.fill(&mut file, (rows, cols), start..start + here, &mut data)?;
             visit(start, here, &data)?;
         }
+        Ok(())
+    }
+
+    /// The file, where the data begin.
+    fn file(&self) -> Result<File, String> {
+        self.found.source.at(self.found.offset).map_err(|error| self.says(&error))
+    }
+
+    /// The bytes of these rows, which follow those that were read before.
+    fn fill(
+        &self,
+        file: &mut File,
+        (rows, cols): (usize, usize),
+        here: Range<usize>,
+        data: &mut [u8],
+    ) -> Result<(), String> {
+        let Found { number, fortran, offset, .. } = self.found;
+        let bytes = number.bytes();
+        if !fortran {
+            return file.read_exact(data).map_err(|error| self.says(&error));
+        }
+        // A stretch of every column.
+        for (col, stretch) in data.chunks_exact_mut(here.len() * bytes).enumerate() {
+            let from = offset + ((col * rows + here.start) * bytes) as u64;
+            let read = file.seek(SeekFrom::Start(from)).and_then(|_| file.read_exact(stretch));
+            read.map_err(|error| self.says(&error))?;
+        }
+        debug_assert_eq!(data.len(), here.len() * cols * bytes);
         Ok(())
     }
 }
@@ -168,14 +193,38 @@ impl Array {
 struct Numbers {
     singles: Vec<f32>,
     doubles: Vec<f64>,
+    /// The bytes of numbers that this machine writes otherwise.
+    data: Vec<u8>,
 }
 
 impl Numbers {
-    fn decode(&mut self, float: Float, big_endian: bool, data: &[u8]) {
-        if float == Float::F64 {
-            number::doubles(data, big_endian, &mut self.doubles);
-        } else {
-            float.singles(data, big_endian, &mut self.singles);
+    /// Reads so many numbers: what this machine would write as the file has it goes where it stays.
+    fn read(
+        &mut self,
+        float: Float,
+        big_endian: bool,
+        numbers: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let is_native = big_endian == cfg!(target_endian = "big");
+        match float {
+            Float::F32 if is_native => {
+                self.singles.resize(numbers, 0.0);
+                fill(bytemuck::cast_slice_mut(&mut self.singles))
+            }
+            Float::F64 if is_native => {
+                self.doubles.resize(numbers, 0.0);
+                fill(bytemuck::cast_slice_mut(&mut self.doubles))
+            }
+            _ => {
+                self.data.resize(numbers * Number::Float(float).bytes(), 0);
+                fill(&mut self.data)?;
+                match float {
+                    Float::F64 => number::doubles(&self.data, big_endian, &mut self.doubles),
+                    _ => float.singles(&self.data, big_endian, &mut self.singles),
+                }
+                Ok(())
+            }
         }
     }
 
