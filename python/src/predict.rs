@@ -106,7 +106,7 @@ impl Prediction {
     /// Whether the minimizer is unique up to rotations of the features; None if it is not proved to be one.
     #[getter]
     fn is_unique(&self) -> Option<bool> {
-        self.is_proved().then(|| self.optimum.is_unique())
+        self.optimum.is_unique()
     }
 
     /// "closed form", "certified", "nonnegative features", or "interval" if the objective is not proved to be the least.
