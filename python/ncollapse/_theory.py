@@ -128,8 +128,8 @@ def limits(
     rank : int, optional
         Keep at least this rank. If neither ``rank`` nor ``norm_ratio`` is given: keep every class apart. For
         cross-entropy and weighted classes that is about classes of the same count and weight, which coincide from the
-        decay on; it says nothing of a class that is alone with its count ("always" if all are). Ask for
-        ``rank=K - 1`` then: the decay from which on a class loses its own direction. It is found to a relative 2e-6
+        decay on; it says nothing of a class that is alone with its count (``kept`` is None if all are). Ask
+        for ``rank=K - 1`` then: the decay from which on a class loses its own direction. It is found to a relative 2e-6
         with certified minimizers, in a tenth of a second for 10 counts and seconds for 50, the most that are accepted.
     norm_ratio : float, optional
         Keep the smallest norm of a classifier at this share of the largest one or above. Squared loss without class

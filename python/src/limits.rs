@@ -80,8 +80,8 @@ fn find(ufm: &Ufm, goal: Goal, largest_q: f64) -> Result<Limits, Error> {
     }
     let contrasts = ufm.contrasts()?;
     let scale = match goal {
-        // The law of contrasts, for one layer and any loss.
-        Goal::AllDirections => contrasts.largest_scale(),
+        // The law of contrasts, for one layer and any loss. It says nothing of classes that are alone in their group.
+        Goal::AllDirections => contrasts.largest_scale().filter(|scale| *scale != Limit::Always || ufm.outputs() == 1),
         goal => Some(ufm.certified_largest_scale(goal)?),
     };
     Ok(Limits {

@@ -65,7 +65,9 @@ def test_ranks_and_ratios_of_norms():
 def test_ranks_are_kept_up_to_the_limit_under_cross_entropy_too(keywords):
     counts = [100, 50, 20, 9]
     keywords = dict(KEYWORDS, loss="cross-entropy", **keywords)
-    assert nc.limits(counts, **keywords).kept == "always", "no two classes have one count"
+    law = nc.limits(counts, **keywords)
+    assert law.kept is None and law.scale is None and law.feature_decay is None, "no two classes have one count"
+    assert nc.limits([7], **keywords).kept == "always"
     for rank in (1, 2, 3):
         limits = nc.limits(counts, rank=rank, **keywords)
         assert limits.kept == "below"
