@@ -227,7 +227,9 @@ impl Prediction {
         let (which, mut norms) = (Which::new(of)?, vec![f64::NAN; self.num_classes()]);
         for group in &self.groups {
             let (classes, norm) = group.get().norms(which);
-            classes.iter().for_each(|&class| norms[class] = norm);
+            for &class in classes {
+                norms[class] = norm;
+            }
         }
         Ok(PyArray1::from_vec(py, norms))
     }
