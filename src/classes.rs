@@ -108,8 +108,13 @@ impl ClassCounts {
         }
         let mut counts = empty(classes)?;
         counts.resize(classes, 0);
-        for (index, label) in labels.into_iter().enumerate() {
-            *counts.get_mut(label).ok_or(Error::LabelOutOfRange { index, label: label as i128, classes })? += 1;
+        let mut labels = labels.into_iter().enumerate();
+        while let Some((index, label)) = labels.next() {
+            let Some(count) = counts.get_mut(label) else {
+                let from_one = label == classes && counts[0] == 0 && labels.all(|(_, label)| label != 0);
+                return Err(Error::LabelOutOfRange { index, label: label as i128, classes, from_one });
+            };
+            *count += 1;
         }
         Self::new(counts)
     }

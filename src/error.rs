@@ -42,6 +42,8 @@ pub enum Error {
         label: i128,
         /// The number of classes: labels run from 0 to `classes - 1`.
         classes: usize,
+        /// Whether the label is `classes` and no label is 0: then they may be counted from 1.
+        from_one: bool,
     },
     /// The number of entries of features given as rows is not the number of samples times the width.
     RowsLength {

@@ -102,8 +102,15 @@ fn text_has_commas_spaces_and_lines() {
 fn labels_are_counted() {
     assert_eq!(ClassCounts::from_labels([2, 0, 2, 1], 3).unwrap().counts(), [1, 1, 2]);
     let beyond = ClassCounts::from_labels([0, 3, 1], 3).unwrap_err();
-    assert_eq!(beyond, Error::LabelOutOfRange { index: 1, label: 3, classes: 3 });
+    assert_eq!(beyond, Error::LabelOutOfRange { index: 1, label: 3, classes: 3, from_one: false });
     assert!(beyond.to_string().contains("0 to 2"));
+    // Only where the label is the number of classes and no label is 0, before or after it.
+    let asks = |labels: &[usize]| {
+        let text = ClassCounts::from_labels(labels.iter().copied(), 3).unwrap_err().to_string();
+        text.ends_with(": are they counted from 1?")
+    };
+    assert!(asks(&[1, 3, 2]) && asks(&[3]));
+    assert!(!asks(&[0, 3, 1]) && !asks(&[3, 0]) && !asks(&[1, 4, 3]));
     assert_eq!(ClassCounts::from_labels([0, 2], 3), Err(Error::ZeroCount { class: 1 }));
     assert_eq!(ClassCounts::from_labels([], 0), Err(Error::NoClasses));
     assert_eq!(ClassCounts::from_labels([0], 0), Err(Error::NoClasses));

@@ -373,7 +373,7 @@ fn bad_batches_are_refused_whole() {
     assert!(matches!(accumulator.add(good.subrows(0, 2), &[0, 1, 1, 0]), Err(Error::Shape { .. })));
     assert_eq!(
         accumulator.add(good.as_ref(), &[0, 1, 2, 0]),
-        Err(Error::LabelOutOfRange { index: 2, label: 2, classes: 2 })
+        Err(Error::LabelOutOfRange { index: 2, label: 2, classes: 2, from_one: false })
     );
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let mut bad = good.clone();
@@ -511,8 +511,13 @@ fn rows_that_are_not_a_matrix_and_negative_labels_are_refused() {
     );
     assert_eq!(
         accumulator.add_rows(&[1.0_f32, 2.0, 3.0, 4.0], &[0_i32, -100]),
-        Err(Error::LabelOutOfRange { index: 1, label: -100, classes: 2 })
+        Err(Error::LabelOutOfRange { index: 1, label: -100, classes: 2, from_one: false })
     );
+    let text = |labels: [i32; 2]| accumulator.clone().add_rows(&[1.0, 2.0, 3.0, 4.0], &labels).unwrap_err().to_string();
+    assert!(text([0, -100]).contains("as ignore_index of PyTorch, are not skipped"));
+    assert!(text([1, 2]).ends_with("accepted are 0 to 1 for 2 classes: are they counted from 1?"));
+    assert!(text([2, 0]).ends_with("accepted are 0 to 1 for 2 classes"));
+    assert!(text([1, 3]).ends_with("accepted are 0 to 1 for 2 classes"));
     let columns = Mat::<f64>::zeros(2, 3);
     assert!(matches!(accumulator.add_rows(columns.as_ref(), &[0, 1, 1]), Err(Error::Shape { .. })));
     assert_eq!(accumulator.finish().class_counts(), Err(Error::ZeroCount { class: 0 }));

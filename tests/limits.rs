@@ -1,8 +1,9 @@
 //! The largest decays that reach a goal: reached just below, not just above, nor anywhere beyond.
 
 use neural_collapse::{
-    ClassCounts, Error, Layer, Ufm,
-    theory::{Goal, Limit},
+    ClassCounts, ClassWeights, Error, Layer, Loss, Ufm,
+    faer::Mat,
+    theory::{Certified, Goal, Limit},
 };
 use proptest::prelude::*;
 
@@ -206,4 +207,99 @@ fn limits_say_never_below_or_always() {
     let minimizer = ufm.minimizer().unwrap();
     assert!(minimizer.largest_scale(Goal::AllDirections).unwrap().value().unwrap().is_finite());
     assert_eq!(minimizer.largest_feature_decay(Goal::AllDirections), Ok(Limit::Below(f64::INFINITY)));
+}
+
+/// A model of one layer with cross-entropy.
+fn entropy(counts: &str, width: usize) -> Ufm {
+    let classes: ClassCounts = counts.parse().unwrap();
+    Ufm::new(classes, [Layer::new(width, 5e-3)], 5e-4).unwrap().with_loss(Loss::CrossEntropy).unwrap()
+}
+
+/// The singular values of the residual (Y - P) diag(√n)/N over λ, of classes that are all alone with their count: the
+/// rank of any minimizer is at most the number of those that are 1.
+fn duals(minimizer: &Certified) -> Vec<f64> {
+    let (ufm, mut logits) = (minimizer.ufm(), minimizer.logits());
+    let own = minimizer.logits_own();
+    (0..own.len()).for_each(|k| logits[(k, k)] = own[k]);
+    let counts: Vec<f64> = minimizer.groups().iter().map(|group| group.count as f64).collect();
+    let lambda = (ufm.layers()[0].decay * ufm.feature_decay()).sqrt();
+    let unit = |k: usize| counts[k].sqrt() / counts.iter().sum::<f64>() / lambda;
+    let residual = Mat::from_fn(own.len(), own.len(), |i, k| {
+        let sum: f64 = (0..own.len()).map(|j| (logits[(j, k)] - logits[(i, k)]).exp()).sum();
+        (f64::from(u8::from(i == k)) - 1.0 / sum) * unit(k)
+    });
+    residual.singular_values().unwrap()
+}
+
+/// No formula is known for a class that is alone with its count: the dual proves the rank on both sides.
+#[test]
+fn under_cross_entropy_the_dual_proves_the_rank_on_both_sides_of_the_limit() {
+    for counts in ["100,50,10", "1000,300,40,7", "500,499,3"] {
+        for bias in [true, false] {
+            let ufm = entropy(counts, 8).with_bias(bias);
+            let full = ufm.outputs() - 1;
+            for rank in 1..=full {
+                let goal = if rank == full { Goal::AllDirections } else { Goal::Rank(rank) };
+                let scale = ufm.certified_largest_scale(goal).unwrap().value().unwrap();
+                let at = |scale: f64| {
+                    let layer = Layer::new(8, 5e-3 * scale * scale);
+                    let scaled = Ufm::new(ufm.targets().clone(), [layer], 5e-4).unwrap().with_bias(bias);
+                    scaled.with_loss(Loss::CrossEntropy).unwrap().certified_minimizer().unwrap()
+                };
+                let (below, above) = (at(scale * (1.0 - 2e-6)), at(scale * (1.0 + 2e-6)));
+                assert!(below.gap().abs() < 1e-12 && above.gap().abs() < 1e-12);
+                assert!(below.rank() >= rank && below.singular_values()[rank - 1] > 0.0, "{counts} {bias} {rank}");
+                assert!(above.rank() < rank, "{counts} {bias} {rank}");
+                // 1 at the rank below, to rounding over the distance from the threshold, 1e-15 over 1e-6. Less above, by
+                // about that distance.
+                let (kept, lost) = (duals(&below)[rank - 1], duals(&above)[rank - 1]);
+                assert!((kept - 1.0).abs() < 1e-9, "{counts} {bias} {rank}: {kept}");
+                assert!((1e-8..1e-5).contains(&(1.0 - lost)), "{counts} {bias} {rank}: {lost}");
+            }
+        }
+    }
+}
+
+/// The promise is 2e-6, of which the bisection takes a half and the solver may take the other.
+#[test]
+fn certified_limits_are_those_of_closed_forms() {
+    let value = |limit: Limit| limit.value().unwrap();
+    for bias in [true, false] {
+        for counts in ["100,50,10", "90x2,20,7x3", "400,3"] {
+            let squared = model(counts.parse::<ClassCounts>().unwrap().counts().to_vec(), vec![9], 1e-3, bias);
+            for goal in [Goal::AllDirections, Goal::Rank(1), Goal::Rank(2)] {
+                let closed = squared.minimizer().unwrap().largest_scale(goal).unwrap();
+                let found = squared.certified_largest_scale(goal).unwrap();
+                match closed {
+                    Limit::Below(scale) => assert!((value(found) / scale - 1.0).abs() < 2e-6, "{counts} {goal:?}"),
+                    other => assert_eq!(found, other, "{counts} {goal:?}"),
+                }
+            }
+        }
+    }
+    // Two classes have one direction, which ends where everything is zero.
+    let two = entropy("70,20", 4);
+    let vanishing = two.contrasts().unwrap().vanishing_scale().unwrap();
+    assert!((value(two.certified_largest_scale(Goal::AllDirections).unwrap()) / value(vanishing) - 1.0).abs() < 2e-6);
+    // Groups of several classes lose their contrasts first: the law says where, with weights too.
+    for weights in [ClassWeights::None, ClassWeights::Inverse] {
+        let ufm = entropy("500x5,50x5", 16).with_class_weights(weights).unwrap();
+        let law = ufm.contrasts().unwrap().largest_scale().unwrap();
+        assert!((value(ufm.certified_largest_scale(Goal::AllDirections).unwrap()) / value(law) - 1.0).abs() < 2e-6);
+    }
+}
+
+#[test]
+fn certified_limits_say_what_cannot_be() {
+    let three = entropy("50,20,8", 2);
+    assert_eq!(three.certified_largest_scale(Goal::Rank(3)), Ok(Limit::Never));
+    assert_eq!(entropy("50,20,8", 1).certified_largest_scale(Goal::AllDirections), Ok(Limit::Never));
+    assert_eq!(entropy("7", 2).certified_largest_scale(Goal::AllDirections), Ok(Limit::Always));
+    assert!(matches!(three.certified_largest_scale(Goal::Rank(0)), Err(Error::Domain { argument: "rank", .. })));
+    assert!(matches!(three.certified_largest_scale(Goal::NormRatio(0.5)), Err(Error::NoClosedForm { .. })));
+    let deep = Ufm::new(ClassCounts::new([5, 2]).unwrap(), [Layer::new(2, 0.1), Layer::new(2, 0.1)], 0.1).unwrap();
+    assert!(matches!(deep.certified_largest_scale(Goal::AllDirections), Err(Error::NoCertificate { .. })));
+    // After the direction of the first class come three contrasts of four equal ones: too many for a width of 3.
+    let narrow = entropy("200,50x4", 3).certified_largest_scale(Goal::Rank(2));
+    assert!(matches!(narrow, Err(Error::WidthBelowRank { width: 3, rank: 4, .. })), "{narrow:?}");
 }

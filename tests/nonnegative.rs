@@ -176,6 +176,18 @@ fn intervals_have_the_known_numbers() {
     }
 }
 
+/// Above a lower bound that it does not reach, a point may not be a minimizer, still less the only one.
+#[test]
+fn only_a_proved_minimizer_is_called_unique() {
+    let optimum = |counts: [u64; 3]| {
+        let lambda = 0.05 * (counts[2] as f64).sqrt() / counts.iter().sum::<u64>() as f64;
+        model(&counts, lambda, Loss::Squared).optimum().unwrap()
+    };
+    let (proved, interval) = (optimum([69, 40, 30]), optimum([71, 40, 30]));
+    assert_eq!((proved.is_proved(), proved.is_unique()), (true, Some(true)));
+    assert_eq!((interval.is_proved(), interval.is_unique()), (false, None));
+}
+
 #[test]
 fn a_free_bias_is_proved_exactly_where_no_class_pulls_with_another() {
     for loss in [Loss::Squared, Loss::CrossEntropy] {

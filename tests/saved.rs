@@ -347,6 +347,37 @@ fn a_saved_accumulator_goes_on_to_the_batch_result() {
     assert_eq!(gather(read, &third).finish(), gather(direct, &third).finish());
 }
 
+/// The parts of an accumulator that no sample has come to take a byte each, and not their zeros.
+#[test]
+fn parts_without_samples_are_not_written() {
+    let size = |accumulator: &FeatureAccumulator| {
+        let mut binary = Vec::new();
+        ciborium::into_writer(accumulator, &mut binary).unwrap();
+        binary.len()
+    };
+    // A merge leaves everything in the first of eight parts: 9 bytes for each of 2 d K + 2 K + d² numbers, with counts
+    // and flags, and 512 for the names of fields.
+    let (width, classes) = (5, 3);
+    let mut first = empty();
+    for shard in shards() {
+        first.merge(gather(empty(), &shard)).unwrap();
+    }
+    assert!(size(&first) <= 9 * (2 * width * classes + 3 * classes + width * width) + 512, "{}", size(&first));
+    assert_eq!(serde_json::to_value(&first).unwrap()["parts"].as_array().unwrap()[1..], vec![Value::Null; 7]);
+    // Three samples go to the first three parts. What is read goes on as what was written.
+    let (features, labels) = samples(3, 5);
+    let few = gather(empty(), &[(features, labels)]);
+    assert!(size(&few) < size(&gather(empty(), &shards()[0])));
+    let [.., last] = shards();
+    for read in [through_binary(&few), through_json(&few)] {
+        assert_eq!(gather(read, &last).finish(), gather(few.clone(), &last).finish());
+    }
+    let nothing = through_binary(&empty());
+    assert!(nothing.has_scatter() && nothing.shape() == (5, 3));
+    assert!(!through_binary(&FeatureAccumulator::new(5, 3).unwrap()).has_scatter());
+    assert_eq!(gather(nothing, &last).finish(), gather(empty(), &last).finish());
+}
+
 #[test]
 fn merged_statistics_are_those_of_the_batch_but_for_rounding() {
     let all = batch(empty());
@@ -567,13 +598,18 @@ fn points_whose_parts_do_not_fit_are_not_read() {
 #[test]
 fn accumulators_of_another_version_or_shape_are_not_read() {
     let accumulator = serde_json::to_value(gather(empty(), &shards()[1])).unwrap();
-    refused::<FeatureAccumulator>(&with(&accumulator, "/version", json!(2)), "version 2 of the saved form");
+    // Version 1 wrote parts without samples too.
+    for version in [1, 3] {
+        let message = format!("version {version} of the saved form given, this version of the crate reads version 2");
+        refused::<FeatureAccumulator>(&with(&accumulator, "/version", json!(version)), &message);
+    }
     let mut without = accumulator.clone();
     without.as_object_mut().unwrap().remove("version");
     refused::<FeatureAccumulator>(&without, "version");
     refused::<FeatureAccumulator>(&with(&accumulator, "/has_reference", json!([true])), "classes");
     refused::<FeatureAccumulator>(&with(&accumulator, "/has_reference/0", json!(false)), "no reference");
     refused::<FeatureAccumulator>(&with(&accumulator, "/parts", json!([])), "0 parts given");
+    refused::<FeatureAccumulator>(&with(&accumulator, "/parts/0", json!(null)), "the first part is null");
     refused::<FeatureAccumulator>(&with(&accumulator, "/parts/0/counts/0", json!(-1)), "-1");
     refused::<FeatureAccumulator>(&with(&accumulator, "/parts/0/counts/0", json!(1_u64 << 54)), "2^53");
     refused::<FeatureAccumulator>(&with(&accumulator, "/parts/0/counts", json!([1])), "1 counts given, 3");

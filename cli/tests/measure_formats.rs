@@ -147,6 +147,9 @@ fn labels_that_cannot_be_meant_are_refused_with_their_place() {
         (floats(&[0.0, 1e300, 1.0, 1.0, 1.0]), "accepted are 0 to 1 for 2 classes"),
         (floats(&[0.0, -1.0, 1.0, 1.0, 1.0]), "entry 1 (counted from 0) is -1, accepted are 0 to 1 for 2 classes"),
         (floats(&[1.0, 1.0, 2.0, 2.0, 2.0]), "they seem to be counted from 1; give --labels-from 1"),
+        // Class 1 has no sample, and 0 does not occur.
+        (floats(&[2.0, 2.0, 2.0, 2.0, 2.0]), "labels run from 2 to 2: they seem to be counted from 1"),
+        (floats(&[0.0, 1.0, 2.0, 2.0, 2.0]), "entry 2 (counted from 0) is 2, accepted are 0 to 1 for 2 classes"),
         (message("<i8", "(5,)", &ignored), "entry 3 (counted from 0) is -100, accepted are 0 to 1"),
         (
             message("<i8", "(5,)", &ignored),

@@ -20,7 +20,31 @@ def least(work, repeats=3):
     return min(times)
 
 
+def states():
+    """What a worker sends, compared with 9 (2 d K + d^2) bytes."""
+    rng = np.random.default_rng(2)
+    for width, classes, scatter in (
+        (512, 100, True),
+        (512, 1000, True),
+        (512, 1000, False),
+        (4096, 1000, True),
+        (4096, 1000, False),
+    ):
+        accumulator = nc.Accumulator(classes, width, scatter=scatter)
+        labels = np.arange(4 * classes) % classes
+        for _ in range(3):
+            accumulator.update(rng.standard_normal((len(labels), width), dtype=np.float32), labels)
+        formula = 9 * (2 * width * classes + (width**2 if scatter else 0))
+        sizes = [len(accumulator.to_bytes(compact)) / 1e6 for compact in (True, False)]
+        print(
+            f"d {width:5} K {classes:5} {'scatter' if scatter else 'means':8}"
+            f"formula {formula / 1e6:6.1f} MB, compact {sizes[0]:6.1f} MB, whole {sizes[1]:6.1f} MB",
+            flush=True,
+        )
+
+
 def main():
+    states()
     features = np.random.default_rng(0).standard_normal((ROWS, WIDTH), dtype=np.float32)
     print(f"batches of {ROWS} x {WIDTH} in float32, {nc.get_num_threads()} threads; the least of three times")
     for classes in (1000, 10_000):

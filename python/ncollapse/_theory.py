@@ -128,9 +128,12 @@ def limits(
     rank : int, optional
         Keep at least this rank. If neither ``rank`` nor ``norm_ratio`` is given: keep every class apart. For
         cross-entropy and weighted classes that is about classes of the same count and weight, which coincide from the
-        decay on; a class that is alone in its group can vanish before, as the fates of ``predict`` say.
+        decay on; it says nothing of a class that is alone with its count (``kept`` is None if all are). Ask
+        for ``rank=K - 1`` then: the decay from which on a class loses its own direction. It is found to a relative 2e-6
+        with certified minimizers, in a tenth of a second for 10 counts and seconds for 50, the most that are accepted.
     norm_ratio : float, optional
-        Keep the smallest norm of a classifier at this share of the largest one or above.
+        Keep the smallest norm of a classifier at this share of the largest one or above. Squared loss without class
+        weights only.
     largest_q : float
         How far the weights keep classes apart, between 0 and 1: the probability of the own class is ahead of that of
         a class of the same count by 1 - largest_q at least.

@@ -140,8 +140,9 @@ impl Accumulator {
     /// Takes in the samples of another accumulator, of which this one has seen none. The other one stays as it is.
     ///
     /// The same accumulators merged in the same order give the same bits, in one process or many.
-    fn merge(slf: &Bound<'_, Self>, other: &Bound<'_, Self>) -> PyResult<()> {
+    fn merge(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
+        let other = other.cast::<Self>().map_err(|_| wrong_type("other", other, "an Accumulator"))?;
         if slf.is(other) {
             return Err(refuse("merge: an accumulator cannot take in itself: its samples would count twice"));
         }

@@ -22,13 +22,18 @@ pub(crate) fn groups(optimum: &Optimum) -> Vec<Vec<usize>> {
     }
 }
 
+/// Whether K x K numbers fit in memory, twice: as a matrix, and as the array that it becomes.
+pub(crate) fn check_room(classes: usize) -> PyResult<()> {
+    let numbers = classes.saturating_mul(classes).saturating_mul(2);
+    let refused = |_| refuse(format!("{classes} x {classes} numbers do not fit in memory"));
+    Vec::<f64>::new().try_reserve_exact(numbers).map_err(refused)
+}
+
 /// A K x K matrix from the numbers of one or two classes of each pair of groups; NaN for `None`.
 pub(crate) fn expand(groups: &[Vec<usize>], of: impl Fn(usize, usize) -> Option<f64>) -> PyResult<Mat<f64>> {
     let of = |k, l| of(k, l).unwrap_or(f64::NAN);
     let classes: usize = groups.iter().map(Vec::len).sum();
-    if classes.checked_mul(classes).is_none_or(|numbers| numbers > isize::MAX as usize / 8) {
-        return Err(refuse(format!("{classes} x {classes} numbers do not fit in memory")));
-    }
+    check_room(classes)?;
     let mut matrix = Mat::zeros(classes, classes);
     for (r, rows) in groups.iter().enumerate() {
         for (t, cols) in groups.iter().enumerate() {

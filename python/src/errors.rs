@@ -57,18 +57,10 @@ pub(crate) fn refused_at(start: usize, error: Error, labels: Slice<'_>) -> PyErr
                  are accepted"
             ))
         }
-        Error::LabelOutOfRange { index, label, classes } => {
-            let hint = if label < 0 {
-                ": samples with such a label, as ignore_index of PyTorch, are not skipped: leave them out first"
-            } else if usize::try_from(label) == Ok(classes) && !labels.contains(0) {
-                ": are they counted from 1?"
-            } else {
-                ""
-            };
-            let (index, last) = (start + index, classes.saturating_sub(1));
-            refuse(format!(
-                "labels: entry {index} (counted from 0) is {label}, accepted are 0 to {last} for {classes} classes{hint}"
-            ))
+        Error::LabelOutOfRange { index, label, classes, from_one } => {
+            // A 0 may be in another chunk.
+            let (index, from_one) = (start + index, from_one && !labels.contains(0));
+            refused(Error::LabelOutOfRange { index, label, classes, from_one })
         }
         error => refused(error),
     }

@@ -10,6 +10,7 @@ use crate::{
     dict,
     errors::refuse,
     keywords::{ANY, Keywords, sizes},
+    vectors::Which,
 };
 
 /// A group of classes that the minimizer cannot tell apart: of one count, one weight and one adjustment of logits.
@@ -114,6 +115,17 @@ impl Group {
         let classes =
             if self.classes.len() == 1 { "1 class".into() } else { format!("{} classes", self.classes.len()) };
         format!("Group({classes} of {} samples: {})", self.count, self.fate)
+    }
+}
+
+impl Group {
+    /// The classes, and the norm of each classifier or class mean; NaN if a tie leaves it open.
+    pub(crate) fn norms(&self, which: Which) -> (&[usize], f64) {
+        let norm = match which {
+            Which::Classifiers => self.classifier_norm,
+            Which::ClassMeans => self.mean_norm,
+        };
+        (&self.classes, norm.unwrap_or(f64::NAN))
     }
 }
 

@@ -78,12 +78,12 @@ fn find(ufm: &Ufm, goal: Goal, largest_q: f64) -> Result<Limits, Error> {
             weights,
         });
     }
-    if goal != Goal::AllDirections {
-        return Err(Error::NoClosedForm { because: "a rank or a ratio of norms with this loss" });
-    }
-    // The law of contrasts, for one layer and any loss.
     let contrasts = ufm.contrasts()?;
-    let scale = contrasts.largest_scale();
+    let scale = match goal {
+        // The law of contrasts, for one layer and any loss. It says nothing of classes that are alone in their group.
+        Goal::AllDirections => contrasts.largest_scale().filter(|scale| *scale != Limit::Always || ufm.outputs() == 1),
+        goal => Some(ufm.certified_largest_scale(goal)?),
+    };
     Ok(Limits {
         scale,
         layers: vec![scale.map(|scale| contrasts.layer_decay(scale))],
@@ -91,6 +91,23 @@ fn find(ufm: &Ufm, goal: Goal, largest_q: f64) -> Result<Limits, Error> {
         separable_scale,
         weights,
     })
+}
+
+/// Groups of classes that a search for a rank takes seconds for. It cannot be interrupted.
+const MOST_GROUPS: usize = 50;
+
+/// Whether what has no closed form is found in a few seconds.
+fn check_groups(ufm: &Ufm, goal: Goal) -> PyResult<()> {
+    if goal == Goal::AllDirections || has_closed_geometry(ufm) {
+        return Ok(());
+    }
+    match ufm.contrasts().map_err(unknown)?.groups().len() {
+        ..=MOST_GROUPS => Ok(()),
+        groups => Err(refuse(format!(
+            "rank: the classes have {groups} different counts or weights, at most {MOST_GROUPS} are accepted for this \
+             loss: a rank is searched for with certified minimizers"
+        ))),
+    }
 }
 
 /// The largest decays as a dictionary, in the caller's units.
@@ -103,6 +120,7 @@ pub(crate) fn limits<'py>(
     let model = Model::new(keywords)?;
     let wanted = Wanted::new(Keywords::new(wanted)?)?;
     let goal = goal(&wanted)?;
+    check_groups(&model.ufm, goal)?;
     let found = detached(py, || find(&model.ufm, goal, wanted.largest_q))?.map_err(unknown)?;
     let kept = found.scale.map(|scale| match scale {
         Limit::Never => "never",

@@ -84,7 +84,7 @@ fn compared(dict: &Bound<'_, PyDict>, measured: &Measurement) -> PyResult<()> {
         "nc3": dict!(py, { "product": collapse(|of| of.nc3), "alignment": collapse(|of| of.alignment) }),
         "rank": target.map(|target| target.optimum.rank()),
         "is_proved": target.map(|target| target.optimum.is_proved()),
-        "is_unique": target.filter(|target| target.optimum.is_proved()).map(|target| target.optimum.is_unique()),
+        "is_unique": target.and_then(|target| target.optimum.is_unique()),
         "nc4_predicted": target.map(|target| target.disagreement),
         "objective": target.and_then(|target| target.objective).map(training_loss),
         "optimum": target.map(|target| training_loss(target.optimum.objective())),

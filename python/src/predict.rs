@@ -106,7 +106,7 @@ impl Prediction {
     /// Whether the minimizer is unique up to rotations of the features; None if it is not proved to be one.
     #[getter]
     fn is_unique(&self) -> Option<bool> {
-        self.is_proved().then(|| self.optimum.is_unique())
+        self.optimum.is_unique()
     }
 
     /// "closed form", "certified", "nonnegative features", or "interval" if the objective is not proved to be the least.
@@ -217,11 +217,21 @@ impl Prediction {
         array2(py, vectors::angles(py, &self.model.ufm, &self.optimum, Which::new(of)?)?.as_ref())
     }
 
-    /// Norms of the ``of`` = "classifiers" or "class_means" of all classes, (K,).
+    /// Norms of the ``of`` = "classifiers" or "class_means" of all classes, (K,); NaN if a tie leaves them open.
     #[pyo3(signature = (of="classifiers"))]
     fn norms<'py>(&self, py: Python<'py>, of: &str) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let gram = self.gram_of(py, of)?;
-        Ok(PyArray1::from_vec(py, (0..gram.nrows()).map(|k| gram[(k, k)].max(0.0).sqrt()).collect()))
+        if self.groups.is_empty() {
+            let norms = self.matrix(py, of)?.row_iter().map(|row| row.norm_l2()).collect();
+            return Ok(PyArray1::from_vec(py, norms));
+        }
+        let (which, mut norms) = (Which::new(of)?, vec![f64::NAN; self.num_classes()]);
+        for group in &self.groups {
+            let (classes, norm) = group.get().norms(which);
+            for &class in classes {
+                norms[class] = norm;
+            }
+        }
+        Ok(PyArray1::from_vec(py, norms))
     }
 
     /// Everything but matrices as a dictionary of plain objects, by the names of the attributes, ready for JSON: None

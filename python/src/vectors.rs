@@ -54,7 +54,10 @@ pub(crate) fn gram(py: Python<'_>, ufm: &Ufm, optimum: &Optimum, which: Which) -
             };
             detached(py, || blocks::expand(&groups, |k, l| Some(gram.inner_product(k, l))))?
         }
-        optimum => detached(py, || which.rows(optimum).map(|rows| blocks::gram(rows.as_ref())))?.map_err(refused),
+        optimum => {
+            blocks::check_room(ufm.outputs())?;
+            detached(py, || which.rows(optimum).map(|rows| blocks::gram(rows.as_ref())))?.map_err(refused)
+        }
     }
 }
 

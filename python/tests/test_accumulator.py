@@ -145,6 +145,18 @@ def test_a_merge_is_one_accumulator_up_to_rounding_and_repeats_to_the_bit():
     assert len(parts[0].to_bytes(True)) < len(parts[0].to_bytes())
 
 
+def test_a_worker_sends_nine_bytes_a_number():
+    features, labels = samples([40, 30, 20], 24)
+    for scatter in (True, False):
+        accumulator = nc.Accumulator(3, 24, scatter)
+        accumulator.update(features, labels)
+        # References and sums, squares, counts and flags, the scatter; and names of fields.
+        numbers = 2 * 24 * 3 + 3 * 3 + (24 * 24 if scatter else 0)
+        assert len(accumulator.to_bytes(compact=True)) <= 9 * numbers + 512
+        # Whole it has the sums of all parts that samples have come to, here all eight.
+        assert len(accumulator.to_bytes()) > 9 * numbers
+
+
 def numbered(features, labels, batches, size, classes=4):
     accumulator = nc.Accumulator(classes, features.shape[1])
     for i in batches:
@@ -341,9 +353,11 @@ def test_refuses_bytes_of_another_version_or_of_nothing():
     assert sealed(data) == whole
     # The version is the number after its name.
     place = data.index(b"version") + len(b"version")
-    assert data[place] == 1
-    with pytest.raises(ValueError, match="version 2.*1"):
-        nc.Accumulator.from_bytes(sealed(data[:place] + b"\x02" + data[place + 1 :]))
+    assert data[place] == 2
+    # 1 is that of older releases, which wrote the empty parts too.
+    for version in (1, 3):
+        with pytest.raises(ValueError, match=f"accumulator: version {version} of the saved form given, .* version 2"):
+            nc.Accumulator.from_bytes(sealed(data[:place] + bytes([version]) + data[place + 1 :]))
     for broken in (b"", b"x", data[:-9], data.replace(b"references", b"referenzes")):
         with pytest.raises(ValueError, match="accumulator"):
             nc.Accumulator.from_bytes(broken)

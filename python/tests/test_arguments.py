@@ -91,6 +91,7 @@ TYPES = [
     (update, "features", None, "an array, or lists of numbers"),
     (update, "labels", None, "an array, or lists of numbers"),
     (update, "labels", "a", "an array, or lists of numbers"),
+    (lambda other: nc.Accumulator(2, 2).merge(other), "other", 3, "an Accumulator"),
     (measure, "weights", None, "an array (K, d), or a list of the layers"),
     (metrics, "accumulator", None, "an Accumulator"),
     (predict, "counts", 5, "a list, an array, or text such as 500,600x2"),

@@ -61,6 +61,27 @@ def test_ranks_and_ratios_of_norms():
     assert nc.limits([7], **KEYWORDS).kept == "always"
 
 
+@pytest.mark.parametrize("keywords", [dict(), dict(bias=False), dict(class_weights="inverse-root")])
+def test_ranks_are_kept_up_to_the_limit_under_cross_entropy_too(keywords):
+    counts = [100, 50, 20, 9]
+    keywords = dict(KEYWORDS, loss="cross-entropy", **keywords)
+    law = nc.limits(counts, **keywords)
+    assert law.kept is None and law.scale is None and law.feature_decay is None, "no two classes have one count"
+    assert nc.limits([7], **keywords).kept == "always"
+    for rank in (1, 2, 3):
+        limits = nc.limits(counts, rank=rank, **keywords)
+        assert limits.kept == "below"
+        # The promise is 2e-6 of a factor on both decays, 4e-6 of one of them.
+        for factor, kept in ((1 - 4e-6, True), (1 + 4e-6, False)):
+            at = dict(keywords, feature_decay=limits.feature_decay * factor)
+            prediction = nc.predict(counts, **at)
+            assert (prediction.rank >= rank) == kept and abs(prediction.gap) < 1e-12
+    assert nc.limits(counts, rank=4, **keywords).kept == "never"
+    many = list(range(100, 151))
+    with pytest.raises(ValueError, match="rank: the classes have 51 different counts or weights, at most 50"):
+        nc.limits(many, rank=3, loss="cross-entropy", **KEYWORDS)
+
+
 def test_deep_models_have_a_limit_for_each_layer():
     limits = nc.limits("500x5,50x5", layers=2, **KEYWORDS)
     assert len(limits.layer_decays) == 2 and limits.class_weights is None and limits.separable_scale is None
@@ -82,7 +103,12 @@ def test_deep_models_have_a_limit_for_each_layer():
         ("rank: 0.0 given, accepted: at least 1", dict(rank=0)),
         ("^norm_ratio: 2.0 given", dict(norm_ratio=2.0)),
         ("^largest_q: 1.0 given", dict(largest_q=1.0)),
-        ("no closed form for a rank or a ratio of norms with this loss", dict(rank=3, loss="cross-entropy")),
+        ("no closed form for a ratio of norms with this loss", dict(norm_ratio=0.5, loss="cross-entropy")),
+        ("rank: 0.0 given, accepted: at least 1", dict(rank=0, loss="cross-entropy")),
+        (
+            "limits: none are known, .*no certificate.*two or more layers; ncollapse.descend",
+            dict(layers=2, loss="cross-entropy", rank=3),
+        ),
         (
             "limits: none are known, .*no certificate.*two or more layers; ncollapse.descend",
             dict(layers=2, loss="cross-entropy"),

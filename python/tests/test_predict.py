@@ -278,3 +278,12 @@ def test_refuses_words_that_are_not_there():
             call("weights")
     with pytest.raises(TypeError):
         nc.predict([5, 2], widths=4, layer_decay=1e-3, feature_decay=1e-3, momentum=0.9)
+
+
+def test_a_million_classes_have_norms_but_no_matrix_of_all_pairs():
+    prediction = nc.predict("10x1000000", widths=1_000_000, layer_decay=1e-9, feature_decay=1e-9, bias=False)
+    norms = prediction.norms()
+    assert norms.shape == (1_000_000,) and (norms == prediction.groups[0].classifier_norm).all()
+    for matrix in (prediction.gram, prediction.angles):
+        with pytest.raises(ValueError, match="1000000 x 1000000 numbers do not fit in memory"):
+            matrix()

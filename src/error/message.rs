@@ -25,11 +25,17 @@ impl fmt::Display for Error {
                  and CxM (M classes of C samples each) with whole numbers C, M >= 1{}",
                 suspicion(word)
             ),
-            Self::LabelOutOfRange { index, label, classes } => write!(
+            Self::LabelOutOfRange { index, label, classes, from_one } => write!(
                 f,
                 "labels: entry {index} (counted from 0) is {label}, accepted are 0 to {} for {classes} classes{}",
                 classes.saturating_sub(1),
-                if usize::try_from(*label) == Ok(*classes) { ": are they counted from 1?" } else { "" }
+                match (label, from_one) {
+                    (..0, _) => {
+                        ": samples with such a label, as ignore_index of PyTorch, are not skipped: leave them out first"
+                    }
+                    (_, true) => ": are they counted from 1?",
+                    _ => "",
+                }
             ),
             Self::RowsLength { numbers, samples, width } => write!(
                 f,

@@ -93,7 +93,8 @@ pub fn distance<'a>(minimizer: &Minimizer, point: impl Into<PointRef<'a>>) -> Re
 
 /// The distance of a network's last layers, with W_1 .. W_L and a bias, from an optimum; `None` if that is not unique up
 /// to the gauge. Without a closed form the gauges are all rotations of the feature space, also for nonnegative features:
-/// there this is a lower bound. The statistics need no scatter.
+/// there this is a lower bound. Where [`Optimum::is_proved`] is false it is the distance from the best point known. The
+/// statistics need no scatter.
 ///
 /// # Errors
 ///
@@ -109,7 +110,7 @@ pub fn network_distance(
     let ufm = optimum.ufm();
     statistics.check_belongs_to(ufm)?;
     check_layers(ufm, weights, bias)?;
-    if !optimum.is_unique() {
+    if optimum.is_unique() == Some(false) {
         return Ok(None);
     }
     let features = statistics.weighted_means();

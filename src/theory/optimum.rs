@@ -112,12 +112,14 @@ impl Optimum {
         }
     }
 
-    /// Whether the minimizer is unique up to the gauge. Certified minimizers are taken to be.
+    /// Whether the minimizer is unique up to the gauge; `None` if this point is not proved to be a minimizer
+    /// ([`Optimum::is_proved`]). Certified minimizers are taken to be unique.
     #[must_use]
-    pub fn is_unique(&self) -> bool {
+    pub fn is_unique(&self) -> Option<bool> {
         match self {
-            Self::Closed(minimizer) => minimizer.is_unique(),
-            Self::Certified(_) | Self::Nonnegative(_) => true,
+            Self::Closed(minimizer) => Some(minimizer.is_unique()),
+            Self::Certified(_) => Some(true),
+            Self::Nonnegative(minimizer) => minimizer.is_proved().then_some(true),
         }
     }
 

@@ -84,7 +84,7 @@ pub(crate) fn as_json(flags: &Flags, report: &Report) -> serde_json::Value {
         "gap": run.gap,
         "stop": stop(run.stop),
         "rank": optimum.map(Optimum::rank),
-        "unique": optimum.map(Optimum::is_unique),
+        "unique": optimum.and_then(Optimum::is_unique),
         "ending": report.ending,
         "distance": distance,
         "nc1": nc1,
@@ -112,7 +112,7 @@ pub(crate) fn as_table(flags: &Flags, report: &Report) -> String {
     // What would have helped, and what the numbers below mean.
     let hint = (run.stop == Stop::StepLimit).then(|| ("", ways_out(flags)));
     let ties = "the minimizer is not unique (see `predict`): distance, NC2 and NC3 need not be zero";
-    let ties = goal.optimum().is_some_and(|optimum| !optimum.is_unique()).then_some(("", ties.into()));
+    let ties = (goal.optimum().and_then(Optimum::is_unique) == Some(false)).then_some(("", ties.into()));
     let rows = rows.into_iter().chain([gap, gradient, rank, ending, hint, ties].into_iter().flatten());
     let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.2e}"));
     // Without a closed form nothing is measured.

@@ -34,7 +34,7 @@ pub(crate) fn as_json(measurement: &Measurement) -> Value {
         "layer_decays": model.map(|model| model.layers().iter().map(|layer| layer.decay).collect::<Vec<_>>()),
         "feature_decay": model.map(Ufm::feature_decay),
         "rank": target.map(|target| target.optimum.rank()),
-        "unique": target.map(|target| target.optimum.is_unique()),
+        "unique": target.and_then(|target| target.optimum.is_unique()),
         "nc1": {
             "paper": nc1(Nc1Convention::Global),
             "unweighted": nc1(Nc1Convention::UnweightedMean),

@@ -106,7 +106,7 @@ fn class_numbers(
         });
         Ok(())
     })?;
-    check_range(array, &labels, classes, flags)?;
+    check_range(array, &labels, classes, flags, all.contains(&0))?;
     for (i, &label) in labels.iter().enumerate() {
         let class = usize::try_from(i128::from(label) - first).ok().filter(|&class| class < classes);
         let hint = match label {
@@ -118,17 +118,17 @@ fn class_numbers(
     Ok(())
 }
 
-/// Labels that belong to another counting, or to another head.
-fn check_range(array: &Array, labels: &[i64], classes: usize, flags: &Flags) -> Result<(), String> {
+/// Labels that belong to another counting, or to another head. In an array before this one class 0 may have occurred.
+fn check_range(array: &Array, labels: &[i64], classes: usize, flags: &Flags, has_first: bool) -> Result<(), String> {
     let (least, most) = labels.iter().fold((i64::MAX, i64::MIN), |(least, most), &at| (least.min(at), most.max(at)));
     let stack = match (classes, least, most) {
         (1, 0, 1) => "W = [-w; w] and b = [1 - b; b], for outputs that were compared with 0 and 1",
         (1, -1, 1) => {
             "W = [-w; w]/2 and b = [1 - b; 1 + b]/2, for outputs that were compared with -1 and 1; labels 0 and 1"
         }
-        _ if flags.labels_from == 0 && least == 1 && usize::try_from(most) == Ok(classes) => {
+        _ if flags.labels_from == 0 && !has_first && least >= 1 && usize::try_from(most) == Ok(classes) => {
             return Err(array.says(&format_args!(
-                "labels run from 1 to {classes}: they seem to be counted from 1; give --labels-from 1"
+                "labels run from {least} to {classes}: they seem to be counted from 1; give --labels-from 1"
             )));
         }
         _ => return Ok(()),

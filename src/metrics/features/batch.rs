@@ -72,9 +72,12 @@ impl<T: Copy + Sync + TryInto<usize> + TryInto<i128>> Label for T {}
 
 /// Labels as indices of classes.
 pub(crate) fn indices<L: Label>(labels: &[L], classes: usize) -> Result<Vec<usize>, Error> {
+    let class = |label: L| -> Option<usize> { label.try_into().ok() };
     let index = |(index, &label): (usize, &L)| {
-        let class: Option<usize> = label.try_into().ok().filter(|class| *class < classes);
-        class.ok_or_else(|| Error::LabelOutOfRange { index, label: label.try_into().unwrap_or(i128::MAX), classes })
+        class(label).filter(|class| *class < classes).ok_or_else(|| {
+            let from_one = class(label) == Some(classes) && labels.iter().all(|&label| class(label) != Some(0));
+            Error::LabelOutOfRange { index, label: label.try_into().unwrap_or(i128::MAX), classes, from_one }
+        })
     };
     labels.iter().enumerate().map(index).collect()
 }

@@ -16,8 +16,10 @@ use crate::{
     linalg::saved::{Version, Writing, check_orthonormal},
 };
 
-/// The version of all saved forms of this file. A change of what they hold, or of the number of parts, is a new one.
-type Current = Version<1>;
+/// The version of saved statistics. A change of what they hold is a new one.
+type OfStatistics = Version<1>;
+/// The version of saved accumulators. A change of what they hold, or of the number of parts, is a new one.
+type OfAccumulators = Version<2>;
 
 impl Serialize for FeatureStatistics {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -35,10 +37,10 @@ impl Serialize for FeatureStatistics {
 impl Serialize for FeatureAccumulator {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut saved = serializer.serialize_struct("FeatureAccumulator", 4)?;
-        saved.serialize_field("version", &Version::<1>)?;
+        saved.serialize_field("version", &Version::<2>)?;
         saved.serialize_field("references", &Writing(&self.references))?;
         saved.serialize_field("has_reference", &self.has_reference)?;
-        saved.serialize_field("parts", &self.parts)?;
+        saved.serialize_field("parts", &written(&self.parts))?;
         saved.end()
     }
 }
@@ -46,12 +48,19 @@ impl Serialize for FeatureAccumulator {
 impl Serialize for ScatterAccumulator {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut saved = serializer.serialize_struct("ScatterAccumulator", 4)?;
-        saved.serialize_field("version", &Version::<1>)?;
+        saved.serialize_field("version", &Version::<2>)?;
         saved.serialize_field("statistics", &self.statistics)?;
         saved.serialize_field("basis", &Writing(&self.basis))?;
-        saved.serialize_field("parts", &self.parts)?;
+        saved.serialize_field("parts", &written(&self.parts))?;
         saved.end()
     }
+}
+
+/// Without the parts that no sample has come to: their zeros could be most of what is sent. The first one is always
+/// written, so that what is read takes at most the memory of the eight parts of which one is there.
+fn written(parts: &[Part]) -> Vec<Option<&Part>> {
+    let is_written = |i, part: &Part| i == 0 || part.counts.iter().any(|&count| count > 0);
+    parts.iter().enumerate().map(|(i, part)| is_written(i, part).then_some(part)).collect()
 }
 
 /// Only the sums: what the rest of a part holds is overwritten by the next batch.
@@ -81,7 +90,7 @@ impl Serialize for NumberedStatistics {
 #[serde(rename = "FeatureStatistics", deny_unknown_fields)]
 pub(super) struct ReadStatistics {
     #[serde(rename = "version")]
-    _version: Current,
+    _version: OfStatistics,
     counts: Vec<u64>,
     #[serde(with = "crate::linalg::saved")]
     means: Mat<f64>,
@@ -124,7 +133,7 @@ impl TryFrom<ReadStatistics> for FeatureStatistics {
 #[serde(rename = "NumberedStatistics", deny_unknown_fields)]
 pub(super) struct ReadNumbered {
     #[serde(rename = "version")]
-    _version: Current,
+    _version: OfStatistics,
     empty: FeatureStatistics,
     nodes: Vec<Node>,
 }
@@ -155,11 +164,11 @@ impl TryFrom<ReadNumbered> for NumberedStatistics {
 #[serde(rename = "FeatureAccumulator", deny_unknown_fields)]
 pub(super) struct ReadFeatures {
     #[serde(rename = "version")]
-    _version: Current,
+    _version: OfAccumulators,
     #[serde(with = "crate::linalg::saved")]
     references: Mat<f64>,
     has_reference: Vec<bool>,
-    parts: Vec<ReadPart>,
+    parts: Vec<Option<ReadPart>>,
 }
 
 impl TryFrom<ReadFeatures> for FeatureAccumulator {
@@ -171,7 +180,7 @@ impl TryFrom<ReadFeatures> for FeatureAccumulator {
         if has_reference.len() != classes {
             return Err(format!("accumulator: {} classes given, {classes} are needed", has_reference.len()));
         }
-        let side = if parts.first().is_some_and(|part| part.scatter.nrows() > 0) { width } else { 0 };
+        let side = if parts.iter().flatten().any(|part| part.scatter.nrows() > 0) { width } else { 0 };
         let parts = check_parts(parts, width, classes, side)?;
         for k in (0..classes).filter(|&k| !has_reference[k]) {
             if references.col(k).norm_max() > 0.0 || parts.iter().any(|part| part.counts[k] > 0) {
@@ -187,11 +196,11 @@ impl TryFrom<ReadFeatures> for FeatureAccumulator {
 #[serde(rename = "ScatterAccumulator", deny_unknown_fields)]
 pub(super) struct ReadScatter {
     #[serde(rename = "version")]
-    _version: Current,
+    _version: OfAccumulators,
     statistics: FeatureStatistics,
     #[serde(with = "crate::linalg::saved")]
     basis: Mat<f64>,
-    parts: Vec<ReadPart>,
+    parts: Vec<Option<ReadPart>>,
 }
 
 impl TryFrom<ReadScatter> for ScatterAccumulator {
@@ -219,14 +228,18 @@ struct ReadPart {
 }
 
 /// The parts of an accumulator for these sizes, in the number that it has: shares of later batches go to the same ones.
-fn check_parts(read: Vec<ReadPart>, width: usize, classes: usize, side: usize) -> Result<Vec<Part>, String> {
+fn check_parts(read: Vec<Option<ReadPart>>, width: usize, classes: usize, side: usize) -> Result<Vec<Part>, String> {
     let (expected, found) = (number_of_parts(width, classes, side), read.len());
     if expected != found {
         return Err(format!("accumulator: {found} parts given, {expected} are needed"));
     }
-    let counts: Vec<&[u64]> = read.iter().map(|part| part.counts.as_slice()).collect();
+    if read[0].is_none() {
+        return Err("accumulator: the first part is null, only the others can be".into());
+    }
+    let counts: Vec<&[u64]> = read.iter().flatten().map(|part| part.counts.as_slice()).collect();
     check_counts("accumulator", classes, &counts)?;
-    read.into_iter().map(|part| part.check(width, classes, side)).collect()
+    let empty = || Part::new(width, classes, side).map_err(|error| error.to_string());
+    read.into_iter().map(|part| part.map_or_else(empty, |part| part.check(width, classes, side))).collect()
 }
 
 impl ReadPart {

@@ -11,7 +11,8 @@
 //! - [`bias`]: the bias by itself, where all else stays;
 //! - [`certificate`], [`balance`]: the lower bound, and duals that prove one;
 //! - [`groups`], [`samples`]: problems from classes, and from targets that are a matrix;
-//! - [`fates`], [`geometry`], [`matrices`]: what a solution says of classes.
+//! - [`fates`], [`geometry`], [`matrices`]: what a solution says of classes;
+//! - [`limits`]: the largest decays that keep a rank.
 
 mod balance;
 mod bias;
@@ -23,6 +24,7 @@ mod fit;
 mod frame;
 mod geometry;
 pub(super) mod groups;
+mod limits;
 mod matrices;
 mod path;
 mod polish;

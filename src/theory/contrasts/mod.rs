@@ -133,8 +133,9 @@ impl Contrasts {
     }
 
     /// Up to which factor on both decays the classes of every group stay apart from each other. [`Limit::Always`] if
-    /// there is one class in each: such a class can still vanish, as the certified minimizer says.
-    /// `None` as [`Contrasts::coincidence_scale`].
+    /// there is one class in each: such a class can still lose its own direction, at the factor that
+    /// [`Ufm::certified_largest_scale`](crate::Ufm::certified_largest_scale) finds. `None` as
+    /// [`Contrasts::coincidence_scale`].
     #[must_use]
     pub fn largest_scale(&self) -> Option<Limit> {
         let least = |pick: fn((Limit, Limit)) -> Limit| {
@@ -217,9 +218,21 @@ impl Contrasts {
             let groups = self.groups.iter().filter(|group| kinds.contains(&group.contrast));
             groups.map(|group| group.classes.len() - 1).sum()
         };
-        let loses_one = self.grouped.is_cross_entropy || self.grouped.bias == Some(0.0);
-        let between = self.groups.len() - usize::from(loses_one);
+        let between = self.groups.len() - usize::from(self.loses_one());
         (contrasts(&[Contrast::Apart]), contrasts(&[Contrast::Apart, Contrast::Open]) + between)
+    }
+
+    /// The rank of a minimizer at small decays, if the layer has room for it: K, or K - 1 for cross-entropy or a free
+    /// bias.
+    #[must_use]
+    pub fn full_rank(&self) -> usize {
+        let classes: usize = self.groups.iter().map(|group| group.classes.len()).sum();
+        classes - usize::from(self.loses_one())
+    }
+
+    /// Whether the logits of all classes sum up to zero in some way, over classes or over samples.
+    fn loses_one(&self) -> bool {
+        self.grouped.is_cross_entropy || self.grouped.bias == Some(0.0)
     }
 
     /// Whether the layer is wide enough for the rank of a minimizer, which the law needs; `None` if that depends on

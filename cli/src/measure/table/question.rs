@@ -120,7 +120,10 @@ fn optimum(target: &Target) -> String {
         _ if optimum.gap().abs() < 1e-15 => ", proved to rounding".into(),
         _ => format!(", proved to {:.0e} of its objective", optimum.gap().abs()),
     };
-    let unique = if optimum.is_unique() { "unique up to rotation" } else { "not unique: see `predict`" };
+    let unique = match optimum.is_unique() {
+        Some(false) => "not unique: see `predict`",
+        _ => "unique up to rotation",
+    };
     format!("optimum: rank {} of {}, {unique}{proved}", optimum.rank(), optimum.ufm().outputs())
 }
 
