@@ -1,5 +1,7 @@
 //! Where the last layers must end.
 
+use std::sync::OnceLock;
+
 use neural_collapse::{Error, faer::Mat, theory::Optimum};
 use numpy::{PyArray1, PyArray2};
 use pyo3::{
@@ -28,7 +30,8 @@ pub(crate) struct Prediction {
     keywords: Py<PyDict>,
     model: Model,
     optimum: Optimum,
-    groups: Vec<Py<Group>>,
+    /// Computed when asked for: norms, logits and nearest classes of R groups take longer than the minimizer.
+    groups: OnceLock<Vec<Py<Group>>>,
 }
 
 impl Prediction {
@@ -44,16 +47,20 @@ impl Prediction {
     /// The prediction for the keywords of a model.
     fn make(py: Python<'_>, keywords: &Bound<'_, PyAny>) -> PyResult<Self> {
         let model = Model::new(keywords)?;
-        let (optimum, groups) = detached(py, || {
-            let optimum = optimum(&model)?;
-            // Of smoothed labels without a bias, and more than one layer, the objective alone is known.
-            let is_open = matches!(optimum, Optimum::Closed(_)) && !has_closed_geometry(&model.ufm);
-            let groups = if is_open { Vec::new() } else { groups(&optimum)? };
-            Ok((optimum, groups))
-        })?
-        .map_err(refused)?;
-        let groups = groups.into_iter().map(|group| Py::new(py, group)).collect::<PyResult<_>>()?;
-        Ok(Self { keywords: model.keywords(Keywords::new(keywords)?)?.unbind(), model, optimum, groups })
+        let optimum = detached(py, || optimum(&model))?.map_err(refused)?;
+        let keywords = model.keywords(Keywords::new(keywords)?)?.unbind();
+        Ok(Self { keywords, model, optimum, groups: OnceLock::new() })
+    }
+
+    fn all_groups(&self, py: Python<'_>) -> PyResult<&Vec<Py<Group>>> {
+        if let Some(groups) = self.groups.get() {
+            return Ok(groups);
+        }
+        // Of smoothed labels without a bias, and more than one layer, the objective alone is known.
+        let is_open = matches!(self.optimum, Optimum::Closed(_)) && !has_closed_geometry(&self.model.ufm);
+        let found = if is_open { Vec::new() } else { detached(py, || groups(&self.optimum))?.map_err(refused)? };
+        let found = found.into_iter().map(|group| Py::new(py, group)).collect::<PyResult<_>>()?;
+        Ok(self.groups.get_or_init(|| found))
     }
 }
 
@@ -150,7 +157,7 @@ impl Prediction {
     /// What becomes of the classes, one Group for each count and weight, by falling count.
     #[getter]
     fn groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.groups.iter().map(|group| group.bind(py)))
+        PyList::new(py, self.all_groups(py)?.iter().map(|group| group.bind(py)))
     }
 
     /// The distinct singular values of the target with what becomes of them, a dictionary each; None without a closed
@@ -220,12 +227,13 @@ impl Prediction {
     /// Norms of the ``of`` = "classifiers" or "class_means" of all classes, (K,); NaN if a tie leaves them open.
     #[pyo3(signature = (of="classifiers"))]
     fn norms<'py>(&self, py: Python<'py>, of: &str) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        if self.groups.is_empty() {
+        let groups = self.all_groups(py)?;
+        if groups.is_empty() {
             let norms = self.matrix(py, of)?.row_iter().map(|row| row.norm_l2()).collect();
             return Ok(PyArray1::from_vec(py, norms));
         }
         let (which, mut norms) = (Which::new(of)?, vec![f64::NAN; self.num_classes()]);
-        for group in &self.groups {
+        for group in groups {
             let (classes, norm) = group.get().norms(which);
             for &class in classes {
                 norms[class] = norm;
@@ -237,7 +245,7 @@ impl Prediction {
     /// Everything but matrices as a dictionary of plain objects, by the names of the attributes, ready for JSON: None
     /// for a number that is infinite.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let groups = self.groups.iter().map(|group| group.get().to_dict(py)).collect::<PyResult<Vec<_>>>()?;
+        let groups = self.all_groups(py)?.iter().map(|group| group.get().to_dict(py)).collect::<PyResult<Vec<_>>>()?;
         let directions = self.directions(py)?;
         for direction in directions.iter().flatten() {
             let scale = direction.get_item("critical_scale")?;

@@ -39,18 +39,18 @@ pub(super) struct Preconditioner<'a> {
 
 impl<'a> Preconditioner<'a> {
     pub(super) fn new(frame: &'a Frame<'a>, fit: &Fit) -> Self {
-        Self::from_diagonal(frame, fit, frame.problem.diagonal(fit), None)
+        Self::from_diagonal(frame, fit, &frame.problem.diagonal(fit), None)
     }
 
     /// One that also knows the spikes of own classes; `None` if the formula of [`Spikes`] fails.
     fn with_spikes(frame: &'a Frame<'a>, fit: &Fit) -> Option<Self> {
         let mut diagonal = frame.problem.diagonal(fit);
         let spikes = take_spikes(&mut diagonal.b);
-        let known = Self::from_diagonal(frame, fit, diagonal, Some(&spikes));
+        let known = Self::from_diagonal(frame, fit, &diagonal, Some(&spikes));
         known.spikes.is_some().then_some(known)
     }
 
-    fn from_diagonal(frame: &'a Frame<'a>, fit: &Fit, diagonal: Variables, spikes: Option<&[f64]>) -> Self {
+    fn from_diagonal(frame: &'a Frame<'a>, fit: &Fit, diagonal: &Variables, spikes: Option<&[f64]>) -> Self {
         let squares = |matrix: &Mat<f64>| Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].powi(2));
         let left = product(squares(&frame.svd.left).transpose(), diagonal.b.as_ref());
         let mut y = product(left.as_ref(), squares(&frame.svd.right).as_ref());
