@@ -24,6 +24,8 @@ pub struct Configuration {
     /// `None` if features are not penalized.
     pub feature_decay: Option<f64>,
     pub bias: bool,
+    /// 0 if the bias is free.
+    pub bias_decay: f64,
     /// Whether there is a ReLU after the layer that makes the features.
     pub relu_features: bool,
     /// Its name in the library.
@@ -32,6 +34,10 @@ pub struct Configuration {
     pub class_weights: Vec<f64>,
     pub label_smoothing: f64,
     pub logit_adjustment: f64,
+    /// C of the margins C n_k^(-1/4).
+    pub ldam: f64,
+    /// γ of the temperatures (n_k/n_max)^γ.
+    pub cdt: f64,
     pub optimizer: Rule,
     /// The ε of Adam.
     pub epsilon: f64,
@@ -77,6 +83,15 @@ impl Configuration {
         }
         if self.logit_adjustment != 0.0 {
             ufm = ufm.with_logit_adjustment(self.logit_adjustment).context("--logit-adjustment")?;
+        }
+        if self.ldam != 0.0 {
+            ufm = ufm.with_ldam(self.ldam).context("--ldam")?;
+        }
+        if self.cdt != 0.0 {
+            ufm = ufm.with_cdt(self.cdt).context("--cdt")?;
+        }
+        if self.bias_decay != 0.0 {
+            ufm = ufm.with_bias_decay(self.bias_decay).context("--bias-decay")?;
         }
         if let (true, Some(_), Some(&decay)) = (self.bias, self.weight_decay, layer_decays.last()) {
             ufm = ufm.with_bias_decay(decay).context("--weight-decay")?;
@@ -182,11 +197,14 @@ pub(crate) mod tests {
             layer_decay: vec![1e-3; 2],
             feature_decay: Some(1e-4),
             bias: true,
+            bias_decay: 0.0,
             relu_features: false,
             loss: "squared".into(),
             class_weights: Vec::new(),
             label_smoothing: 0.0,
             logit_adjustment: 0.0,
+            ldam: 0.0,
+            cdt: 0.0,
             optimizer: Rule::Adam,
             epsilon: 1e-8,
             weight_decay: None,

@@ -10,6 +10,7 @@ use neural_collapse::ClassCounts;
 use crate::{
     configuration::Configuration,
     data::{Source, TrainingSet},
+    device::Place,
     loss_flags::LossFlags,
     optimizer::{EPSILON, Rule},
     reproduce::Reproduce,
@@ -98,6 +99,15 @@ pub struct Flags {
     /// No bias in the last layer
     #[arg(long)]
     no_bias: bool,
+    /// Decay mu of the bias, mu/2 |b|^2; 0 is a free bias, as without the flag
+    #[arg(
+        long,
+        value_name = "MU",
+        allow_hyphen_values = true,
+        default_value = "0",
+        conflicts_with_all = ["no_bias", "weight_decay"]
+    )]
+    bias_decay: f64,
     #[command(flatten)]
     loss: LossFlags,
     /// How weights move: adam, adamw (needs --weight-decay) or sgd, with a momentum of 0.9
@@ -129,7 +139,7 @@ pub struct Flags {
     pub(crate) threads: Option<usize>,
     /// Where to train
     #[arg(long, value_enum, default_value_t = Place::Cpu)]
-    device: Place,
+    pub(crate) device: Place,
     /// Folder of the results: metrics.csv, training.svg, geometry.svg and checkpoint.safetensors
     #[arg(long, value_name = "FOLDER", default_value = "target/imbalanced-mlp")]
     pub(crate) out: PathBuf,
@@ -154,18 +164,6 @@ enum Profile {
     Cifar10,
     /// One class of 1500, five of 600, twenty of 50
     EmnistLetters,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Place {
-    /// This machine's cores
-    Cpu,
-    /// The first graphics card of NVIDIA
-    #[cfg(feature = "cuda")]
-    Cuda,
-    /// The graphics card that Vulkan, Metal or DirectX finds
-    #[cfg(feature = "wgpu")]
-    Wgpu,
 }
 
 /// Samples of a step.
@@ -245,6 +243,7 @@ impl Flags {
             layer_decay: self.layer_decays()?,
             feature_decay: (!self.no_feature_decay && self.weight_decay.is_none()).then_some(self.feature_decay),
             bias: !self.no_bias,
+            bias_decay: self.bias_decay,
             relu_features: self.loss.relu_features,
             loss: self.loss.loss.to_string(),
             class_weights: match self.loss.class_weights(&set.counts)? {
@@ -253,6 +252,8 @@ impl Flags {
             },
             label_smoothing: self.loss.label_smoothing,
             logit_adjustment: self.loss.logit_adjustment,
+            ldam: self.loss.ldam,
+            cdt: self.loss.cdt,
             optimizer: self.optimizer,
             epsilon: self.epsilon,
             weight_decay: self.weight_decay,
@@ -267,6 +268,12 @@ impl Flags {
             interval: positive("--interval", self.interval.unwrap_or(epochs.div_ceil(MEASUREMENTS)))?,
             seed: self.seed,
         })
+    }
+
+    /// Where to train.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.device.device()
     }
 
     fn layer_decays(&self) -> Result<Vec<f64>> {
@@ -298,17 +305,5 @@ impl Flags {
                 .with_context(|| format!("--drop-at: {text:?} given, numbers between 0 and 1 and `never` are accepted"))
         };
         self.drop_at.iter().map(share).collect()
-    }
-
-    /// Where to train.
-    #[must_use]
-    pub fn device(&self) -> Device {
-        match self.device {
-            Place::Cpu => Device::flex(),
-            #[cfg(feature = "cuda")]
-            Place::Cuda => Device::cuda(0),
-            #[cfg(feature = "wgpu")]
-            Place::Wgpu => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
-        }
     }
 }

@@ -34,6 +34,12 @@ pub struct LossFlags {
     /// Logit adjustment: TAU log(n_k/N) is added to logit k; 1 is balanced softmax
     #[arg(long, help_heading = HEADING, value_name = "TAU", allow_hyphen_values = true, default_value_t = 0.0)]
     pub(crate) logit_adjustment: f64,
+    /// Margins: C n_k^(-1/4) is subtracted from the logit of the own class (LDAM)
+    #[arg(long, help_heading = HEADING, value_name = "C", allow_hyphen_values = true, default_value_t = 0.0)]
+    pub(crate) ldam: f64,
+    /// Class-dependent temperatures: logit k is multiplied by (n_k/n_max)^GAMMA (CDT)
+    #[arg(long, help_heading = HEADING, value_name = "GAMMA", allow_hyphen_values = true, default_value_t = 0.0)]
+    pub(crate) cdt: f64,
     /// A ReLU after the layer that makes the features: they are not negative
     #[arg(long, help_heading = HEADING)]
     pub(crate) relu_features: bool,

@@ -107,14 +107,20 @@ impl Network {
         self.linear_weights().map(|weight| matrix(weight.inner())).collect()
     }
 
-    /// The bias b, if there is one.
+    /// The bias b, if there is one, in the graph of gradients.
+    #[must_use]
+    pub fn last_bias(&self) -> Option<Tensor<1>> {
+        self.head.last()?.bias.as_ref().map(Param::val)
+    }
+
+    /// The bias b, if there is one, copied.
     ///
     /// # Errors
     ///
     /// Where the device fails.
     pub fn bias(&self) -> Result<Option<Vec<f64>>> {
-        let Some(bias) = self.head.last().and_then(|layer| layer.bias.as_ref()) else { return Ok(None) };
-        let values = numbers(bias.val().inner())?;
+        let Some(bias) = self.last_bias() else { return Ok(None) };
+        let values = numbers(bias.inner())?;
         Ok(Some(values.into_iter().map(f64::from).collect()))
     }
 }

@@ -20,11 +20,11 @@ pub enum Penalties {
 /// all, if batches are drawn at random.
 ///
 /// ```text
-/// 1/B Σ α l(W_{L:1} h + b)  +  Σ_l λ_l/2 ‖W_l‖²  +  N/B · λ_H/2 Σ ‖h‖²
+/// 1/B Σ α l(W_{L:1} h + b)  +  Σ_l λ_l/2 ‖W_l‖²  +  λ_b/2 ‖b‖²  +  N/B · λ_H/2 Σ ‖h‖²
 /// u = δ z + ι - m_k e_k,     l = ½ ‖u - y‖²  or  -yᵀ log softmax(u)
 /// ```
 ///
-/// Neither the layers before the features nor the bias are penalized, and nothing is if the optimizer decays weights.
+/// The layers before the features are not penalized, and nothing is if the optimizer decays weights.
 #[derive(Clone, Debug)]
 pub struct Objective {
     loss: Loss,
@@ -37,6 +37,8 @@ pub struct Objective {
     /// α, K × 1; `None` if all are 1.
     weights: Option<Tensor<2>>,
     layer_decays: Vec<f64>,
+    /// λ_b, or 0.
+    bias_decay: f64,
     /// N λ_H, or 0.
     feature_decay: f64,
 }
@@ -67,6 +69,10 @@ impl Objective {
                 Penalties::None => Vec::new(),
                 _ => ufm.layers().iter().map(|layer| layer.decay).collect(),
             },
+            bias_decay: match penalties {
+                Penalties::None => 0.0,
+                _ => ufm.bias_decay(),
+            },
             feature_decay: match penalties {
                 Penalties::All => ufm.samples() as f64 * ufm.feature_decay(),
                 _ => 0.0,
@@ -91,7 +97,8 @@ impl Objective {
     #[must_use]
     pub fn with_penalties(&self, share: f64) -> Self {
         let layer_decays = self.layer_decays.iter().map(|decay| share * decay).collect();
-        Self { layer_decays, feature_decay: share * self.feature_decay, ..self.clone() }
+        let (bias_decay, feature_decay) = (share * self.bias_decay, share * self.feature_decay);
+        Self { layer_decays, bias_decay, feature_decay, ..self.clone() }
     }
 
     /// Its value for a batch of images, B × D, of these classes.
@@ -106,7 +113,10 @@ impl Objective {
         let [batch, _] = features.dims();
         let fit = self.fit(network.outputs(features.clone()), labels) / batch as f64;
         let layers = network.linear_weights().zip(&self.layer_decays);
-        let sum = layers.fold(fit, |sum, (weight, decay)| sum + square(weight) * (decay / 2.0));
+        let mut sum = layers.fold(fit, |sum, (weight, decay)| sum + square(weight) * (decay / 2.0));
+        if let Some(bias) = network.last_bias().filter(|_| self.bias_decay > 0.0) {
+            sum = sum + square(bias) * (self.bias_decay / 2.0);
+        }
         if self.feature_decay > 0.0 {
             return sum + square(features) * (self.feature_decay / 2.0 / batch as f64);
         }
@@ -136,6 +146,6 @@ impl Objective {
 }
 
 /// The sum of all squares.
-fn square(tensor: Tensor<2>) -> Tensor<1> {
+fn square<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     (tensor.clone() * tensor).sum()
 }

@@ -60,16 +60,21 @@ fn decays(configuration: &Configuration) -> String {
         0.0 => String::new(),
         ramp => format!(", growing from a tenth over {:.0} % of the run", 100.0 * ramp),
     };
-    format!("layers {layers}, features {features}{ramp}")
+    let bias =
+        if configuration.bias_decay > 0.0 { format!(", bias {:e}", configuration.bias_decay) } else { String::new() };
+    format!("layers {layers}, features {features}{bias}{ramp}")
 }
 
 /// The loss in words.
 fn loss(configuration: &Configuration) -> String {
-    let Configuration { loss, class_weights, label_smoothing, logit_adjustment, relu_features, .. } = configuration;
+    let Configuration { loss, class_weights, label_smoothing, logit_adjustment, ldam, cdt, relu_features, .. } =
+        configuration;
     let parts = [
         (!class_weights.is_empty(), "class weights".to_owned()),
         (*label_smoothing != 0.0, format!("label smoothing {label_smoothing}")),
         (*logit_adjustment != 0.0, format!("logit adjustment {logit_adjustment}")),
+        (*ldam != 0.0, format!("margins {ldam} n^(-1/4)")),
+        (*cdt != 0.0, format!("temperatures (n/n_max)^{cdt}")),
         (*relu_features, "features after a ReLU".to_owned()),
     ];
     let parts = parts.into_iter().filter_map(|(is_there, part)| is_there.then_some(part));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use burn::{
     module::Module,
     optim::{GradientsParams, ModuleOptimizer},
@@ -100,6 +100,15 @@ impl Trainer {
         let chosen = &self.order.1[start..(start + configuration.batch).min(samples)];
         let chosen = integers(chosen, &self.images.device());
         (epoch, self.images.clone().select(0, chosen.clone()), self.labels.clone().select(0, chosen))
+    }
+
+    /// Waits until the device has done all steps.
+    ///
+    /// # Errors
+    ///
+    /// Where the device fails.
+    pub fn wait(&self) -> Result<()> {
+        self.images.device().sync().map_err(|error| anyhow!("training: {error}"))
     }
 
     /// The objective on all samples at once, as training computes it.

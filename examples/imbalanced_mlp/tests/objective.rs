@@ -18,7 +18,7 @@ use neural_collapse::{
 const WIDTH: usize = 16;
 
 /// Every loss and every adjustment.
-const LOSSES: [&str; 8] = [
+const LOSSES: [&str; 11] = [
     "--layers 1",
     "--layers 3 --layer-decay 1e-3,2e-3,3e-3",
     "--layers 2 --no-bias",
@@ -27,6 +27,9 @@ const LOSSES: [&str; 8] = [
     "--loss cross-entropy --label-smoothing 0.1 --class-weights 1x5,3x5 --weight-convention weights",
     "--class-weights effective:0.9 --label-smoothing 0.2 --logit-adjustment -1 --no-bias",
     "--loss cross-entropy --relu-features",
+    "--loss cross-entropy --ldam 0.5 --class-weights inverse",
+    "--ldam 1 --cdt -0.4 --layers 2",
+    "--loss cross-entropy --cdt 0.3 --bias-decay 0.1",
 ];
 
 fn trained(flags: &str) -> (Trainer, Ufm, Vec<usize>) {
@@ -104,6 +107,10 @@ fn the_gradient_is_that_of_the_theory() {
         close("features", numbers(features.grad(&gradients).unwrap()).unwrap(), sorted);
         for (l, (weight, expected)) in trainer.network.linear_weights().zip(expected.weights()).enumerate() {
             close(&format!("W_{}", l + 1), numbers(weight.grad(&gradients).unwrap()).unwrap(), expected.clone());
+        }
+        assert_eq!(trainer.network.last_bias().is_some(), expected.bias().is_some());
+        if let Some((bias, expected)) = trainer.network.last_bias().zip(expected.bias()) {
+            close("b", numbers(bias.grad(&gradients).unwrap()).unwrap(), expected.as_mat().to_owned());
         }
     }
 }

@@ -86,6 +86,8 @@ fn errors_of_a_claim_name_the_flag() {
         ("reproduce a --seeds 0", &["--seeds", "at least 1"]),
         ("reproduce a --jobs 0", &["--jobs", "at least 1"]),
         ("reproduce a --epochs 0", &["--epochs", "at least 1"]),
+        ("reproduce a --interval 0", &["--interval", "at least 1"]),
+        ("reproduce a --learning-rate 0", &["--learning-rate", "positive"]),
         ("reproduce a --width 0", &["--width", "at least 1"]),
         ("reproduce b --data idx nowhere nothing", &["nowhere"]),
         ("reproduce b --data letters", &["--data letters", "digits"]),

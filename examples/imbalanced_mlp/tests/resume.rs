@@ -92,6 +92,9 @@ fn other_checkpoints_are_refused() {
         resume("--loss cross-entropy"),
         &["another configuration", "loss is \"squared\" there and \"cross-entropy\" here"],
     );
+    fail(resume("--ldam 0.5"), &["another configuration", "ldam is 0.0 there and 0.5 here"]);
+    fail(resume("--cdt 0.3"), &["another configuration", "cdt is 0.0 there and 0.3 here"]);
+    fail(resume("--bias-decay 0.1"), &["another configuration", "bias_decay is 0.0 there and 0.1 here"]);
     fail(resume("--class-weights inverse"), &["another configuration", "class_weights"]);
     fail(resume("--no-feature-decay"), &["another configuration", "feature_decay is 0.00001 there and null here"]);
     let file = folder.path().join("checkpoint.safetensors");

@@ -27,8 +27,10 @@ pub enum Claim {
 #[derive(Clone, Debug)]
 pub(super) struct Trial {
     pub(super) name: String,
-    /// Flags of the program, but for data, width, epochs, seed and threads.
+    /// Flags of the program, but for data, width, epochs, learning rate, seed and threads.
     pub(super) flags: String,
+    /// Of a width of 128.
+    pub(super) rate: f64,
     pub(super) epochs: u64,
 }
 
@@ -36,16 +38,25 @@ pub(super) struct Trial {
 const ENTROPY: &str = "--loss cross-entropy";
 /// Ten times those of a single run: features settle ten times as fast.
 const STRONG: &str = "--layer-decay 5e-3 --feature-decay 1e-4";
+const STEADY: &str = "--drop-at 0.6,0.85";
 /// Twice this rate leaves the minimum again in one network of three.
-const STEADY: &str = "--learning-rate 5e-4 --drop-at 0.6,0.85";
+const STEADY_RATE: f64 = 5e-4;
 /// Classes that share a classifier are a saddle if decays are a little below their threshold, and networks take long to
 /// leave it: classes are told apart under weak decays first.
 const RAMP: &str = "--decay-ramp 0.6 --drop-at 0.7,0.85";
+const RAMP_RATE: f64 = 1e-3;
 const EPOCHS: u64 = 300;
 
 /// The decays of a single run.
 const LAYER_DECAY: f64 = 5e-4;
 const FEATURE_DECAY: f64 = 1e-5;
+
+impl Trial {
+    /// All that tells this network from a single run of the program.
+    pub(super) fn all_flags(&self) -> String {
+        format!("{} --learning-rate {:e}", self.flags, self.rate)
+    }
+}
 
 impl Claim {
     /// The claim in a sentence.
@@ -71,37 +82,37 @@ impl Claim {
 
     /// The networks for these data.
     pub(super) fn trials(self, data: &[String]) -> Result<Vec<Trial>> {
-        let trial = |name: &str, epochs, flags: String| Trial { name: name.into(), flags, epochs };
+        let trial = |name: &str, epochs, rate, flags: String| Trial { name: name.into(), flags, rate, epochs };
         Ok(match self {
-            Self::A => vec![trial("cross-entropy", 400, format!("{ENTROPY} {STRONG} {STEADY}"))],
+            Self::A => vec![trial("cross-entropy", 400, STEADY_RATE, format!("{ENTROPY} {STRONG} {STEADY}"))],
             Self::B => {
                 let groups = groups(data, "none")?;
                 let rarest = groups.last().context("--data: a claim on classes of one size needs two of them")?;
                 [("below", 0.8), ("beyond", 1.25)]
-                    .map(|(name, times)| trial(name, EPOCHS, format!("{ENTROPY} {RAMP} {}", decays(times / rarest.q))))
+                    .map(|(name, times)| {
+                        trial(name, EPOCHS, RAMP_RATE, format!("{ENTROPY} {RAMP} {}", decays(times / rarest.q)))
+                    })
                     .into()
             }
             Self::C => {
                 let scale = telling_scale(data)?;
                 let rule = |rule: &str| format!("{ENTROPY} {RAMP} --class-weights {rule} {}", decays(scale));
-                ["none", "inverse-root", "inverse"].map(|name| trial(name, EPOCHS, rule(name))).into()
+                ["none", "inverse-root", "inverse"].map(|name| trial(name, EPOCHS, RAMP_RATE, rule(name))).into()
             }
             Self::D => [("squared", "--loss squared"), ("cross-entropy", ENTROPY)]
                 .map(|(name, loss)| {
-                    // At twice this rate, the networks that were tried left the minimum again.
-                    let flags = "--relu-features --learning-rate 5e-4 --decay-ramp 0.5 --drop-at 0.75,0.9";
-                    trial(name, 2 * EPOCHS, format!("{loss} {STRONG} {flags}"))
+                    let flags = "--relu-features --decay-ramp 0.5 --drop-at 0.75,0.9";
+                    trial(name, 2 * EPOCHS, STEADY_RATE, format!("{loss} {STRONG} {flags}"))
                 })
                 .into(),
-            Self::E => [
-                ("sgd", "--optimizer sgd --learning-rate 0.05 --weight-decay 5e-4 --drop-at 0.8"),
-                ("adamw", "--optimizer adamw --learning-rate 1e-3 --weight-decay 0.5 --drop-at 0.8"),
-            ]
-            .map(|(name, flags)| trial(name, EPOCHS, format!("{ENTROPY} {flags}")))
-            .into(),
+            Self::E => [("sgd", 0.05, "--weight-decay 5e-4"), ("adamw", 1e-3, "--weight-decay 0.5")]
+                .map(|(name, rate, decay)| {
+                    trial(name, EPOCHS, rate, format!("{ENTROPY} --optimizer {name} {decay} --drop-at 0.8"))
+                })
+                .into(),
             Self::F => {
                 let decays = "--layer-decay 1e-3 --feature-decay 2e-5";
-                vec![trial("three-layers", 400, format!("{ENTROPY} --layers 3 {decays} {STEADY}"))]
+                vec![trial("three-layers", 400, STEADY_RATE, format!("{ENTROPY} --layers 3 {decays} {STEADY}"))]
             }
         })
     }
@@ -151,7 +162,7 @@ mod tests {
 
     /// Whom the theory lets collapse, for a trial of the digits.
     fn collapsed(trial: &Trial) -> Vec<u64> {
-        let words = format!("imbalanced-mlp --width 8 {}", trial.flags);
+        let words = format!("imbalanced-mlp --width 8 {}", trial.all_flags());
         let flags = Flags::try_parse_from(words.split_whitespace()).unwrap();
         let set = flags.training_set().unwrap();
         let law = flags.configuration(&set).unwrap().ufm(&set.counts).unwrap().contrasts().unwrap();

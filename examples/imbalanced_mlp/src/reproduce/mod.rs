@@ -22,6 +22,7 @@ use indicatif::MultiProgress;
 pub use self::claims::Claim;
 use self::{claims::Trial, summary::Summary};
 use crate::{
+    device::Place,
     flags::Flags,
     report,
     run::{Finished, Plan, on_threads},
@@ -45,6 +46,15 @@ pub struct Reproduce {
     /// Epochs of every network [default: those of the claim]
     #[arg(long, allow_hyphen_values = true)]
     epochs: Option<u64>,
+    /// Epochs between measurements and checkpoints
+    #[arg(long, allow_hyphen_values = true, default_value_t = 10)]
+    interval: u64,
+    /// Learning rate [default: that of the claim, for a width of 128; Adam at a width of 512 needs 3e-4 or less]
+    #[arg(long, allow_hyphen_values = true)]
+    learning_rate: Option<f64>,
+    /// Where to train
+    #[arg(long, value_enum, default_value_t = Place::Cpu)]
+    device: Place,
     /// Networks that are trained at the same time, each on one thread [default: one a core]
     #[arg(long, allow_hyphen_values = true)]
     jobs: Option<usize>,
@@ -99,16 +109,20 @@ impl Reproduce {
     }
 
     fn network(&self, trial: &Trial, seed: u64) -> Result<Network> {
-        let Self { width, data, .. } = self;
-        let epochs = self.epochs.unwrap_or(trial.epochs);
-        let own = format!("--epochs {epochs} --width {width} --seed {seed} --interval 10 --threads 1 {}", trial.flags);
+        let Self { width, data, interval, .. } = self;
+        let mut trial = trial.clone();
+        trial.epochs = self.epochs.unwrap_or(trial.epochs);
+        trial.rate = self.learning_rate.unwrap_or(trial.rate);
+        let (epochs, others) = (trial.epochs, trial.all_flags());
+        let own = format!("--epochs {epochs} --width {width} --seed {seed} --interval {interval} --threads 1 {others}");
         let mut flags = claims::flags(data, &own)?;
+        flags.device = self.device;
         flags.out = self.out.join(format!("{}-seed{seed}", trial.name));
         // Where an interruption came before the first checkpoint there is nothing to go on from.
         flags.resume = flags.out.join("checkpoint.safetensors").exists();
         flags.overwrite = !flags.resume;
         let plan = Plan::new(&flags)?;
-        Ok(Network { trial: trial.clone(), seed, flags, plan })
+        Ok(Network { trial, seed, flags, plan })
     }
 }
 

@@ -145,7 +145,8 @@ pub(super) fn predictions(networks: &[Network]) -> String {
         cells
     };
     let flags = networks.iter().filter(|network| network.seed == 0);
-    let flags: Vec<_> = flags.map(|network| format!("{}: {}\n", network.trial.name, network.trial.flags)).collect();
+    let flags: Vec<_> =
+        flags.map(|network| format!("{}: {}\n", network.trial.name, network.trial.all_flags())).collect();
     let legend = "Columns of groups: own class minus sibling.\n";
     table(&titles, &kinds.map(row).collect::<Vec<_>>()) + "\n" + legend + "\n" + &flags.concat()
 }

@@ -204,6 +204,8 @@ impl Run<'_> {
     /// Measures, appends the measurement to the file, and saves the state, in this order: what a checkpoint stands for
     /// has been measured.
     fn record(&mut self, trainer: &Trainer) -> Result<()> {
+        // A card is still at work on the steps: that is not time of measuring.
+        trainer.wait()?;
         let row = self.measure(trainer)?;
         self.history.append(row.clone())?;
         self.save(trainer)
