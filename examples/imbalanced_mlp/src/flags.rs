@@ -22,12 +22,12 @@ const MOST_LAYERS: usize = 1000;
 /// Measurements of a run where no interval is given.
 const MEASUREMENTS: u64 = 200;
 
-/// Trains a network on imbalanced real images, and watches its last layers end where the theory says.
+/// Trains a network on imbalanced real images, and compares its last layers with what the theory says.
 ///
 /// A multilayer perceptron with six hidden layers makes features H of images, L linear layers make outputs of features.
-/// Training minimizes 1/(2N) |W_L...W_1 H + b 1' - Y|^2 + sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2. The theory gives
-/// the minimum of that over all features whatsoever, and what the linear layers and the class means look like there,
-/// from the class counts and the decays alone: how close does a network come?
+/// Training minimizes the loss plus sum_l lambda_l/2 |W_l|^2 + lambda_H/2 |H|^2, with the squared loss or cross-entropy
+/// (--loss). The theory gives the minimum of that over all features, and what the linear layers and the class means look
+/// like there, from the class counts and the decays alone: how close does a network come?
 #[derive(Clone, Debug, Parser)]
 // Flags are switches.
 #[allow(clippy::struct_excessive_bools)]
@@ -113,7 +113,7 @@ pub struct Flags {
     /// How weights move: adam, adamw (needs --weight-decay) or sgd, with a momentum of 0.9
     #[arg(long, default_value_t = Rule::Adam)]
     optimizer: Rule,
-    /// The epsilon of Adam; 1e-6 keeps it from leaving a minimum whose gradients have vanished
+    /// The epsilon of Adam. 1e-6 was tried against jumps from the minimum and did not help
     #[arg(long, allow_hyphen_values = true, default_value_t = EPSILON)]
     epsilon: f64,
     /// Learning rate; Adam at a width of 512 needs 3e-4 or less, SGD takes 0.01 to 0.1
@@ -146,7 +146,7 @@ pub struct Flags {
     /// Go on from the checkpoint in the folder of the results
     #[arg(long)]
     pub(crate) resume: bool,
-    /// Begin anew where the folder of the results has a run already
+    /// Start again, and replace the run in the folder of the results
     #[arg(long, conflicts_with = "resume")]
     pub(crate) overwrite: bool,
 }

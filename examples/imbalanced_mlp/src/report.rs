@@ -170,7 +170,7 @@ fn verdict(groups: &[Group], target: Option<&Target>, m: &Measurement) -> String
     };
     let minimum = target.objective;
     let close = if gap.abs() < CLOSE {
-        "The network ends where it must."
+        "The network is within 1 % of the predicted minimum."
     } else {
         "The network is not there yet: more --epochs bring it closer, or a lower rate at the end."
     };

@@ -2,7 +2,7 @@
 
 mod program;
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use program::{fail, program, succeed};
 
@@ -76,6 +76,21 @@ fn a_claim_goes_on_where_it_was() {
     assert_eq!(column(folder.path(), "seed"), ["0", "1", "0", "1"]);
     // A checkpoint of other epochs is of another run.
     fail(program("reproduce b --width 16 --seeds 2 --epochs 3", folder.path()), &["below, seed 0", "epochs is 2"]);
+}
+
+/// a and d have networks of the same name, of other flags.
+#[test]
+fn claims_without_a_folder_do_not_share_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for claim in ["a", "b", "c", "d", "e", "f"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imbalanced-mlp"));
+        command.args(["reproduce", claim]).args(TINY.split_whitespace()).current_dir(folder.path());
+        succeed(command);
+        assert!(folder.path().join("target/reproduce").join(claim).join("summary.csv").exists());
+    }
+    let mut help = Command::new(env!("CARGO_BIN_EXE_imbalanced-mlp"));
+    help.args(["reproduce", "--help"]);
+    assert!(String::from_utf8(succeed(help).stdout).unwrap().contains("target/reproduce/<CLAIM>"));
 }
 
 #[test]

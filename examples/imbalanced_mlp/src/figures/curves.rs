@@ -44,9 +44,11 @@ pub(crate) fn contrasts(title: &str, groups: &[Group], runs: &[&[Row]]) -> Panel
             plots.push(Plot::Line(LinePlot::new().with_data(law).with_color(*color).with_dashed()));
         }
     }
+    // Contrasts of a network that is not trained yet are close to zero, on both sides.
     let layout = Layout::auto_from_plots(&plots)
         .with_title(title)
         .with_x_label("epoch")
+        .with_y_axis_min(0.0)
         .with_legend_position(LegendPosition::OutsideRightMiddle);
     (plots, layout)
 }

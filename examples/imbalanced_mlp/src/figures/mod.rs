@@ -78,7 +78,7 @@ pub fn geometry(path: &Path, target: &Target, snapshot: &Snapshot) -> Result<()>
         mean *= Scale((count as f64).sqrt());
     }
     let [products, features] = &target.singular_values;
-    let [classifiers, class_means] = inner_products(target, snapshot);
+    let [classifiers, class_means] = inner_products("", target, snapshot);
     let mut panels = classifiers;
     panels.push(values("classifiers", products, snapshot.product.as_ref())?);
     panels.extend(class_means);
@@ -86,14 +86,15 @@ pub fn geometry(path: &Path, target: &Target, snapshot: &Snapshot) -> Result<()>
     write(path, 3, panels)
 }
 
-/// Inner products of classifiers and of class means, of the theory and of the network: two panels each.
-pub(crate) fn inner_products(target: &Target, snapshot: &Snapshot) -> [Vec<Panel>; 2] {
+/// Inner products of classifiers and of class means, of the theory and of the network: two panels each, whose titles
+/// begin with the name of the network.
+pub(crate) fn inner_products(name: &str, target: &Target, snapshot: &Snapshot) -> [Vec<Panel>; 2] {
     let rows: Mat<f64> = &snapshot.product * snapshot.product.transpose();
     let means: Mat<f64> = snapshot.means.transpose() * &snapshot.means;
     let [classifiers, class_means] = &target.grams;
     [
-        grams("classifiers", classifiers.as_ref(), rows.as_ref()),
-        grams("class means", class_means.as_ref(), means.as_ref()),
+        grams(&format!("{name}classifiers"), classifiers.as_ref(), rows.as_ref()),
+        grams(&format!("{name}class means"), class_means.as_ref(), means.as_ref()),
     ]
 }
 

@@ -11,7 +11,7 @@ use crate::{
     run::Finished,
 };
 
-/// Draws what shows the claim: all networks of a kind in one row.
+/// Draws what shows the claim: all networks of a kind in one panel, one row or, with their matrices, in two.
 pub(super) fn draw(path: &Path, claim: Claim, networks: &[Network], finished: &[Finished]) -> Result<()> {
     let mut rows: Vec<Vec<Panel>> = Vec::new();
     let both: Vec<_> = networks.iter().zip(finished).collect();
@@ -29,21 +29,22 @@ pub(super) fn draw(path: &Path, claim: Claim, networks: &[Network], finished: &[
                 misfits(&format!("{}: misfit", network.trial.name), &runs),
                 logarithmic(&format!("{}: Gram matrices", network.trial.name), NC2.1, &runs),
             ],
-            Claim::A | Claim::D | Claim::F => {
-                let target = finished.snapshot.target.as_deref();
-                let mut panels: Vec<_> = target
-                    .into_iter()
-                    .flat_map(|target| inner_products(target, &finished.snapshot).into_iter().flatten())
-                    .collect();
-                panels.push(logarithmic(&format!("{}: gap to the minimum", network.trial.name), GAP.1, &runs));
-                panels
-            }
+            Claim::A | Claim::D | Claim::F => with_matrices(&network.trial.name, finished, &runs),
         });
     }
-    // Few panels stand side by side.
-    let columns = match claim {
-        Claim::B | Claim::C => rows.len(),
-        _ => rows.first().map_or(1, Vec::len),
-    };
-    write(path, columns, rows.into_iter().flatten().collect())
+    // More than three panels in a row are too small to read.
+    let panels: Vec<_> = rows.into_iter().flatten().collect();
+    write(path, panels.len().min(3), panels)
+}
+
+/// Gram matrices of the theory and of one network, each pair with a panel of all runs: the gap, and the distance of
+/// these matrices.
+fn with_matrices(name: &str, finished: &Finished, runs: &[&[Row]]) -> Vec<Panel> {
+    let curves = [
+        logarithmic(&format!("{name}: gap to the minimum"), GAP.1, runs),
+        logarithmic(&format!("{name}: distance of Gram matrices"), NC2.1, runs),
+    ];
+    let Some(target) = finished.snapshot.target.as_deref() else { return curves.into() };
+    let matrices = inner_products(&format!("{name}, "), target, &finished.snapshot);
+    matrices.into_iter().zip(curves).flat_map(|(pair, curve)| pair.into_iter().chain([curve])).collect()
 }

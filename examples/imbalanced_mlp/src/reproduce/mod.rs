@@ -28,6 +28,16 @@ use crate::{
     run::{Finished, Plan, on_threads},
 };
 
+/// Where the results of a claim go without `--out`.
+const FOLDERS: [(&str, &str, &str); 6] = [
+    ("claim", "a", "target/reproduce/a"),
+    ("claim", "b", "target/reproduce/b"),
+    ("claim", "c", "target/reproduce/c"),
+    ("claim", "d", "target/reproduce/d"),
+    ("claim", "e", "target/reproduce/e"),
+    ("claim", "f", "target/reproduce/f"),
+];
+
 /// The networks of one claim. The same command goes on after an interruption.
 #[derive(Args, Clone, Debug)]
 pub struct Reproduce {
@@ -58,8 +68,9 @@ pub struct Reproduce {
     /// Networks that are trained at the same time, each on one thread [default: one a core]
     #[arg(long, allow_hyphen_values = true)]
     jobs: Option<usize>,
-    /// Folder of the results: one for each network, summary.csv and claim.svg
-    #[arg(long, value_name = "FOLDER", default_value = "target/reproduce")]
+    /// Folder of the results: one for each network, summary.csv and claim.svg [default: target/reproduce/<CLAIM>]
+    // Claims have networks of the same name: each needs a folder of its own.
+    #[arg(long, value_name = "FOLDER", required = false, default_value_ifs = FOLDERS)]
     out: PathBuf,
 }
 
