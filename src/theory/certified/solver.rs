@@ -57,7 +57,8 @@ fn contrast(problem: &Problem, s: usize) -> (Kink, f64) {
     } else if problem.is_cross_entropy {
         // What the law says where all other outputs are equal.
         let (outputs, apart) = (problem.rows.iter().sum::<f64>(), difference * (1.0 - q));
-        (Kink::Linear, ((1.0 + (outputs - 1.0) * apart) / (1.0 - apart)).ln() / problem.scales[s])
+        let rest = (1.0 - difference) + difference * q;
+        (Kink::Linear, ((1.0 + (outputs - 1.0) * apart) / rest).ln() / problem.scales[s])
     } else {
         // Squared error: a is known.
         (Kink::Linear, -difference * q / problem.scales[s])
