@@ -65,14 +65,9 @@ impl Part {
         (0..number_of_parts(width, classes, side)).map(|_| Self::new(width, classes, side)).collect()
     }
 
-    /// The sum of all parts, of which there is at least one, from the first to the last.
+    /// The sum of all parts.
     pub(super) fn total(parts: Vec<Self>) -> Self {
-        let mut parts = parts.into_iter();
-        let Some(first) = parts.next() else { unreachable!("there is at least one part") };
-        parts.fold(first, |mut sum, part| {
-            sum.absorb(&part);
-            sum
-        })
+        sum_of_parts(parts, Self::absorb)
     }
 
     pub(super) fn add<T: Copy + Into<f64>>(
@@ -128,6 +123,16 @@ impl Part {
         self.sums.fill(0.0);
         self.scatter.fill(0.0);
     }
+}
+
+/// The sum of all parts, of which there is at least one, from the first to the last.
+pub(in crate::metrics) fn sum_of_parts<P>(parts: Vec<P>, absorb: impl Fn(&mut P, &P)) -> P {
+    let mut parts = parts.into_iter();
+    let Some(first) = parts.next() else { unreachable!("there is at least one part") };
+    parts.fold(first, |mut sum, part| {
+        absorb(&mut sum, &part);
+        sum
+    })
 }
 
 /// As many parts of d K and s² numbers as memory for eight million numbers allows, 64 MiB, and eight at most.

@@ -8,7 +8,7 @@ use faer::{
 
 use super::{
     super::{
-        features::{add_gram, number_of_parts},
+        features::{add_gram, number_of_parts, sum_of_parts},
         nearest_center::{Rules, Tally, only_first},
     },
     kernels::{Pulls, add_to, subtract},
@@ -112,14 +112,9 @@ impl Part {
         (0..number_of_parts(width, outputs * models, rank)).map(|_| Self::new(shape, rank, models)).collect()
     }
 
-    /// The sum of all parts, of which there is at least one, from the first to the last.
+    /// The sum of all parts.
     pub(super) fn total(parts: Vec<Self>) -> Self {
-        let mut parts = parts.into_iter();
-        let Some(first) = parts.next() else { unreachable!("there is at least one part") };
-        parts.fold(first, |mut sum, part| {
-            sum.absorb(&part);
-            sum
-        })
+        sum_of_parts(parts, Self::absorb)
     }
 
     fn absorb(&mut self, other: &Self) {
