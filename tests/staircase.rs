@@ -138,6 +138,14 @@ fn a_file_imports_only_from_rooms_above_its_own() {
 }
 
 #[test]
+fn products_clear_the_registers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let own = |file: &PathBuf| code(&fs::read_to_string(file).unwrap()).contains("matmul");
+    let users: Vec<_> = sources(&root).into_iter().filter(own).map(|file| module(&root, &file).join("::")).collect();
+    assert_eq!(users, ["linalg::product"], "products go through linalg::product, which clears the registers");
+}
+
+#[test]
 fn no_two_files_need_each_other() {
     let house = house();
     // The file that an import leads to: the longest module that is a prefix of it.

@@ -11,13 +11,10 @@
 //! If a layer is so narrow that W_{L:1} has more entries than its two factors on both sides of that layer, the waist,
 //! the pass goes through the narrow layer instead: S_l then end there, and so do M_l.
 
-use faer::{Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul};
+use faer::{Mat, MatMut, MatRef};
 
 use super::plan::Plan;
-use crate::{linalg::cores::all_cores, model::Ufm};
-
-/// Fewer operations than this are not worth a second thread.
-const PARALLEL_PRODUCT: usize = 1 << 21;
+use crate::{linalg::product::replace, model::Ufm};
 
 /// The matrices of the formulas, with their memory.
 #[derive(Debug)]
@@ -56,7 +53,7 @@ impl Layers {
                 self.products[l].copy_from(&weights[l]);
             } else {
                 let (lower, upper) = self.products.split_at_mut(l + 1);
-                product(lower[l].as_mut(), upper[0].as_ref(), weights[l].as_ref());
+                replace(lower[l].as_mut(), upper[0].as_ref(), weights[l].as_ref());
             }
         }
         self.inner.copy_from(self.products[0].transpose());
@@ -90,20 +87,12 @@ impl Layers {
         for (l, gradient) in gradient.iter_mut().enumerate() {
             if l > 0 && self.waist != Some(l) {
                 let (lower, upper) = self.moments.split_at_mut(l);
-                product(upper[0].as_mut(), lower[l - 1].as_ref(), weights[l - 1].transpose());
+                replace(upper[0].as_mut(), lower[l - 1].as_ref(), weights[l - 1].transpose());
             }
             match self.products.get(l + 1).filter(|_| self.waist != Some(l + 1)) {
-                Some(above) => product(gradient.as_mut(), above.transpose(), self.moments[l].as_ref()),
+                Some(above) => replace(gradient.as_mut(), above.transpose(), self.moments[l].as_ref()),
                 None => gradient.copy_from(&self.moments[l]),
             }
         }
     }
-}
-
-/// `to` = A B, on all cores if that is worth it.
-fn product(to: MatMut<'_, f64>, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
-    // On 32 bits the product of three sides of matrices that fit in memory need not fit in a `usize`.
-    let operations = a.nrows().saturating_mul(a.ncols()).saturating_mul(b.ncols());
-    let par = if operations < PARALLEL_PRODUCT { Par::Seq } else { all_cores() };
-    matmul(to, Accum::Replace, a, b, 1.0, par);
 }

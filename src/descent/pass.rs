@@ -10,7 +10,6 @@ use std::ops::Range;
 
 use faer::{
     Accum, Col, ColMut, Mat, MatMut, MatRef, Par,
-    linalg::matmul::matmul,
     prelude::{IntoConst, ReborrowMut},
 };
 
@@ -20,7 +19,10 @@ use super::{
     task::{Constants, Task},
 };
 use crate::{
-    linalg::memory::{slice, slice_mut},
+    linalg::{
+        memory::{slice, slice_mut},
+        product::multiply,
+    },
     model::Ufm,
     point::columns::Column,
 };
@@ -170,18 +172,18 @@ impl<'a> Part<'a> {
         let signal = match (&mut self.waist, constants.outer) {
             (Some(waist), Some(outer)) => {
                 let (forwards, mut back) = (waist.signal.subcols(0, size), waist.back.as_mut().subcols_mut(0, size));
-                matmul(waist.moment.as_mut(), sum, forwards, residual.transpose(), 1.0, Par::Seq);
+                multiply(waist.moment.as_mut(), sum, forwards, residual.transpose(), 1.0, Par::Seq);
                 times(back.rb_mut(), outer, residual);
                 back.into_const()
             }
             _ => residual,
         };
-        matmul(self.moment.as_mut(), sum, base, signal.transpose(), 1.0, Par::Seq);
+        multiply(self.moment.as_mut(), sum, base, signal.transpose(), 1.0, Par::Seq);
 
         // ∂f/∂H without its decay goes straight to where the gradient, or the next point, is wanted: S_1ᵀ E/N. The
         // sweep that follows adds the decay, takes the step and sums norms, in registers.
         let back_to_features = |to: MatMut<'_, f64>| {
-            matmul(to, Accum::Replace, constants.inner, signal, 1.0 / constants.samples, Par::Seq);
+            multiply(to, Accum::Replace, constants.inner, signal, 1.0 / constants.samples, Par::Seq);
         };
         let sums = match task {
             Task::Objective => Sums::default(),
@@ -200,7 +202,7 @@ impl<'a> Part<'a> {
 
 /// `to` = A B. A panel is the work of one core: the cores share out parts.
 fn times(to: MatMut<'_, f64>, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
-    matmul(to, Accum::Replace, a, b, 1.0, Par::Seq);
+    multiply(to, Accum::Replace, a, b, 1.0, Par::Seq);
 }
 
 /// From the outputs of a panel to its errors E, with E 1 and the squares of E added up by output: K sums side by side

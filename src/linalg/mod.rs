@@ -9,6 +9,8 @@ pub(crate) mod error_free;
 pub(crate) mod helmert;
 pub(crate) mod memory;
 pub(crate) mod orthonormal;
+pub(crate) mod product;
+pub(crate) mod registers;
 #[cfg(feature = "serde")]
 pub(crate) mod saved;
 mod svd;

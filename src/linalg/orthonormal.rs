@@ -14,7 +14,7 @@ use faer::{
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{checks::are_equal, cores::all_cores, memory::try_zeros};
+use super::{checks::are_equal, cores::all_cores, memory::try_zeros, registers::clear_registers};
 use crate::error::Error;
 
 /// The Householder reflections of A = Q R. faer's own `Qr` splits its work by the number of threads; this one does not
@@ -44,6 +44,7 @@ impl Householder {
         let mut coefficients = Mat::zeros(block, rows.min(cols));
         let mut buffer = MemBuffer::new(qr_in_place_scratch::<f64>(rows, cols, block, par, params));
         qr_in_place(matrix.as_mut(), coefficients.as_mut(), par, MemStack::new(&mut buffer), params);
+        clear_registers();
         Self { reflections: matrix, coefficients }
     }
 
@@ -65,6 +66,7 @@ impl Householder {
         let mut buffer = MemBuffer::new(scratch);
         let stack = MemStack::new(&mut buffer);
         apply_reflections(reflections, coefficients.as_ref(), Conj::No, matrix, all_cores(), stack);
+        clear_registers();
     }
 }
 

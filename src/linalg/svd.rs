@@ -11,6 +11,7 @@ use super::{
     checks::{are_equal, first_not_finite},
     cores::all_cores,
     memory::try_zeros,
+    registers::clear_registers,
     wide::power_of_two,
 };
 use crate::error::Error;
@@ -91,6 +92,7 @@ pub fn dense_svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
     let stack = MemStack::new(&mut buffer);
     svd(matrix, values.as_mut(), Some(left.as_mut()), Some(right.as_mut()), par, stack, params)
         .map_err(|_| Error::SvdDidNotConverge)?;
+    clear_registers();
     Ok(Svd { left, values: values.column_vector().to_owned(), right })
 }
 
@@ -115,5 +117,6 @@ pub(crate) fn spectral_norm(matrix: MatRef<'_, f64>) -> Result<f64, Error> {
     let mut buffer = MemBuffer::try_new(scratch).map_err(too_large)?;
     svd(matrix, values.as_mut(), None, None, par, MemStack::new(&mut buffer), params)
         .map_err(|_| Error::SvdDidNotConverge)?;
+    clear_registers();
     Ok(values.column_vector().iter().copied().fold(0.0, f64::max))
 }

@@ -1,14 +1,11 @@
 //! How many directions the features of each class take.
 
-use faer::{
-    Accum, Mat, MatRef,
-    linalg::matmul::triangular::{BlockStructure, matmul},
-};
+use faer::{Mat, MatRef};
 
 use super::{features::takes_batches, frames::effective_rank};
 use crate::{
     error::Error,
-    linalg::{cores::all_cores, dense_svd, memory::try_zeros},
+    linalg::{cores::all_cores, dense_svd, memory::try_zeros, product::add_gram},
 };
 
 /// Gathers the Gram matrix of the features of every class, for their effective ranks: exp(-Σ p_i log p_i) with p_i = s_i/Σ
@@ -78,8 +75,7 @@ impl ClassRanks {
         }
         for (gram, samples) in self.grams.iter_mut().zip(of_class).filter(|(_, samples)| !samples.is_empty()) {
             let own = Mat::from_fn(self.width, samples.len(), |i, j| features[(i, samples[j])].into());
-            let (lower, all) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
-            matmul(gram.as_mut(), lower, Accum::Add, own.as_ref(), all, own.transpose(), all, 1.0, all_cores());
+            add_gram(gram.as_mut(), own.as_ref(), 1.0, all_cores());
         }
     }
 

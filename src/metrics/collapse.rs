@@ -1,7 +1,7 @@
 //! Neural collapse metrics of Liu 2024, at any point of a model or for a network's last layers, compared with the
 //! minimizer.
 
-use faer::{Accum, Col, ColRef, Mat, MatRef, Scale, linalg::matmul::matmul};
+use faer::{Accum, Col, ColRef, Mat, MatRef, Scale};
 
 use super::{
     features::FeatureStatistics,
@@ -14,6 +14,7 @@ use crate::{
         checks::{check_finite, check_shape, first_not_finite},
         cores::all_cores,
         memory::try_zeros,
+        product::multiply,
     },
     parameters::{unweighted, weighted},
     point::PointRef,
@@ -177,7 +178,7 @@ fn in_class_space(
     };
     let product = |left: &Mat<f64>, right: &Mat<f64>| {
         let mut product = try_zeros("product in class space", left.nrows(), right.nrows() as u64)?;
-        matmul(product.as_mut(), Accum::Replace, left.as_ref(), right.transpose(), 1.0, all_cores());
+        multiply(product.as_mut(), Accum::Replace, left.as_ref(), right.transpose(), 1.0, all_cores());
         Ok(product)
     };
     Ok(Collapse {

@@ -6,12 +6,12 @@ use super::{
     super::variability::mean_error,
     FeatureStatistics, Scatter,
     batch::takes_batches,
-    part::{Part, add_gram, mirror, share},
+    part::{Part, mirror, share},
 };
 use crate::{
     classes::root,
     error::Error,
-    linalg::{cores::all_cores, memory::try_zeros},
+    linalg::{cores::all_cores, memory::try_zeros, product::add_gram},
     parameters::unweighted,
 };
 

@@ -6,7 +6,7 @@ use faer::{Mat, Scale};
 use super::{
     FeatureStatistics, Scatter,
     accumulators::FeatureAccumulator,
-    part::{Part, add_gram, mirror},
+    part::{Part, mirror},
     second_pass::ScatterAccumulator,
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         checks::{are_equal, check_shape},
         cores::all_cores,
         memory::try_zeros,
+        product::add_gram,
     },
     metrics::variability::mean_error,
 };

@@ -16,7 +16,7 @@ pub use batch::{Label, Rows};
 pub(super) use batch::{check_batch, indices, takes_batches};
 pub(super) use merge::MAX_SAMPLES;
 pub use numbered::NumberedStatistics;
-pub(super) use part::{PANEL, add_gram, number_of_parts, share, sum_of_parts};
+pub(super) use part::{PANEL, number_of_parts, share, sum_of_parts};
 pub use second_pass::ScatterAccumulator;
 pub(super) use second_pass::differences;
 

@@ -2,7 +2,6 @@
 
 use faer::{
     Accum, Mat, MatRef, Par,
-    linalg::matmul::matmul,
     prelude::{Reborrow, ReborrowMut},
 };
 
@@ -11,6 +10,7 @@ use crate::{
     linalg::{
         cores::map_range,
         memory::{slice, try_zeros},
+        product::multiply,
     },
 };
 
@@ -65,7 +65,7 @@ impl<'a> Pairs<'a> {
         let size = |start: usize| BLOCK.min(self.squares.len() - start);
         let side = |start| self.centered.subcols(start, size(start));
         let mut gram = Mat::<f64>::zeros(size(first), size(second));
-        matmul(gram.as_mut(), Accum::Replace, side(first).transpose(), side(second), 1.0, Par::Seq);
+        multiply(gram.as_mut(), Accum::Replace, side(first).transpose(), side(second), 1.0, Par::Seq);
         let (mut sum, mut pairs) = (0.0, 0);
         for (l, column) in (second..).zip(gram.col_iter()) {
             for (k, &product) in (first..).zip(slice(column)).filter(|(k, _)| *k > l && marks[*k] != marks[l]) {
@@ -92,7 +92,7 @@ impl<'a> Pairs<'a> {
             let mut gram = Mat::<f64>::zeros(size(first), BLOCK);
             for &second in &starts {
                 let mut gram = gram.as_mut().subcols_mut(0, size(second));
-                matmul(gram.rb_mut(), Accum::Replace, side(first).transpose(), side(second), 1.0, Par::Seq);
+                multiply(gram.rb_mut(), Accum::Replace, side(first).transpose(), side(second), 1.0, Par::Seq);
                 for (l, column) in (second..).zip(gram.rb().col_iter()) {
                     for (k, nearest) in nearest.iter_mut().enumerate().filter(|(k, _)| first + k != l) {
                         let (k, product) = (first + k, column[k]);

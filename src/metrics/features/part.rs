@@ -6,11 +6,7 @@
 use std::ops::Range;
 
 use faer::{
-    Accum, Mat, MatMut, MatRef, Par,
-    linalg::matmul::{
-        matmul,
-        triangular::{BlockStructure, matmul as triangular_matmul},
-    },
+    Accum, Mat, MatRef, Par,
     prelude::{Reborrow, ReborrowMut},
 };
 use pulp::{Arch, Simd, WithSimd};
@@ -20,6 +16,7 @@ use crate::{
     linalg::{
         cores::{all_cores, for_each},
         memory::{slice, slice_mut, try_zeros},
+        product::{add_gram, multiply},
     },
 };
 
@@ -99,7 +96,7 @@ impl Part {
             match basis {
                 Some(basis) => {
                     let mut along = self.along.as_mut().subcols_mut(0, samples.len());
-                    matmul(along.rb_mut(), Accum::Replace, basis.transpose(), panel.rb(), 1.0, par);
+                    multiply(along.rb_mut(), Accum::Replace, basis.transpose(), panel.rb(), 1.0, par);
                     add_gram(self.scatter.as_mut(), along.rb(), 1.0, par);
                 }
                 None if self.scatter.nrows() > 0 => add_gram(self.scatter.as_mut(), panel.rb(), 1.0, par),
@@ -185,12 +182,6 @@ impl<T: Copy + Into<f64>> WithSimd for Subtract<'_, T> {
         }
         squares.iter().sum()
     }
-}
-
-/// Adds ± X Xᵀ to the lower triangle of a matrix.
-pub(crate) fn add_gram(to: MatMut<'_, f64>, columns: MatRef<'_, f64>, sign: f64, par: Par) {
-    let (lower, all) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
-    triangular_matmul(to, lower, Accum::Add, columns, all, columns.transpose(), all, sign, par);
 }
 
 /// Makes a matrix symmetric from its lower triangle.

@@ -5,7 +5,7 @@ use faer::{Mat, MatRef};
 use super::{
     FeatureStatistics, Scatter,
     batch::takes_batches,
-    part::{Part, add_gram, mirror, share},
+    part::{Part, mirror, share},
 };
 use crate::{
     error::{Block, Error},
@@ -15,6 +15,7 @@ use crate::{
         dense_svd,
         memory::try_zeros,
         orthonormal::orthonormal,
+        product::add_gram,
     },
     parameters::unweighted,
 };

@@ -2,13 +2,12 @@
 
 use faer::{
     Accum, Mat, MatMut, MatRef, Par,
-    linalg::matmul::matmul,
     prelude::{Reborrow, ReborrowMut},
 };
 
 use super::{
     super::{
-        features::{add_gram, number_of_parts, sum_of_parts},
+        features::{number_of_parts, sum_of_parts},
         nearest_center::{Rules, Tally, only_first},
     },
     kernels::{Pulls, add_to, subtract},
@@ -18,7 +17,10 @@ use super::{
 };
 use crate::{
     error::Error,
-    linalg::memory::{slice, slice_mut, try_zeros},
+    linalg::{
+        memory::{slice, slice_mut, try_zeros},
+        product::{add_gram, multiply},
+    },
     model::Ufm,
 };
 
@@ -180,7 +182,7 @@ impl Part {
         if is_single::<T>() {
             self.singles.begin(deviations.rb(), largest, &mut self.outer);
             let (mut basis, mut logits) = along.rb_mut().split_at_row_mut(rank);
-            matmul(basis.rb_mut(), Accum::Replace, work.directions.subrows(0, rank), deviations.rb(), 1.0, par);
+            multiply(basis.rb_mut(), Accum::Replace, work.directions.subrows(0, rank), deviations.rb(), 1.0, par);
             logits
                 .rb_mut()
                 .col_iter_mut()
@@ -189,7 +191,7 @@ impl Part {
             self.singles.add_logits(work.single_product, logits.rb_mut(), par);
             settle(deviations.rb(), &norms, labels, logits, work);
         } else {
-            matmul(along.rb_mut(), Accum::Replace, work.directions, deviations.rb(), 1.0, par);
+            multiply(along.rb_mut(), Accum::Replace, work.directions, deviations.rb(), 1.0, par);
             let logits = along.rb_mut().subrows_mut(rank, outputs);
             logits.col_iter_mut().zip(labels).for_each(|(mut to, &class)| to += work.at_means.col(class));
         }
@@ -227,7 +229,7 @@ impl Part {
         let (outputs, models, width) = (self.counts.len(), work.models.len(), features.nrows());
         let residuals = self.panels.residuals.submatrix(0, 0, models * outputs, samples.len());
         let deviations = self.panels.deviations.submatrix(0, 0, width, samples.len());
-        matmul(self.outer.as_mut(), Accum::Add, residuals, deviations.transpose(), 1.0, par);
+        multiply(self.outer.as_mut(), Accum::Add, residuals, deviations.transpose(), 1.0, par);
         let product = work.rules.classifiers.transpose();
         let every: Vec<usize> = (0..samples.len()).step_by(stride(work.models)).collect();
         for (m, of_model) in self.of_models.iter_mut().enumerate() {
@@ -236,7 +238,7 @@ impl Part {
             }
             let looked = self.panels.looked.submatrix(0, 0, outputs, every.len());
             let mut pulls = first_columns(&mut self.panels.pulls, width, every.len());
-            matmul(pulls.rb_mut(), Accum::Replace, product, looked, 1.0, par);
+            multiply(pulls.rb_mut(), Accum::Replace, product, looked, 1.0, par);
             for (pull, &j) in pulls.rb().col_iter().zip(&every) {
                 of_model.pulls.look(slice(pull), 1.0, features.col(samples[j]));
             }
@@ -271,7 +273,7 @@ fn settle(deviations: MatRef<'_, f64>, norms: &[f64], labels: &[usize], mut logi
     let mut gathered = Mat::<f64>::zeros(deviations.nrows(), open.len());
     gathered.col_iter_mut().zip(&open).for_each(|(mut to, &j)| to.copy_from(deviations.col(j)));
     let mut again = Mat::<f64>::zeros(logits.nrows(), open.len());
-    matmul(again.as_mut(), Accum::Replace, work.rules.classifiers.as_ref(), gathered.as_ref(), 1.0, Par::Seq);
+    multiply(again.as_mut(), Accum::Replace, work.rules.classifiers.as_ref(), gathered.as_ref(), 1.0, Par::Seq);
     for (again, &j) in again.col_iter().zip(&open) {
         logits.rb_mut().col_mut(j).copy_from(again + work.at_means.col(labels[j]));
     }

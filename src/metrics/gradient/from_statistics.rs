@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use faer::{Accum, Col, Mat, MatRef, Scale, linalg::matmul::matmul};
+use faer::{Accum, Col, Mat, MatRef, Scale};
 
 use super::{
     kernels::Pulls,
@@ -15,6 +15,7 @@ use crate::{
     linalg::{
         cores::all_cores,
         memory::{slice_mut, try_zeros},
+        product::multiply,
     },
     metrics::features::FeatureStatistics,
     model::Ufm,
@@ -126,7 +127,7 @@ fn add_deviations(
 /// A product on all cores.
 pub(super) fn multiplied(left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
     let mut product = try_zeros("gradient of the network", left.nrows(), right.ncols() as u64)?;
-    matmul(product.as_mut(), Accum::Replace, left, right, 1.0, all_cores());
+    multiply(product.as_mut(), Accum::Replace, left, right, 1.0, all_cores());
     Ok(product)
 }
 

@@ -2,7 +2,6 @@
 
 use faer::{
     Accum, Col, Mat, MatMut, MatRef, Par,
-    linalg::matmul::matmul,
     prelude::{Reborrow, ReborrowMut},
 };
 
@@ -16,7 +15,10 @@ use super::{
 };
 use crate::{
     error::Error,
-    linalg::memory::{slice, slice_mut, try_zeros},
+    linalg::{
+        memory::{slice, slice_mut, try_zeros},
+        product::multiply,
+    },
     model::Ufm,
 };
 
@@ -163,7 +165,7 @@ impl Part {
                 rules.logits(panel.rb(), logits.rb_mut(), par);
                 self.tally.absorb(&rules.judge(panel.rb(), logits.rb(), labels, |_| 1));
             } else {
-                matmul(logits.rb_mut(), Accum::Replace, work.product, panel.rb(), 1.0, par);
+                multiply(logits.rb_mut(), Accum::Replace, work.product, panel.rb(), 1.0, par);
                 if let Some(bias) = work.bias {
                     logits.rb_mut().col_iter_mut().for_each(|mut column| column += bias);
                 }
@@ -179,12 +181,12 @@ impl Part {
                     sums.total += column;
                     sums.residual += column.squared_norm_l2();
                 }
-                matmul(sums.outer.as_mut(), Accum::Add, residuals.rb(), panel.rb().transpose(), 1.0, par);
+                multiply(sums.outer.as_mut(), Accum::Add, residuals.rb(), panel.rb().transpose(), 1.0, par);
                 let every = (0..labels.len()).step_by(stride(work.models));
                 for (mut to, j) in looked.rb_mut().col_iter_mut().zip(every.clone()) {
                     to.copy_from(residuals.rb().col(j));
                 }
-                matmul(pulls.rb_mut(), Accum::Replace, work.product.transpose(), looked.rb(), 1.0, par);
+                multiply(pulls.rb_mut(), Accum::Replace, work.product.transpose(), looked.rb(), 1.0, par);
                 for (pull, j) in pulls.rb().col_iter().zip(every) {
                     sums.pulls.look(slice(pull), 1.0, features.col(j));
                 }

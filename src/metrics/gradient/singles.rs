@@ -6,13 +6,13 @@
 
 use faer::{
     Accum, Mat, MatMut, MatRef, Par,
-    linalg::matmul::matmul,
     prelude::{Reborrow, ReborrowMut},
 };
 
 use super::{kernels::round, part::padded};
 use crate::linalg::{
     memory::{slice, slice_mut},
+    product::multiply,
     wide::power_of_two,
 };
 
@@ -97,7 +97,7 @@ impl Singles {
         let (outputs, width) = product.product.shape();
         let mut logits = self.logits.submatrix_mut(0, 0, outputs, to.ncols());
         let deviations = self.deviations.submatrix(0, 0, width, to.ncols());
-        matmul(logits.rb_mut(), Accum::Replace, product.product.as_ref(), deviations, 1.0, par);
+        multiply(logits.rb_mut(), Accum::Replace, product.product.as_ref(), deviations, 1.0, par);
         let unit = product.unit * self.units[0];
         for (to, from) in to.col_iter_mut().zip(logits.rb().col_iter()) {
             let entries = slice_mut(to).iter_mut().zip(slice(from));
@@ -118,7 +118,7 @@ impl Singles {
         }
         let residuals = self.residuals.submatrix(0, 0, residuals.nrows(), samples);
         let deviations = self.deviations.submatrix(0, 0, to.ncols(), samples);
-        matmul(self.outer.as_mut(), Accum::Add, residuals, deviations.transpose(), 1.0, par);
+        multiply(self.outer.as_mut(), Accum::Add, residuals, deviations.transpose(), 1.0, par);
         self.held += samples;
         if self.held >= HELD {
             self.flush(to);
@@ -161,7 +161,7 @@ impl Singles {
         let columns = models * samples.len();
         let looked = self.looked.submatrix(0, 0, outputs, columns);
         let pulls = self.pulls.submatrix_mut(0, 0, width, columns);
-        matmul(pulls, Accum::Replace, product.product.transpose(), looked, 1.0, par);
+        multiply(pulls, Accum::Replace, product.product.transpose(), looked, 1.0, par);
         let Self { pulls, units, .. } = &*self;
         let unit = move |at: usize| product.unit * units[1 + at / samples.len()];
         (0..columns).map(move |at| (&slice(pulls.col(at))[..width], unit(at)))

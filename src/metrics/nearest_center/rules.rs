@@ -2,11 +2,10 @@
 
 use faer::{
     Accum, Col, ColMut, ColRef, Mat, MatMut, MatRef, Par,
-    linalg::matmul::matmul,
     prelude::{Reborrow, ReborrowMut},
 };
 
-use crate::linalg::{checks::are_equal, cores::all_cores, memory::slice};
+use crate::linalg::{checks::are_equal, cores::all_cores, memory::slice, product::multiply};
 
 /// Numbers of samples of every class: exact, so that their sums do not depend on any order. Lists end with the last class
 /// seen.
@@ -71,7 +70,7 @@ impl Rules {
         let classifiers = classifiers.to_owned();
         // faer's operators add up in an order that depends on the number of threads.
         let mut shift = Col::zeros(classifiers.nrows());
-        matmul(shift.as_mat_mut(), Accum::Replace, classifiers.as_ref(), center.as_mat(), 1.0, Par::Seq);
+        multiply(shift.as_mat_mut(), Accum::Replace, classifiers.as_ref(), center.as_mat(), 1.0, Par::Seq);
         if let Some(bias) = bias {
             shift += bias;
         }
@@ -96,7 +95,7 @@ impl Rules {
 
     /// W (h - c) + W c + b of samples minus the center, one column for each.
     pub(in crate::metrics) fn logits(&self, samples: MatRef<'_, f64>, mut logits: MatMut<'_, f64>, par: Par) {
-        matmul(logits.rb_mut(), Accum::Replace, self.classifiers.as_ref(), samples, 1.0, par);
+        multiply(logits.rb_mut(), Accum::Replace, self.classifiers.as_ref(), samples, 1.0, par);
         logits.col_iter_mut().for_each(|mut column| column += &self.shift);
     }
 
@@ -181,7 +180,7 @@ impl Rules {
             sample(j, to);
         }
         let mut nearness = Mat::<f64>::zeros(self.means.ncols(), far.len());
-        matmul(nearness.as_mut(), Accum::Replace, self.means.transpose(), gathered.as_ref(), 2.0, Par::Seq);
+        multiply(nearness.as_mut(), Accum::Replace, self.means.transpose(), gathered.as_ref(), 2.0, Par::Seq);
         let largest = self.sizes.iter().fold(0.0_f64, |largest, sizes| largest.max(sizes.mean));
         for (mut nearness, &(j, size)) in nearness.col_iter_mut().zip(&far) {
             // ‖h - h̄_k‖² less ‖h‖², negated.

@@ -11,10 +11,12 @@ use faer::Mat;
 
 use super::{
     fit::Fit,
-    frame::product,
     problem::{Bias, Outputs, Problem, Variables},
 };
-use crate::linalg::memory::{slice, slice_mut};
+use crate::linalg::{
+    memory::{slice, slice_mut},
+    product::product,
+};
 
 /// What is sought of a bias where nothing else moves: no logit is known better.
 pub(super) const EXACT: f64 = 1e-15;

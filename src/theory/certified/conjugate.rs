@@ -4,11 +4,14 @@ use faer::Mat;
 
 use super::{
     fit::Fit,
-    frame::{Coordinates, Frame, Pairs, Parts, product},
+    frame::{Coordinates, Frame, Pairs, Parts},
     problem::{Outputs, Problem, Variables},
     spikes::{Spikes, smooth},
 };
-use crate::linalg::memory::{slice, slice_mut};
+use crate::linalg::{
+    memory::{slice, slice_mut},
+    product::product,
+};
 
 /// What is added to the diagonal, in units of its largest entry: directions in which neither fit nor penalty is curved
 /// do not move.

@@ -2,12 +2,10 @@
 
 use faer::Mat;
 
-use super::{
-    Certified, CertifiedGeometry, CertifiedGram, fit::Fit, frame::product, geometry::Blocks, groups::Group,
-    problem::Problem,
-};
+use super::{Certified, CertifiedGeometry, CertifiedGram, fit::Fit, geometry::Blocks, groups::Group, problem::Problem};
 use crate::{
     error::Error,
+    linalg::product::product,
     loss::Loss,
     model::Ufm,
     theory::{GroupFate, group_classes::GroupClasses},

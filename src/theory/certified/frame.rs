@@ -1,34 +1,16 @@
 //! Directions in the singular vectors of a point, where the curvature of the penalty is diagonal.
 
-use faer::{Accum, Mat, MatMut, MatRef, linalg::matmul::matmul};
+use faer::{Accum, Mat};
 
 use super::problem::{Bias, Problem, Variables};
 use crate::{
     error::Error,
     linalg::{
-        Svd,
-        cores::all_cores,
-        dense_svd,
+        Svd, dense_svd,
         memory::{slice, slice_mut},
+        product::{cores_for, multiply, replace},
     },
 };
-
-/// Fewer operations than this are not worth a second thread.
-const PARALLEL_PRODUCT: usize = 1 << 21;
-
-/// A B.
-pub(super) fn product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
-    let mut to = Mat::zeros(a.nrows(), b.ncols());
-    multiply(to.as_mut(), Accum::Replace, a, b, 1.0);
-    to
-}
-
-/// Replaces a matrix by `factor` A B, or adds it.
-fn multiply(to: MatMut<'_, f64>, accum: Accum, a: MatRef<'_, f64>, b: MatRef<'_, f64>, factor: f64) {
-    let operations = a.nrows().saturating_mul(a.ncols()).saturating_mul(b.ncols());
-    let par = if operations < PARALLEL_PRODUCT { faer::Par::Seq } else { all_cores() };
-    matmul(to, accum, a, b, factor, par);
-}
 
 /// xᵀ y, in eight sums: one alone would wait for every addition.
 fn dot(x: &[f64], y: &[f64]) -> f64 {
@@ -179,11 +161,11 @@ impl Frame<'_> {
 
     /// The same; `half` is memory for Y Vᵀ.
     pub(super) fn to_variables(&self, direction: &Coordinates, half: &mut Mat<f64>, to: &mut Variables) {
-        multiply(half.as_mut(), Accum::Replace, direction.y.as_ref(), self.svd.right.transpose(), 1.0);
+        replace(half.as_mut(), direction.y.as_ref(), self.svd.right.transpose());
         if let Some(beyond) = &direction.beyond {
             *half += beyond;
         }
-        multiply(to.b.as_mut(), Accum::Replace, self.svd.left.as_ref(), half.as_ref(), 1.0);
+        replace(to.b.as_mut(), self.svd.left.as_ref(), half.as_ref());
         to.contrasts.copy_from_slice(&direction.contrasts);
         to.bias.copy_from_slice(&direction.bias);
     }
@@ -197,11 +179,12 @@ impl Frame<'_> {
 
     /// The same; `half` is memory for Uᵀ B.
     pub(super) fn to_coordinates(&self, gradient: &Variables, half: &mut Mat<f64>, to: &mut Coordinates) {
-        multiply(half.as_mut(), Accum::Replace, self.svd.left.transpose(), gradient.b.as_ref(), 1.0);
-        multiply(to.y.as_mut(), Accum::Replace, half.as_ref(), self.svd.right.as_ref(), 1.0);
+        replace(half.as_mut(), self.svd.left.transpose(), gradient.b.as_ref());
+        replace(to.y.as_mut(), half.as_ref(), self.svd.right.as_ref());
         if let Some(beyond) = &mut to.beyond {
             beyond.copy_from(&*half);
-            multiply(beyond.as_mut(), Accum::Add, to.y.as_ref(), self.svd.right.transpose(), -1.0);
+            let (y, right) = (to.y.as_ref(), self.svd.right.transpose());
+            multiply(beyond.as_mut(), Accum::Add, y, right, -1.0, cores_for(y, right));
         }
         to.contrasts.copy_from_slice(&gradient.contrasts);
         to.bias.copy_from_slice(&gradient.bias);

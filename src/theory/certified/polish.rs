@@ -15,12 +15,12 @@ use super::{
     bias,
     certificate::Certificate,
     conjugate::{self, Preconditioner},
-    frame::{Coordinates, Frame, Parts, decompose, product},
+    frame::{Coordinates, Frame, Parts, decompose},
     problem::{Problem, Variables},
 };
 use crate::{
     error::Error,
-    linalg::{Svd, orthonormal::orthonormal},
+    linalg::{Svd, orthonormal::orthonormal, product::product},
 };
 
 const MOST_STEPS: usize = 12;

@@ -21,10 +21,11 @@ use faer::{
     },
 };
 
-use super::frame::{Pairs, product};
+use super::frame::Pairs;
 use crate::linalg::{
     Svd,
     memory::{slice, slice_mut},
+    product::product,
 };
 
 /// No more terms are taken of M⁻¹; ten and eight are usual.
