@@ -7,6 +7,7 @@ pub(crate) mod checks;
 pub(crate) mod cores;
 pub(crate) mod error_free;
 pub(crate) mod helmert;
+pub(crate) mod lanes;
 pub(crate) mod memory;
 pub(crate) mod orthonormal;
 pub(crate) mod product;

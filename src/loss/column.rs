@@ -6,6 +6,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::{Loss, OutputLoss};
+use crate::linalg::lanes::{largest, square, sum};
 
 /// What a column of outputs is compared with.
 #[derive(Clone, Copy, Debug)]
@@ -120,12 +121,7 @@ impl OutputLoss {
 }
 
 fn half_square(errors: &[f64]) -> f64 {
-    0.5 * errors.iter().map(|error| error * error).sum::<f64>()
-}
-
-/// The largest of numbers; NaN are left out, so that they come through in the sum of exponentials.
-fn largest(logits: &[f64]) -> f64 {
-    logits.iter().fold(f64::NEG_INFINITY, |largest, &logit| if logit > largest { logit } else { largest })
+    0.5 * square(errors)
 }
 
 /// Replaces logits by exp(u - `largest`), and adds them up. Exponentials need clear registers: pulp leaves them so.
@@ -134,7 +130,7 @@ fn exponentials(logits: &mut [f64], largest: f64) -> f64 {
     for logit in logits.iter_mut() {
         *logit = logit.exp();
     }
-    logits.iter().sum()
+    sum(logits)
 }
 
 /// Takes a number from all logits.

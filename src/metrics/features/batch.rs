@@ -6,10 +6,10 @@
 use faer::MatRef;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::part::{LANES, PANEL};
+use super::part::PANEL;
 use crate::{
     error::{Block, Error},
-    linalg::{checks::check_shape, cores::map_range},
+    linalg::{checks::check_shape, cores::map_range, lanes::LANES},
 };
 
 /// Features with one row for each sample: numbers one after another, as C and NumPy store a N × d array, or a matrix of

@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     linalg::{
         cores::map_range,
+        lanes::LANES,
         memory::{slice, try_zeros},
         product::multiply,
     },
@@ -19,8 +20,6 @@ const BLOCK: usize = 256;
 /// ‖a - b‖² is taken from ‖a‖² + ‖b‖² - 2 aᵀb if that is no smaller than this part of ‖a‖² + ‖b‖²: no more than four
 /// bits cancel. Closer pairs are subtracted entry by entry.
 const CANCELED: f64 = 1.0 / 16.0;
-/// Numbers that are summed up side by side.
-const LANES: usize = 8;
 
 /// Class means, d × K, about a center, with what the pairs need to know of each.
 pub(super) struct Pairs<'a> {

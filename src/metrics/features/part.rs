@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     linalg::{
         cores::{all_cores, for_each},
+        lanes::LANES,
         memory::{slice, slice_mut, try_zeros},
         product::{add_gram, multiply},
     },
@@ -24,8 +25,6 @@ use crate::{
 /// 512 numbers, one pass for K = 1000 and two for K = 10, take 2.41 s and 0.48 s with 64, 2.27 s and 0.50 s with 96,
 /// 2.48 s and 0.52 s with 128, 2.77 s and 0.53 s with 256 (medians of two runs, two cores with 2 MiB of cache each).
 pub(crate) const PANEL: usize = 96;
-/// Numbers that are summed up side by side.
-pub(super) const LANES: usize = 8;
 
 /// What one core sums up of its share of every batch.
 #[derive(Clone, Debug)]

@@ -6,10 +6,7 @@
 use faer::{ColMut, ColRef};
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::linalg::memory::slice_mut;
-
-/// Numbers that are summed up side by side.
-const LANES: usize = 8;
+use crate::linalg::{lanes::LANES, memory::slice_mut};
 
 /// Sums over some samples of the gradients A = W_{L:1}ᵀ D of the losses by the features.
 #[derive(Clone, Copy, Debug, Default)]

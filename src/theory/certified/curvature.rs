@@ -4,20 +4,10 @@ use super::{
     fit::Fit,
     problem::{Outputs, Problem, Variables},
 };
-use crate::linalg::memory::{slice, slice_mut};
-
-/// Σ x y z, in eight sums: one alone would wait for every addition.
-fn triple(x: &[f64], y: &[f64], z: &[f64]) -> f64 {
-    let (mut sums, end) = ([0.0; 8], x.len() - x.len() % 8);
-    let chunks = x.chunks_exact(8).zip(y.chunks_exact(8)).zip(z.chunks_exact(8));
-    for ((x, y), z) in chunks {
-        for (((sum, x), y), z) in sums.iter_mut().zip(x).zip(y).zip(z) {
-            *sum += x * y * z;
-        }
-    }
-    let rest = x[end..].iter().zip(&y[end..]).zip(&z[end..]);
-    sums.iter().sum::<f64>() + rest.map(|((x, y), z)| x * y * z).sum::<f64>()
-}
+use crate::linalg::{
+    lanes::triple,
+    memory::{slice, slice_mut},
+};
 
 impl Problem {
     /// The curvature of the fit times a direction; `work` is memory.

@@ -7,22 +7,11 @@ use crate::{
     error::Error,
     linalg::{
         Svd, dense_svd,
+        lanes::dot,
         memory::{slice, slice_mut},
         product::{cores_for, multiply, replace},
     },
 };
-
-/// xᵀ y, in eight sums: one alone would wait for every addition.
-fn dot(x: &[f64], y: &[f64]) -> f64 {
-    let (mut sums, (xs, ys)) = ([0.0; 8], (x.chunks_exact(8), y.chunks_exact(8)));
-    let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in xs.zip(ys) {
-        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-            *sum += x * y;
-        }
-    }
-    sums.iter().sum::<f64>() + rest
-}
 
 /// U, σ and V of a matrix that has at least as many columns as rows.
 pub(super) fn decompose(matrix: &Mat<f64>) -> Result<Svd, Error> {

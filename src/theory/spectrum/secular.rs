@@ -1,6 +1,9 @@
 //! The roots of the secular equation Σ_r w_r / (c_r - x) = 0, each as an offset from its nearer pole.
 
-use crate::linalg::error_free::{rounding_of_product, rounding_of_sum};
+use crate::linalg::{
+    error_free::{rounding_of_product, rounding_of_sum},
+    lanes::LANES,
+};
 
 /// A root x = `poles[origin]` + `offset` between two neighboring poles.
 ///
@@ -70,9 +73,6 @@ pub(super) fn root(poles: &[f64], weights: &[f64], upper: usize) -> Root {
     }
     Root { origin, offset }
 }
-
-/// Independent sums that a processor can work on at once.
-const LANES: usize = 8;
 
 /// Every pole and its weight, with the lane whose sums its terms belong to.
 #[inline]
