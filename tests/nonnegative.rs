@@ -156,6 +156,11 @@ fn closed_forms_are_where_a_projected_gradient_ends() {
         let (judge, minimizer) = (Judge { ufm }, ufm.nonnegative_minimizer().unwrap());
         assert!(minimizer.is_proved(), "{i}: {}", minimizer.gap());
         assert!((judge.of_parameters() / minimizer.objective() - 1.0).abs() < 1e-13, "{i}");
+        let (classifiers, groups) = (minimizer.classifiers().unwrap(), minimizer.groups());
+        for (group, class) in groups.iter().flat_map(|group| group.classes.iter().map(move |&class| (group, class))) {
+            // A sum of at most four squares.
+            assert!((group.classifier_norm / classifiers.row(class).norm_l2() - 1.0).abs() < 1e-15 * 8.0, "{i}");
+        }
         let found: Vec<f64> = (0..6).map(|seed| judge.descend(seed, 6_000)).collect();
         // None below the minimum, but for the rounding of some hundred terms; the best of some starts gets there.
         let least = found.iter().copied().fold(f64::INFINITY, f64::min) / minimizer.objective() - 1.0;

@@ -59,6 +59,20 @@ proptest! {
     }
 }
 
+/// To the last bit, with signs, zeros and sides of any length.
+#[test]
+fn diagonal_matrices_are_their_own_decomposition() {
+    for (rows, cols) in [(3, 3), (3, 5), (5, 3)] {
+        let diagonal = [0.1, -0.7, 0.0];
+        let matrix = Mat::from_fn(rows, cols, |i, j| if i == j { diagonal[i] } else { 0.0 });
+        let svd = dense_svd(matrix.as_ref()).unwrap();
+        assert_eq!(svd.values.iter().copied().collect::<Vec<_>>(), [0.7, 0.1, 0.0]);
+        assert_eq!(&svd.left * svd.values.as_diagonal() * svd.right.transpose(), matrix);
+        let identity = Mat::<f64>::identity(3, 3);
+        assert_eq!((svd.left.transpose() * &svd.left, svd.right.transpose() * &svd.right), (identity.clone(), identity));
+    }
+}
+
 #[test]
 fn thresholds_and_decays_that_cannot_be_are_named() {
     let matrix = Mat::<f64>::identity(2, 2);

@@ -4,7 +4,9 @@ mod program;
 
 use std::process::Output;
 
-use neural_collapse::{ClassCounts, ClassWeights, Layer, Loss, Targets, Ufm, WeightConvention};
+use neural_collapse::{
+    ClassCounts, ClassWeights, Layer, Loss, Targets, Ufm, WeightConvention, faer::Mat, linalg::dense_svd,
+};
 use program::program;
 use serde_json::Value;
 
@@ -88,6 +90,120 @@ fn closed_and_certified_numbers_agree() {
     }
     assert_eq!((&closed["clusters"], &closed["rank"]), (&certified["clusters"], &certified["rank"]));
     assert!((number(&closed["objective"]) / number(&certified["objective"]) - 1.0).abs() < 1e-12);
+}
+
+/// What the JSON says of a sample of group `s`: its probabilities, class by class, with classes in the order of groups.
+fn probabilities(object: &Value, s: usize) -> Vec<f64> {
+    let groups = object["groups"].as_array().unwrap();
+    let multiplicity = |r: usize| usize::try_from(groups[r]["multiplicity"].as_u64().unwrap()).unwrap();
+    let own = number(&object["logits_own"][s]);
+    let mut logits = Vec::new();
+    for r in 0..groups.len() {
+        let others = multiplicity(r) - usize::from(r == s);
+        // The first class of its group is the own one.
+        logits.extend((r == s).then_some(own));
+        logits.extend((0..others).map(|_| number(&object["logits"][r][s])));
+    }
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
+    let total: f64 = exponentials.iter().sum();
+    exponentials.iter().map(|exponential| exponential / total).collect()
+}
+
+/// The objective from logits and norms, and the bound from probabilities, as the help of `predict` has them. Whether it is
+/// one, ‖E‖ ≤ λ, is asked of all classes.
+#[test]
+fn bounds_can_be_checked_from_the_json_alone() {
+    let lambda = (5e-3_f64 * 5e-4).sqrt();
+    for (flags, smoothing, bias_decay) in [
+        ("", 0.0, None),
+        ("--no-bias", 0.0, None),
+        ("--class-weights inverse-root", 0.0, None),
+        ("--class-weights inverse --no-bias --label-smoothing 0.1", 0.1, None),
+        ("--bias-decay 0.01 --label-smoothing 0.2", 0.2, Some(0.01)),
+    ] {
+        let object = predict(&format!("--loss cross-entropy {flags}"));
+        let groups = object["groups"].as_array().unwrap();
+        let of = |group: &Value, key: &str| number(&group[key]);
+        // (first class, group) of every class, in the order of groups.
+        let mut classes = Vec::new();
+        for (s, group) in groups.iter().enumerate() {
+            let first = classes.len();
+            classes.extend((0..group["multiplicity"].as_u64().unwrap()).map(|_| (first, s)));
+        }
+        let count = classes.len();
+        let (mut objective, mut bound, mut residual) = (0.0, 0.0, Mat::<f64>::zeros(count, count));
+        for (k, &(first, s)) in classes.iter().enumerate() {
+            let (group, n) = (&groups[s], of(&groups[s], "count"));
+            let weight = of(group, "weight") * n / number(&object["samples"]);
+            let mut p = probabilities(&object, s);
+            // The own class is class k here, not the first of its group.
+            p.swap(first, k);
+            for (i, p) in p.iter().enumerate() {
+                let target = smoothing / count as f64 + if i == k { 1.0 - smoothing } else { 0.0 };
+                objective -= weight * target * p.ln();
+                bound -= weight * p * p.ln();
+                residual[(i, k)] = (target - p) * weight / n.sqrt();
+            }
+            objective +=
+                0.5 * 5e-3 * of(group, "classifier_norm").powi(2) + 0.5 * 5e-4 * n * of(group, "mean_norm").powi(2);
+            if let Some(decay) = bias_decay {
+                objective += 0.5 * decay * of(group, "bias").powi(2);
+            }
+        }
+        // (P - Y) w, which is zero for a free bias.
+        let pull = |i: usize| -> f64 {
+            classes.iter().enumerate().map(|(k, &(_, s))| -residual[(i, k)] * of(&groups[s], "count").sqrt()).sum()
+        };
+        if let Some(decay) = bias_decay {
+            bound -= (0..count).map(|i| pull(i).powi(2)).sum::<f64>() / (2.0 * decay);
+        } else if !flags.contains("no-bias") {
+            assert!((0..count).all(|i| pull(i).abs() < 1e-12), "{flags}");
+        }
+        // Logits are right to about 1e-8, and the objective to the square of that.
+        assert!((objective / number(&object["objective"]) - 1.0).abs() < 1e-12, "{flags}: {objective}");
+        assert!((bound / number(&object["lower_bound"]) - 1.0).abs() < 1e-9, "{flags}: {bound}");
+        assert!(dense_svd(residual.as_ref()).unwrap().values[0] < lambda * (1.0 + 1e-9), "{flags}");
+    }
+}
+
+/// Features that may not be negative: a closed form, or an interval, and an objective that its own numbers give.
+#[test]
+fn nonnegative_features_have_a_closed_form_or_an_interval() {
+    for loss in ["squared", "cross-entropy"] {
+        for flags in ["--no-bias", "--no-bias --class-weights inverse-root", "", "--bias-decay 0.1"] {
+            let model = format!(
+                "--counts 50,20,8x2 --widths 16 --layer-decay 0.02 --feature-decay 0.003 --loss {loss} {flags}"
+            );
+            let table = text("predict", &format!("{model} --nonnegative-features"));
+            let object: Value =
+                serde_json::from_str(&text("predict", &format!("{model} --nonnegative-features --json"))).unwrap();
+            let (objective, bound) = (number(&object["objective"]), number(&object["lower_bound"]));
+            assert!(bound <= objective * (1.0 + 1e-12), "{model}");
+            let is_closed = flags.contains("--no-bias");
+            if is_closed {
+                assert_eq!((number(&object["gap"]), &object["unique"]), (0.0, &Value::Bool(true)), "{model}");
+            }
+            assert_eq!(table.contains("minimum      "), object["unique"] == true, "{table}");
+            assert_eq!(table.contains("`neural-collapse descend`"), object["unique"].is_null(), "{table}");
+            if loss == "squared" {
+                continue;
+            }
+            let groups = object["groups"].as_array().unwrap();
+            let mut again = 0.0;
+            for group in groups {
+                let of = |key: &str| number(&group[key]);
+                let weight = of("weight") * of("multiplicity") * of("count") / 86.0;
+                let norms = 0.01 * of("classifier_norm").powi(2) + 0.0015 * of("count") * of("mean_norm").powi(2);
+                again += of("multiplicity") * norms - weight * of("probability_own").ln();
+                again += group["bias"]
+                    .as_f64()
+                    .filter(|_| flags.contains("decay"))
+                    .map_or(0.0, |b| of("multiplicity") * 0.05 * b * b);
+            }
+            assert!((again / objective - 1.0).abs() < 1e-12, "{model}: {again}");
+        }
+    }
 }
 
 /// From the JSON alone: the own probability is the softmax of the logits, and the law of contrasts holds.
@@ -315,7 +431,7 @@ fn what_has_no_certificate_names_the_descent() {
     for (flags, why) in [
         ("--loss cross-entropy --layers 2", "two or more layers"),
         ("--class-weights inverse --layers 2", "two or more layers"),
-        ("--nonnegative-features", "nonnegative features"),
+        ("--nonnegative-features --layers 2", "two or more layers"),
         ("--loss cross-entropy --widths 3", "--widths: layers: the width d_1 is 3, but the minimizer has rank 9"),
     ] {
         let model = if flags.contains("--widths") { MODEL.replace("--widths 16", "") } else { MODEL.into() };

@@ -94,6 +94,11 @@ impl fmt::Display for Error {
             Self::NoCertificate { because } => {
                 write!(f, "model: there is no certificate of a global minimum for {because}; accepted is a descent")
             }
+            Self::GapNotReached { objective, .. } if objective.is_nan() => write!(
+                f,
+                "model: the search for its certified minimizer left the range of double precision: decays, class weights \
+                 or adjustments of logits are too large, too small or too far apart"
+            ),
             Self::GapNotReached { objective, lower_bound } => write!(
                 f,
                 "model: the search for its certified minimizer ended at an objective of {objective:e} with a lower bound of \

@@ -82,6 +82,15 @@ pub fn dense_svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
     let side = rows.min(cols);
     let mut left = try_zeros("left singular vectors", rows, side as u64)?;
     let mut right = try_zeros("right singular vectors", cols, side as u64)?;
+    if is_diagonal(matrix) {
+        let order = by_size(matrix);
+        for (j, &i) in order.iter().enumerate() {
+            left[(i, j)] = 1.0_f64.copysign(matrix[(i, i)]);
+            right[(i, j)] = 1.0;
+        }
+        let values = order.iter().map(|&i| matrix[(i, i)].abs());
+        return Ok(Svd { left, values: values.collect(), right });
+    }
     let mut values = Diag::zeros(side);
     let thin = ComputeSvdVectors::Thin;
     let par = if side < PARALLEL_SIDE { Par::Seq } else { all_cores() };
@@ -96,6 +105,18 @@ pub fn dense_svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
     Ok(Svd { left, values: values.column_vector().to_owned(), right })
 }
 
+/// Whether all entries beside the diagonal are zero: then its entries are the singular values, to the last bit.
+fn is_diagonal(matrix: MatRef<'_, f64>) -> bool {
+    matrix.col_iter().enumerate().all(|(j, column)| column.iter().enumerate().all(|(i, entry)| i == j || *entry == 0.0))
+}
+
+/// The diagonal by falling size.
+fn by_size(matrix: MatRef<'_, f64>) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..matrix.nrows().min(matrix.ncols())).collect();
+    order.sort_by(|&i, &j| matrix[(j, j)].abs().total_cmp(&matrix[(i, i)].abs()));
+    order
+}
+
 /// The largest singular value, 0 of a matrix without entries; a fifth of the work of [`dense_svd`].
 pub(crate) fn spectral_norm(matrix: MatRef<'_, f64>) -> Result<f64, Error> {
     if let Some((row, col, value)) = first_not_finite(matrix) {
@@ -106,6 +127,9 @@ pub(crate) fn spectral_norm(matrix: MatRef<'_, f64>) -> Result<f64, Error> {
         let unit = power_of_two(largest.max(f64::MIN_POSITIVE));
         let scaled = Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] / unit);
         return Ok(unit * spectral_norm(scaled.as_ref())?);
+    }
+    if is_diagonal(matrix) {
+        return Ok(largest);
     }
     let (rows, cols) = matrix.shape();
     let mut values = Diag::zeros(rows.min(cols));

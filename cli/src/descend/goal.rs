@@ -15,6 +15,11 @@ const MINIMUM: f64 = 1e-8;
 /// The global minimum, or why it is not known.
 pub(super) struct Goal(Result<Optimum, String>);
 
+/// A minimum that is proved by a bound.
+fn certified(objective: f64, gap: f64) -> (&'static str, String) {
+    ("minimum (certified)", format!("{objective:.15e}, proved to {:.0e} of it", gap.abs()))
+}
+
 impl Goal {
     pub(super) fn new(ufm: &Ufm) -> Result<Self, Error> {
         Ok(Self(match ufm.optimum() {
@@ -48,12 +53,10 @@ impl Goal {
     /// The minimum for the table, and where it comes from.
     pub(super) fn row(&self) -> (&'static str, String) {
         match &self.0 {
+            Ok(Optimum::Certified(minimizer)) => certified(minimizer.objective(), minimizer.gap()),
             // In closed form.
             Ok(optimum) if optimum.gap() == 0.0 => ("minimum (theory)", format!("{:.15e}", optimum.objective())),
-            Ok(optimum) => {
-                let (objective, gap) = (optimum.objective(), optimum.gap());
-                ("minimum (certified)", format!("{objective:.15e}, proved to {:.0e} of it", gap.abs()))
-            }
+            Ok(optimum) => certified(optimum.objective(), optimum.gap()),
             Err(why) => ("minimum", format!("not known: {why}")),
         }
     }

@@ -1,18 +1,19 @@
 //! Losses without a closed form: the certified minimizer of one layer, as JSON and as a table.
 
 use neural_collapse::{
-    Error, Loss, Ufm,
+    Error, Loss,
+    faer::Mat,
     theory::{Certified, CertifiedGroup, GroupFate},
 };
 use serde_json::{Value, json};
 
 use super::{
     angles::Angles,
+    next_decays::next_decays,
     report::{GroupReport, Report, degrees, model_lines, plural},
     table::both_ends,
 };
 use crate::shared::{
-    certificate::explained,
     contrasts::{collapse_scale, is_diagonal},
     numbers::short,
 };
@@ -26,41 +27,38 @@ const PROVED: f64 = 1e-12;
 /// Groups that a sentence names.
 const MOST_NAMED: usize = 3;
 
-/// The minimizer, or why there is none, and which command answers instead.
-pub(super) fn minimizer(ufm: &Ufm) -> Result<Certified, String> {
-    ufm.certified_minimizer()
-        .map_err(|error| format!("{}. The descent is `neural-collapse descend` with the same flags", explained(&error)))
-}
-
 pub(super) fn as_json(minimizer: &Certified, angle: f64) -> Result<Value, Error> {
     let ufm = minimizer.ufm();
     let angles = Angles::new(minimizer, angle)?;
-    let nothing = json!({ "kept": null, "scale": null, "feature_decay": null, "layer_decays": [null] });
+    let bias = minimizer.bias();
+    let group = |r: usize| {
+        let class = minimizer.groups()[r].classes[0];
+        GroupReport { bias: bias.as_ref().map(|bias| bias[class]), ..group(minimizer, &angles, r) }.as_json()
+    };
     let report = Report {
         ufm,
         objective: minimizer.objective(),
         lower_bound: minimizer.lower_bound(),
         gap: minimizer.gap(),
         rank: minimizer.rank(),
-        is_unique: true,
+        is_unique: Some(true),
         directions: directions(minimizer),
-        limits: nothing,
+        limits: Report::no_limits(),
         angle,
-        groups: (0..minimizer.groups().len()).map(|r| group(minimizer, &angles, r).as_json()).collect(),
+        groups: (0..minimizer.groups().len()).map(group).collect(),
         clusters: Some(angles.clusters_as_json()),
     };
     let mut object = report.into_json();
-    object["logits"] = logits(minimizer);
+    object["logits"] = logits(&minimizer.logits(), |r| minimizer.groups()[r].multiplicity());
     object["logits_own"] = json!(minimizer.logits_own());
     Ok(object)
 }
 
 /// Row r is a class of group r, column s a sample of group s; its own class is not meant.
-fn logits(minimizer: &Certified) -> Value {
-    let (logits, groups) = (minimizer.logits(), minimizer.groups());
-    let entry = |r: usize, s: usize| (r != s || groups[r].multiplicity() > 1).then(|| logits[(r, s)]);
-    let row = |r: usize| (0..groups.len()).map(|s| entry(r, s)).collect::<Vec<_>>();
-    (0..groups.len()).map(row).collect::<Vec<_>>().into()
+pub(super) fn logits(logits: &Mat<f64>, multiplicity: impl Fn(usize) -> usize) -> Value {
+    let entry = |r: usize, s: usize| (r != s || multiplicity(r) > 1).then(|| logits[(r, s)]);
+    let row = |r: usize| (0..logits.ncols()).map(|s| entry(r, s)).collect::<Vec<_>>();
+    (0..logits.nrows()).map(row).collect::<Vec<_>>().into()
 }
 
 /// Equal singular values together. Only a spectrum of the target has targets and shrinkage.
@@ -98,6 +96,7 @@ fn group(minimizer: &Certified, angles: &Angles<'_>, r: usize) -> GroupReport {
         probability_sibling: group.probability_sibling,
         classifier_norm: Some(group.classifier_norm),
         mean_norm: Some(group.mean_norm),
+        bias: None,
         nearest,
         coincidence_scale: scale.filter(|_| !vanishes),
         vanishing_scale: scale.filter(|_| vanishes),
@@ -119,7 +118,7 @@ pub(super) fn as_table(minimizer: &Certified, angle: f64) -> Result<String, Erro
         "minimizer    unique up to rotations of the features".into(),
         String::new(),
     ]);
-    lines.extend(fates(minimizer));
+    lines.extend(fates(minimizer)?);
     lines.extend([
         String::new(),
         format!("p own, p sibling        {p} of a sample's own class, and of another class of its group"),
@@ -152,10 +151,9 @@ fn row(minimizer: &Certified, angles: &Angles<'_>, r: usize) -> String {
 }
 
 /// What has collapsed, and at which decays that changes.
-fn fates(minimizer: &Certified) -> Vec<String> {
-    let (ufm, groups) = (minimizer.ufm(), minimizer.groups());
-    let is_collapsed = |group: &&CertifiedGroup| matches!(group.fate, GroupFate::Coincident | GroupFate::Vanished);
-    let collapsed: Vec<_> = groups.iter().filter(is_collapsed).collect();
+fn fates(minimizer: &Certified) -> Result<Vec<String>, Error> {
+    let is_collapsed = |group: &CertifiedGroup| matches!(group.fate, GroupFate::Coincident | GroupFate::Vanished);
+    let collapsed: Vec<_> = minimizer.groups().iter().filter(|group| is_collapsed(group)).collect();
     let mut lines = vec![if collapsed.is_empty() {
         "collapsed            none: no classes share a classifier".into()
     } else {
@@ -165,31 +163,8 @@ fn fates(minimizer: &Certified) -> Vec<String> {
         }
         format!("collapsed            {}", names.join("; "))
     }];
-    let scaled = |is_wanted: &dyn Fn(&&CertifiedGroup) -> bool| {
-        let all = groups.iter().filter(is_wanted);
-        all.filter_map(|group| Some((collapse_scale(ufm, group)?, group))).collect::<Vec<_>>()
-    };
-    if ufm.loss() == Loss::CrossEntropy && ufm.margins().is_some() {
-        let words = "with margins no formula says at which decay: predict again at another --layer-decay";
-        lines.push(format!("next to collapse     {words}"));
-        return lines;
-    }
-    let decay = |(scale, group): &(f64, &CertifiedGroup), side: &str| {
-        let factor = scale * scale;
-        let layer = short(ufm.layers()[0].decay * factor);
-        let name = name(minimizer, group);
-        format!("{name}: {side} a decay of the layer of {layer}, {} times this one", short(factor))
-    };
-    let next = scaled(&|group| !is_collapsed(group)).into_iter().min_by(|one, other| one.0.total_cmp(&other.0));
-    lines.push(match &next {
-        Some(next) => format!("next to collapse     {}", decay(next, "from")),
-        None => "next to collapse     none: no two classes that are apart have the same count and weight".into(),
-    });
-    let back = scaled(&is_collapsed).into_iter().max_by(|one, other| one.0.total_cmp(&other.0));
-    if let Some(back) = &back {
-        lines.push(format!("first to come apart  {}", decay(back, "below")));
-    }
-    lines
+    lines.extend(next_decays(minimizer, is_collapsed)?);
+    Ok(lines)
 }
 
 fn fate(minimizer: &Certified, group: &CertifiedGroup) -> String {
@@ -202,7 +177,7 @@ fn fate(minimizer: &Certified, group: &CertifiedGroup) -> String {
 }
 
 /// `20 classes of 50 samples`, with the weight if the count does not say which.
-fn name(minimizer: &Certified, group: &CertifiedGroup) -> String {
+pub(super) fn name(minimizer: &Certified, group: &CertifiedGroup) -> String {
     let is_alone = minimizer.groups().iter().filter(|other| other.count == group.count).count() == 1;
     let weight = if is_alone { String::new() } else { format!(" and weight {}", short(group.weight)) };
     let samples = if group.count == 1 { "sample" } else { "samples" };

@@ -128,6 +128,7 @@ impl<'a> Groups<'a> {
                 probability_sibling: group.classes.get(1).and_then(|&sibling| output(sibling)),
                 classifier_norm: self.geometry.classifiers().norm(class),
                 mean_norm: self.geometry.class_means().norm(class),
+                bias: bias.as_ref().map(|bias| bias[class]),
                 nearest: self
                     .geometry
                     .nearest(class)

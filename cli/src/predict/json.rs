@@ -27,7 +27,7 @@ pub(crate) fn as_json(minimizer: &Minimizer, groups: &Groups<'_>, angle: f64) ->
         lower_bound: minimizer.objective(),
         gap: 0.0,
         rank: minimizer.rank(),
-        is_unique: minimizer.is_unique(),
+        is_unique: Some(minimizer.is_unique()),
         directions: directions.collect(),
         limits: limits(minimizer)?,
         angle,

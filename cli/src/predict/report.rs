@@ -12,7 +12,7 @@ pub(super) struct Report<'a> {
     pub(super) lower_bound: f64,
     pub(super) gap: f64,
     pub(super) rank: usize,
-    pub(super) is_unique: bool,
+    pub(super) is_unique: Option<bool>,
     pub(super) directions: Vec<Value>,
     pub(super) limits: Value,
     pub(super) angle: f64,
@@ -21,6 +21,11 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
+    /// The limits that have no formula.
+    pub(super) fn no_limits() -> Value {
+        json!({ "kept": null, "scale": null, "feature_decay": null, "layer_decays": [null] })
+    }
+
     pub(super) fn into_json(self) -> Value {
         json!({
             "classes": self.ufm.outputs(),
@@ -54,6 +59,7 @@ pub(super) struct GroupReport {
     pub(super) probability_sibling: Option<f64>,
     pub(super) classifier_norm: Option<f64>,
     pub(super) mean_norm: Option<f64>,
+    pub(super) bias: Option<f64>,
     /// The class, its count, and the angle in degrees.
     pub(super) nearest: Option<(usize, u64, f64)>,
     pub(super) coincidence_scale: Option<f64>,
@@ -77,6 +83,7 @@ impl GroupReport {
             "norm": self.classifier_norm,
             "classifier_norm": self.classifier_norm,
             "mean_norm": self.mean_norm,
+            "bias": self.bias,
             "nearest": nearest,
             "coincidence_scale": self.coincidence_scale,
             "vanishing_scale": self.vanishing_scale,

@@ -7,7 +7,7 @@ use super::{
     frame::decompose,
     path::{DAMPING, Kink, MOST_STEPS, Path, Stop, Tangent},
     polish::{Polished, polish},
-    problem::{Problem, Variables},
+    problem::{Bias, Problem, Variables},
     smooth::Smooth,
 };
 use crate::{error::Error, linalg::spectral_norm};
@@ -79,6 +79,9 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     }
     let mut point = problem.zero();
     point.b = faer::Scale(-1.0) * &problem.base;
+    if let Some((point, rank)) = diagonal(problem) {
+        return polish(problem, &point, rank);
+    }
     let kinks = contrasts(problem, &mut point);
     bias::start(problem, &mut point);
     bias::settle(problem, &mut point, ROUGH);
@@ -96,6 +99,25 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
         }
     }
     best
+}
+
+/// The minimizer and its rank where the problem splits by class: squared error without a bias, where only the own output
+/// has a target. The logit of a class is that of a perfect fit less what the law of contrasts takes, and no less than 0.
+fn diagonal(problem: &mut Problem) -> Option<(Variables, usize)> {
+    let is_alone = problem.targets.norm_max() == 0.0 && problem.shifts.iter().all(|shift| *shift == 0.0);
+    if problem.is_cross_entropy || problem.bias != Bias::None || !problem.has_labels() || !is_alone {
+        return None;
+    }
+    let (mut point, mut rank) = (problem.zero(), 0);
+    for s in 0..problem.row_count() {
+        let taken = problem.own_targets[s] * problem.contrast_q(s) / problem.scales[s];
+        let is_kept = taken * problem.roots[s] < problem.base[(s, s)];
+        point.b[(s, s)] = if is_kept { -taken * problem.roots[s] } else { -problem.base[(s, s)] };
+        problem.moves[s] = is_kept && problem.rows[s] > 1.0;
+        point.contrasts[s] = if problem.moves[s] { -taken } else { -problem.base_contrasts[s] };
+        rank += usize::from(is_kept);
+    }
+    Some((point, rank))
 }
 
 /// What is left between the objective and its bound, if there is any.

@@ -22,7 +22,7 @@ mod solver;
 
 use faer::{Col, Mat};
 
-use super::{certified, contrasts::grouped::Grouped, group_classes::GroupClasses};
+use super::{GroupFate, certified, contrasts::grouped::Grouped, group_classes::GroupClasses};
 use crate::{error::Error, model::Ufm};
 
 /// A relative gap below this is the rounding of sums over R² entries and of an eigenvalue.
@@ -50,6 +50,20 @@ pub struct NonnegativeGroup {
     pub logit_norm: f64,
     /// The norm of each class mean, h_k.
     pub mean_norm: f64,
+    /// The norm of each classifier, a row of W.
+    pub classifier_norm: f64,
+}
+
+impl NonnegativeGroup {
+    /// What becomes of the classes: vanished, or on rays of their own.
+    #[must_use]
+    pub fn fate(&self) -> GroupFate {
+        match self.classes.len() {
+            _ if self.is_vanished => GroupFate::Vanished,
+            1 => GroupFate::Single,
+            _ => GroupFate::Distinct,
+        }
+    }
 }
 
 /// The best point with orthogonal class means of a model with nonnegative features, and a lower bound of all others.
@@ -154,7 +168,18 @@ impl NonnegativeMinimizer {
                 logit_gap: first.filter(|_| are_equal).map(|first| (solution.own[s] - first) / root),
                 logit_norm: norm / root,
                 mean_norm: (norm * ratio).sqrt() / root,
+                classifier_norm: 0.0,
             });
+        }
+        for r in 0..groups.len() {
+            let of = groups.iter().zip(&grouped.roots).enumerate();
+            let squares = of.filter(|(_, (group, _))| !group.is_vanished).map(|(s, (group, root))| {
+                // w_k = s_k/(√n_k h_k): one column for each class k of group s.
+                let others = group.classes.len() - usize::from(s == r);
+                let own = if s == r { solution.own[s].powi(2) } else { 0.0 };
+                (others as f64 * solution.others[(r, s)].powi(2) + own) / (root * group.mean_norm).powi(2)
+            });
+            groups[r].classifier_norm = squares.sum::<f64>().sqrt();
         }
         let minimizer = Self { ufm: ufm.clone(), groups, solution, roots: grouped.roots, objective, lower_bound };
         let (width, rank) = (ufm.feature_width(), minimizer.active());

@@ -1,0 +1,57 @@
+//! At which decays something else happens than at the ones given.
+
+use neural_collapse::{
+    Error, Loss,
+    theory::{Certified, CertifiedGroup, Goal},
+};
+
+use super::certified::name;
+use crate::shared::{contrasts::collapse_scale, numbers::short};
+
+/// The rank is followed by bisection, some 25 minimizers, for so many groups at most: a tenth of a second.
+const MOST_GROUPS: usize = 12;
+
+/// Which group collapses next, which comes apart first, when a direction is lost and from where on nothing is left.
+pub(super) fn next_decays(
+    minimizer: &Certified,
+    is_collapsed: impl Fn(&CertifiedGroup) -> bool,
+) -> Result<Vec<String>, Error> {
+    let (ufm, groups) = (minimizer.ufm(), minimizer.groups());
+    let decay = |scale: f64, side: &str| {
+        let factor = scale * scale;
+        format!(
+            "{side} a decay of the layer of {}, {} times this one",
+            short(ufm.layers()[0].decay * factor),
+            short(factor)
+        )
+    };
+    let mut lines = Vec::new();
+    if ufm.loss() == Loss::CrossEntropy && ufm.margins().is_some() {
+        let words = "with margins no formula says at which decay: predict again at another --layer-decay";
+        lines.push(format!("next to collapse     {words}"));
+    } else {
+        let scaled = groups.iter().filter_map(|group| Some((collapse_scale(ufm, group)?, group)));
+        let (collapsed, apart): (Vec<_>, Vec<_>) = scaled.partition(|(_, group)| is_collapsed(group));
+        let next = apart.into_iter().min_by(|one, other| one.0.total_cmp(&other.0));
+        lines.push(match next {
+            Some((scale, group)) => {
+                format!("next to collapse     {}: {}", name(minimizer, group), decay(scale, "from"))
+            }
+            None => "next to collapse     none: no two classes that are apart have the same count and weight".into(),
+        });
+        if let Some((scale, group)) = collapsed.into_iter().max_by(|one, other| one.0.total_cmp(&other.0)) {
+            lines.push(format!("first to come apart  {}: {}", name(minimizer, group), decay(scale, "below")));
+        }
+    }
+    let contrasts = ufm.contrasts()?;
+    // A class that is alone with its count has no sibling to coincide with, but can lose its direction.
+    if minimizer.rank() == contrasts.full_rank() && minimizer.rank() > 1 && groups.len() <= MOST_GROUPS {
+        if let Some(scale) = ufm.certified_largest_scale(Goal::AllDirections)?.value() {
+            lines.push(format!("first direction lost {}", decay(scale, "just above")));
+        }
+    }
+    if let Some(scale) = contrasts.vanishing_scale()?.value() {
+        lines.push(format!("all is zero          {}", decay(scale, "from")));
+    }
+    Ok(lines)
+}
