@@ -194,6 +194,38 @@ fn the_threshold_of_two_clusters_is_that_of_both_losses() {
     }
 }
 
+/// The four grids of decays and of majority counts for which Hong and Ling 2024 show networks (the settings of their
+/// figures 5 to 8): ten classes, minorities of 100 samples, cross-entropy with a bias whose decay is 0.01. In each the
+/// certified minimizer collapses between two neighbors of the grid, where the law says.
+#[test]
+fn minority_grids_of_hong_and_ling_collapse_where_the_law_says() {
+    type Grid = (u64, &'static [u64], &'static [f64], usize);
+    let grids: [Grid; 4] = [
+        (5, &[500], &[0.0027, 0.0030, 0.0033, 0.0039, 0.0045, 0.0051, 0.0057, 0.0063, 0.0069, 0.0075], 3),
+        (3, &[500], &[0.0037, 0.0041, 0.0045, 0.0053, 0.0062, 0.0070, 0.0078, 0.0086, 0.0094, 0.0102], 3),
+        // 300 is at the threshold itself: N λ = √n.
+        (5, &[100, 200, 400, 600, 800, 1000, 1100, 1200, 1400], &[0.005], 2),
+        (3, &[100, 400, 450, 500, 700, 1000, 1600, 2200, 2500, 2800], &[0.005], 2),
+    ];
+    for (majorities, counts, lambdas, first) in grids {
+        let cells = counts.iter().flat_map(|count| lambdas.iter().map(move |lambda| (*count, *lambda)));
+        let fates = cells.map(|(count, lambda)| {
+            let counts: Vec<u64> = (0..10).map(|k| if k < majorities { count } else { 100 }).collect();
+            let ufm = Ufm::new(ClassCounts::new(counts).unwrap(), [Layer::new(10, lambda)], lambda).unwrap();
+            let ufm = ufm.with_loss(Loss::CrossEntropy).unwrap().with_bias_decay(0.01).unwrap();
+            let minimizer = ufm.certified_minimizer().unwrap();
+            assert!(minimizer.gap() < 1e-12);
+            minimizer.group_fates().last() != Some(&GroupFate::Distinct)
+        });
+        let fates: Vec<bool> = fates.collect();
+        assert_eq!(
+            fates,
+            (0..fates.len()).map(|i| i >= first).collect::<Vec<_>>(),
+            "{majorities}: {counts:?} {lambdas:?}"
+        );
+    }
+}
+
 #[test]
 fn the_vanishing_scale_of_plain_losses_is_that_of_the_spectrum() {
     let classes: ClassCounts = "500x2,60x5,5x9".parse().unwrap();

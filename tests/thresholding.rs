@@ -69,7 +69,10 @@ fn diagonal_matrices_are_their_own_decomposition() {
         assert_eq!(svd.values.iter().copied().collect::<Vec<_>>(), [0.7, 0.1, 0.0]);
         assert_eq!(&svd.left * svd.values.as_diagonal() * svd.right.transpose(), matrix);
         let identity = Mat::<f64>::identity(3, 3);
-        assert_eq!((svd.left.transpose() * &svd.left, svd.right.transpose() * &svd.right), (identity.clone(), identity));
+        assert_eq!(
+            (svd.left.transpose() * &svd.left, svd.right.transpose() * &svd.right),
+            (identity.clone(), identity)
+        );
     }
 }
 

@@ -11,6 +11,9 @@ use crate::shared::{contrasts::collapse_scale, numbers::short};
 /// The rank is followed by bisection, some 25 minimizers, for so many groups at most: a tenth of a second.
 const MOST_GROUPS: usize = 12;
 
+/// Closer than this to the collapse of a group, a direction is lost with it: bisections end 2e-6 apart.
+const BISECTED: f64 = 1e-5;
+
 /// Which group collapses next, which comes apart first, when a direction is lost and from where on nothing is left.
 pub(super) fn next_decays(
     minimizer: &Certified,
@@ -25,13 +28,14 @@ pub(super) fn next_decays(
             short(factor)
         )
     };
-    let mut lines = Vec::new();
+    let (mut lines, mut first) = (Vec::new(), f64::INFINITY);
     if ufm.loss() == Loss::CrossEntropy && ufm.margins().is_some() {
         let words = "with margins no formula says at which decay: predict again at another --layer-decay";
         lines.push(format!("next to collapse     {words}"));
     } else {
         let scaled = groups.iter().filter_map(|group| Some((collapse_scale(ufm, group)?, group)));
         let (collapsed, apart): (Vec<_>, Vec<_>) = scaled.partition(|(_, group)| is_collapsed(group));
+        first = apart.iter().fold(first, |first, (scale, _)| first.min(*scale));
         let next = apart.into_iter().min_by(|one, other| one.0.total_cmp(&other.0));
         lines.push(match next {
             Some((scale, group)) => {
@@ -46,7 +50,8 @@ pub(super) fn next_decays(
     let contrasts = ufm.contrasts()?;
     // A class that is alone with its count has no sibling to coincide with, but can lose its direction.
     if minimizer.rank() == contrasts.full_rank() && minimizer.rank() > 1 && groups.len() <= MOST_GROUPS {
-        if let Some(scale) = ufm.certified_largest_scale(Goal::AllDirections)?.value() {
+        let lost = ufm.certified_largest_scale(Goal::AllDirections)?.value();
+        if let Some(scale) = lost.filter(|scale| *scale < first * (1.0 - BISECTED)) {
             lines.push(format!("first direction lost {}", decay(scale, "just above")));
         }
     }

@@ -196,6 +196,14 @@ impl Problem {
         is_idle.then(|| self.scales.iter().map(|scale| least / scale).collect())
     }
 
+    /// The direction s of columns with B s = 0, of size 1: that of all logits at once, which a free bias takes. It holds in
+    /// the middle of the path as it does at the minimizer.
+    pub(super) fn idle_column(&self) -> Option<Vec<f64>> {
+        let sizes: Vec<f64> = self.roots.iter().zip(&self.columns).map(|(root, m)| root * m.sqrt()).collect();
+        let norm = sizes.iter().map(|size| size * size).sum::<f64>().sqrt();
+        (self.bias == Bias::Free).then(|| sizes.iter().map(|size| size / norm).collect())
+    }
+
     /// The largest change of a scaled logit.
     pub(super) fn reach(&self, direction: &Variables) -> f64 {
         let mut outputs = self.no_outputs();

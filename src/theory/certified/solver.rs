@@ -234,10 +234,17 @@ impl Choice {
             clarity = clarity.min(ratio.max(1.0 / ratio.max(0.0)));
             ratio > 1.0
         };
-        // Where neither fit nor penalty pulls, as along the mean of a free bias, there is nothing but rounding.
-        let rounding = stop.svd.rounding();
-        let values = stop.svd.values.iter().zip(&tangent.values).filter(|(sigma, _)| **sigma > rounding);
-        let rank = values.filter(|(sigma, change)| stays(**sigma, **change)).count();
+        // Where neither fit nor penalty pulls, as along the mean of a free bias, there is nothing but rounding: that of
+        // this decomposition, or of all steps on the way.
+        let (rounding, idle) = (stop.svd.rounding(), problem.idle_column());
+        let is_idle = |j: usize| {
+            let along =
+                |idle: &Vec<f64>| idle.iter().zip(stop.svd.right.col(j).iter()).map(|(x, y)| x * y).sum::<f64>();
+            idle.as_ref().is_some_and(|idle| along(idle).powi(2) > 0.5)
+        };
+        let values = stop.svd.values.iter().zip(&tangent.values).enumerate();
+        let values = values.filter(|(j, (sigma, _))| **sigma > rounding && !is_idle(*j));
+        let rank = values.filter(|(_, (sigma, change))| stays(**sigma, **change)).count();
         let moves = (0..problem.moves.len()).map(|s| match path.kinks[s] {
             Kink::Zero => false,
             Kink::Linear => true,
