@@ -3,7 +3,7 @@
     pip install torch
     python torch_distributed.py
 
-Each process takes in its own batches, by their numbers. All processes then have the same result, to the last bit that
+Each process takes in a range of batches, by their numbers. All processes then have the same result, to the last bit that
 of one process with all batches, however the batches are split.
 """
 
@@ -47,7 +47,8 @@ def accumulate(numbers):
 def work(rank, size, port, results):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=size)
-    merged = gather(accumulate(range(rank, BATCHES, size)))  # as a DistributedSampler deals them out
+    # Numbers in a row: neighbors are summed up before they are sent. Of every second batch each is sent by itself.
+    merged = gather(accumulate(range(rank * BATCHES // size, (rank + 1) * BATCHES // size)))
     results.put((rank, pickle.dumps(nc.metrics(merged).to_dict())))
     dist.barrier()
     dist.destroy_process_group()

@@ -120,7 +120,8 @@ impl Accumulator {
     /// batch : int, optional
     ///     The number of this batch among all batches of all processes, from 0. Statistics of numbered batches are the
     ///     same to the last bit, however the batches are split among accumulators, and in whatever order these are
-    ///     merged. Give every batch a number, or none of them.
+    ///     merged. Give every batch a number, or none of them. Numbers in a row are summed up, about log2(n) sums for n
+    ///     batches; every second number, or every k-th, is kept by itself.
     #[pyo3(signature = (features, labels, *, batch=None))]
     fn update(
         &self,

@@ -184,6 +184,24 @@ def test_numbered_batches_give_the_same_bits_for_any_split_and_any_order_of_merg
     assert abs(nc.metrics(numbered(features, labels, range(count), size)).nc1 / stream - 1) <= 200 * 100 * EPSILON
 
 
+def test_a_worker_sends_a_part_for_each_sum_of_neighbors():
+    width, classes, count = 24, 4, 32
+    features, labels = samples([160, 96, 48, 16], width)
+
+    def sent(numbers):
+        return len(numbered(features, labels, numbers, 10).to_bytes(compact=True))
+
+    # Means, squares, errors, counts and the scatter; and names of fields. Zeros take 3 bytes.
+    numbers = width * classes + 3 * classes + width**2
+    part, zeros = 9 * numbers + 512, 3 * numbers + 512
+    # One complete subtree.
+    assert sent(range(count)) <= part + zeros
+    for start, length in ((8, 8), (1, 8), (3, 6), (1, 30), (5, 13), (0, 31)):
+        assert sent(range(start, start + length)) <= max(1, 2 * np.log2(length)) * part + zeros
+    # None of these has a neighbor. Half of a scatter is zeros.
+    assert count / 2 * 5 * numbers < sent(range(0, count, 2)) <= count / 2 * part + zeros
+
+
 def test_numbers_are_taken_once_and_by_all_or_none():
     features, labels = samples([9, 9], 3)
     first, second = numbered(features, labels, [0, 1], 4, 2), numbered(features, labels, [1, 2], 4, 2)
