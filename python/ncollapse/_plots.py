@@ -56,23 +56,33 @@ def plot_measurement(measurement: Measurement) -> Any:
 
 def plot_history(monitor: CollapseMonitor) -> Any:
     """Metrics on the left, implied decays on the right, against epochs."""
+    from math import nan
+
     plt = _pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     history = monitor.history
-    epochs = [row["epoch"] for row in history]
 
-    def curve(axis: Any, key: str, label: str) -> None:
-        points = [(epoch, row[key]) for epoch, row in zip(epochs, history) if row.get(key) is not None and row[key] > 0]
+    def curve(axis: Any, rows: list[dict[str, Any]], key: str, label: str) -> None:
+        points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
+        # A logarithmic axis has no place for them: a gap, and not a line from one neighbor to the other.
+        lost = sum(not value > 0 for _, value in points)
+        if lost:
+            label += f": {lost} of {len(points)} epochs not above 0"
         if points:
-            axis.semilogy(*zip(*points), marker=".", label=label)
+            axis.semilogy(
+                [epoch for epoch, _ in points], [value if value > 0 else nan for _, value in points],
+                marker=".", label=label,
+            )  # fmt: skip
 
     for key, label in (
         ("nc1", "NC1"), ("cdnv", "CDNV"), ("mean_simplex", "means to simplex"),
         ("classifier_simplex", "classifiers to simplex"), ("self_duality", "self-duality"), ("gap", "gap"),
     ):  # fmt: skip
-        curve(left, key, label)
-    for key, label in (("layer_decay", "layer"), ("feature_decay", "features"), ("misfit", "misfit of the layer")):
-        curve(right, key, label)
+        curve(left, history, key, label)
+    for loss in dict.fromkeys(row["implied_loss"] for row in history):
+        rows = [row for row in history if row["implied_loss"] == loss]
+        for key, label in (("layer_decay", "layer"), ("feature_decay", "features"), ("misfit", "misfit of the layer")):
+            curve(right, rows, key, f"{label}, {loss}{' loss' * (loss == 'squared')}")
     left.set_title("neural collapse")
     right.set_title("implied decays, in the theory's units")
     for axis in (left, right):

@@ -24,7 +24,8 @@ class CollapseMonitor:
 
     - ``monitor.update(labels)`` after each forward pass takes in the features that the head has just read: they are
       those of the epoch, from weights that change on the way. ``monitor.end_epoch()`` then records the metrics, and
-      the decays that squared loss implies.
+      the decays that squared loss implies: those of cross-entropy need every sample, not class means. Of a network
+      that is trained with cross-entropy they say nothing, and can be negative.
     - ``monitor.end_epoch(loader)`` goes through the samples again, twice, in evaluation mode and without gradients,
       and records everything that ``ncollapse.measure`` gives, under squared loss and cross-entropy. The loader must
       give the same samples each time, so no random augmentation. Every module is back in its own mode afterwards.
@@ -56,7 +57,12 @@ class CollapseMonitor:
     """
 
     history: list[dict[str, Any]]
-    """A dictionary for each recorded epoch: epoch, nc1, cdnv, ..., layer_decay, feature_decay, misfit."""
+    """A dictionary for each recorded epoch: epoch, nc1, cdnv, ..., layer_decay, feature_decay, misfit.
+
+    The last three are the decays that the arrays imply under the loss ``implied_loss``. After ``update`` this is always
+    "squared", whatever the network is trained with. After ``end_epoch(loader)`` it is ``loss``, the loss that the
+    arrays are at rest under, or "squared" if ``loss`` is None because they are at rest under neither; the decays of
+    both losses are in ``records``. A decay below 0 says that the arrays are not at rest under this loss."""
     records: list[Metrics]
     """The full results of these epochs."""
     accumulator: Optional[Accumulator]
@@ -169,7 +175,11 @@ class CollapseMonitor:
         return None if bias is None else bias.detach()
 
     def plot(self) -> Any:
-        """Metrics and implied decays against epochs, as a figure of matplotlib."""
+        """Metrics and implied decays against epochs, as a figure of matplotlib.
+
+        The labels of the decays name the loss that implies them (``history``). The axes are logarithmic: where a number
+        is 0 or negative the curve has a gap, and its label says how often.
+        """
         from ._plots import plot_history
 
         return plot_history(self)
@@ -266,7 +276,9 @@ def _find(model: Any, name: str) -> Any:
 def _row(epoch: int, record: Metrics) -> dict[str, Any]:
     means, classifiers = record.frames["means"] or {}, record.frames["classifiers"] or {}
     fits = getattr(record, "fits", None)
-    implied = record.implied.get((fits or "squared").replace("-", "_")) or {}
+    # Class means alone have the decays of squared loss only.
+    implied_loss = fits or "squared"
+    implied = record.implied.get(implied_loss.replace("-", "_")) or {}
     layers = [decay for decay in implied.get("layer_decay", ()) if decay is not None]
     misfits = [misfit for misfit in implied.get("layer_misfit", ()) if misfit is not None]
     return {
@@ -281,6 +293,7 @@ def _row(epoch: int, record: Metrics) -> dict[str, Any]:
         "nc4": getattr(record, "nc4", None),
         "gap": getattr(record, "gap", None),
         "loss": fits,
+        "implied_loss": implied_loss,
         "layer_decay": layers[-1] if layers else None,
         "feature_decay": implied.get("feature_decay"),
         "misfit": max(misfits, default=None),

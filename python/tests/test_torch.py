@@ -341,7 +341,54 @@ def test_monitor_plots(data):
         monitor.model(features)
         monitor.update(labels)
         monitor.end_epoch()
-    assert [axis.get_xlabel() for axis in monitor.plot().axes] == ["epoch", "epoch"]
+    figure = monitor.plot()
+    assert [axis.get_xlabel() for axis in figure.axes] == ["epoch", "epoch"]
+    labels = [line.get_label() for line in figure.axes[1].lines]
+    assert len(labels) == 3 and all(", squared loss" in label for label in labels)
+
+
+def at_the_optimum_of_cross_entropy():
+    """Samples, and a head that is at rest under cross-entropy."""
+    prediction = nc.predict([30, 20, 10], widths=8, layer_decay=1e-3, feature_decay=1e-4, loss="cross-entropy")
+    labels = np.repeat([0, 1, 2], [30, 20, 10])
+    features = torch.tensor(prediction.class_means()[labels])
+    head = torch.nn.Linear(*prediction.classifiers().shape[::-1], dtype=torch.double)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor(prediction.classifiers()))
+        head.bias.copy_(torch.tensor(prediction.bias))
+    return features, torch.tensor(labels), torch.nn.Sequential(head)
+
+
+def test_monitor_names_the_loss_that_implies_the_decays():
+    features, labels, model = at_the_optimum_of_cross_entropy()
+    monitor = nc.CollapseMonitor(model, head="0")
+    model(features)
+    monitor.update(labels)
+    monitor.end_epoch()
+    monitor.end_epoch([(features, labels)])
+    updated, measured = monitor.history
+    # Class means alone say nothing of cross-entropy: these are decays of another loss, and no decays at all.
+    assert updated["loss"] is None and updated["implied_loss"] == "squared" and updated["layer_decay"] < 0
+    assert measured["loss"] == measured["implied_loss"] == "cross-entropy"
+    assert measured["layer_decay"] == pytest.approx(1e-3) and measured["feature_decay"] == pytest.approx(1e-4)
+
+
+def test_plot_of_the_monitor_shows_where_decays_are_not_above_zero():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    features, labels, model = at_the_optimum_of_cross_entropy()
+    monitor = nc.CollapseMonitor(model, head="0")
+    for _ in range(2):
+        model(features)
+        monitor.update(labels)
+        monitor.end_epoch()
+    monitor.end_epoch([(features, labels)])
+    for decay, row in zip((1e-3, -0.5), monitor.history):
+        row["layer_decay"] = decay
+    lines = {line.get_label(): line.get_ydata() for line in monitor.plot().axes[1].lines}
+    layer = lines["layer, squared loss: 1 of 2 epochs not above 0"]
+    assert layer[0] == 1e-3 and np.isnan(layer[1])
+    assert lines["layer, cross-entropy"] == pytest.approx([1e-3])
 
 
 def test_monitor_refuses_what_it_cannot_watch(data):
