@@ -5,12 +5,13 @@
 
 use neural_collapse::{Error, faer::MatRef};
 use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::{intern, prelude::*, types::PyTuple};
+use pyo3::{exceptions::PyTypeError, intern, prelude::*, types::PyTuple};
 
 use crate::{
     errors::{refuse, refused_at},
+    keywords::wrong_type,
     labels::Slice,
-    objects::{is_tensor, numpy, plain_array},
+    objects::{ACCEPTED, is_on_host, is_tensor, numpy, plain_array, shared},
     threads::detached,
 };
 
@@ -128,7 +129,11 @@ impl<'py> Features<'py> {
             }
             Source::Copied(object) => {
                 let slice = pyo3::types::PySlice::new(py, start.cast_signed(), end.cast_signed(), 1);
-                let copy = Source::of(&copied(&object.get_item(slice)?)?)?;
+                let chunk = object.get_item(slice).map_err(|error| {
+                    let has_none = error.is_instance_of::<PyTypeError>(py);
+                    if has_none { wrong_type("features", object, ACCEPTED) } else { error }
+                })?;
+                let copy = Source::of(&copied(&chunk)?)?;
                 Self { source: copy, samples: end - start, width: self.width }.rows(py, 0, end - start, work)
             }
         }
@@ -185,45 +190,12 @@ fn in_memory<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAn
     if !matches!(name.trim_start_matches("torch."), "float32" | "float64") {
         return Ok(None);
     }
-    let array = shared(object)?;
+    let array = shared("features", object)?;
     let Ok(untyped) = array.cast::<PyUntypedArray>() else { return Ok(None) };
     // What is not contiguous, or is in the other order of bytes, is copied in chunks.
     let is_typed = array.cast::<PyArray2<f32>>().is_ok() || array.cast::<PyArray2<f64>>().is_ok();
     let is_aligned: bool = array.getattr(intern!(py, "flags"))?.get_item(intern!(py, "ALIGNED"))?.extract()?;
     Ok((is_typed && is_aligned && untyped.is_contiguous()).then_some(array))
-}
-
-/// An array of NumPy that shares its memory with the object.
-fn shared<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = object.py();
-    let numpy = numpy(py)?;
-    if !object.is_instance_of::<PyUntypedArray>() && object.hasattr(intern!(py, "__dlpack__"))? {
-        // NumPy has it from 1.22 on; what it does not take as it is, `asarray` does.
-        if let Ok(array) = numpy.call_method1(intern!(py, "from_dlpack"), (object,)) {
-            return Ok(array);
-        }
-    }
-    numpy.call_method1(intern!(py, "asarray"), (object,))
-}
-
-/// Whether the processor can read the memory of an array; an error if nothing can copy it there.
-fn is_on_host(object: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = object.py();
-    if object.is_instance_of::<PyUntypedArray>() || !object.hasattr(intern!(py, "__dlpack_device__"))? {
-        return Ok(true);
-    }
-    let (kind, _): (i64, i64) = object.call_method0(intern!(py, "__dlpack_device__"))?.extract()?;
-    // Memory of the processor, pinned or not.
-    if matches!(kind, 1 | 3) {
-        return Ok(true);
-    }
-    if is_tensor(object)? {
-        return Ok(false);
-    }
-    Err(refuse(format!(
-        "features: an array on a device (DLPack's type {kind}) that has no method `cpu` given, accepted are arrays in memory \
-         and tensors of PyTorch: copy it first"
-    )))
 }
 
 /// Refuses numbers that are not real.
@@ -253,6 +225,6 @@ fn copied<'py>(chunk: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         chunk = chunk.call_method0(intern!(py, "cpu"))?;
     }
     let numpy = numpy(py)?;
-    let array = shared(&chunk)?;
+    let array = shared("features", &chunk)?;
     numpy.call_method1(intern!(py, "require"), (array, target, ["C_CONTIGUOUS", "ALIGNED"]))
 }

@@ -5,7 +5,7 @@ use pyo3::{intern, prelude::*};
 
 use crate::{
     errors::refuse,
-    objects::{is_tensor, numpy, plain_array},
+    objects::{is_tensor, numpy, plain_array, shared},
 };
 
 /// Class numbers in memory.
@@ -58,7 +58,7 @@ impl<'py> Labels<'py> {
             object = object.call_method0(intern!(py, "cpu"))?;
         }
         let numpy = numpy(py)?;
-        let array = numpy.call_method1(intern!(py, "asarray"), (&object,))?;
+        let array = shared("labels", &object)?;
         let shape: Vec<usize> = array.getattr(intern!(py, "shape"))?.extract()?;
         let long = shape.iter().filter(|side| **side != 1).count();
         if shape.is_empty() || long > 1 {

@@ -14,7 +14,7 @@ use pyo3::{
 use crate::{
     errors::{refuse, refused},
     keywords::wrong_type,
-    objects::{is_tensor, numpy, plain_array},
+    objects::{is_tensor, plain_array, shared},
 };
 
 /// Any array of real numbers as float64 of NumPy.
@@ -25,7 +25,7 @@ fn doubles<'py>(what: &str, object: &Bound<'py, PyAny>) -> PyResult<PyReadonlyAr
         // NumPy has no bfloat16.
         object = object.call_method0(intern!(py, "double"))?.call_method0(intern!(py, "cpu"))?;
     }
-    let array = numpy(py)?.call_method1(intern!(py, "asarray"), (&object,))?;
+    let array = shared(what, &object)?;
     let dtype = array.getattr(intern!(py, "dtype"))?;
     let kind: String = dtype.getattr(intern!(py, "kind"))?.extract()?;
     if matches!(kind.as_str(), "O" | "c" | "U" | "S" | "M" | "m") {
@@ -132,14 +132,15 @@ pub(crate) fn counts(object: &Bound<'_, PyAny>) -> PyResult<ClassCounts> {
     if let Ok(text) = object.cast::<PyString>() {
         return text.to_cow()?.parse().map_err(of_counts);
     }
-    if !is_tensor(object)? && object.len().is_err() && !object.hasattr(intern!(py, "dtype"))? {
+    let is_array = object.hasattr(intern!(py, "dtype"))? || object.hasattr(intern!(py, "__dlpack__"))?;
+    if !is_array && object.len().is_err() {
         return Err(wrong_type("counts", object, "a list, an array, or text such as 500,600x2"));
     }
     let mut object = plain_array("counts", object)?;
     if is_tensor(&object)? {
         object = object.call_method0(intern!(py, "cpu"))?;
     }
-    let array = numpy(py)?.call_method1(intern!(py, "asarray"), (&object,))?;
+    let array = shared("counts", &object)?;
     let dtype = array.getattr(intern!(py, "dtype"))?;
     let kind: String = dtype.getattr(intern!(py, "kind"))?.extract()?;
     let shape: Vec<usize> = array.getattr(intern!(py, "shape"))?.extract()?;

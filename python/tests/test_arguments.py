@@ -131,6 +131,127 @@ def test_a_wrong_value_is_named_with_what_is_accepted(call, keyword, value, acce
     assert str(caught.value) == f"{keyword}: {value} given, {accepted}"
 
 
+class OnDevice:
+    """An array on a device, of a library that is not PyTorch."""
+
+    def __dlpack__(self, **keywords):
+        raise BufferError("not on this device")
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+
+class WithShape(OnDevice):
+    shape, dtype = (4,), np.dtype(np.int64)
+
+
+class NotByChance:
+    """An array that is not copied to memory unless it is asked to, as CuPy has it."""
+
+    shape, dtype = (4,), np.dtype(np.int64)
+
+    def __array__(self, *arguments, **keywords):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+
+class InMemory:
+    """An array in memory, of a library that has DLPack and nothing else of NumPy."""
+
+    def __init__(self, array):
+        self.array = np.asarray(array)
+
+    def __dlpack__(self, **keywords):
+        return self.array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class Unknown:
+    shape, dtype = (4,), np.dtype(np.int64)
+
+
+ARRAYS = [
+    (predict, "counts"),
+    (predict, "layer_decay"),
+    (predict, "class_weights"),
+    (update, "features"),
+    (update, "labels"),
+    (measure, "features"),
+    (measure, "labels"),
+    (measure, "weights"),
+    (measure, "bias"),
+]
+
+
+@pytest.mark.parametrize("call, keyword", ARRAYS)
+def test_names_the_keyword_of_an_array_that_it_cannot_read(call, keyword):
+    for array in (OnDevice(), WithShape()):
+        with pytest.raises(ValueError) as caught:
+            call(**{keyword: array})
+        assert str(caught.value) == (
+            f"{keyword}: an array on a device (DLPack's type 2) that has no method `cpu` given, accepted are arrays in "
+            "memory and tensors of PyTorch: copy it first"
+        )
+    if keyword == "features":
+        return
+    with pytest.raises(TypeError) as caught:
+        call(**{keyword: NotByChance()})
+    assert str(caught.value) == (
+        f"{keyword}: NumPy makes no array of this: Implicit conversion to a NumPy array is not allowed; accepted: arrays "
+        "in memory and tensors of PyTorch"
+    )
+    with pytest.raises(TypeError, match=f"^{keyword}: .* given, accepted: an array, or lists of numbers"):
+        call(**{keyword: Unknown()})
+
+
+@pytest.mark.parametrize("of", [np.float32, np.float16])
+def test_names_features_that_it_cannot_read(of):
+    class Wide(NotByChance):
+        shape, dtype = (4, 4), np.dtype(of)
+
+        def __getitem__(self, rows):
+            return self
+
+    class Other(Unknown):
+        shape, dtype = (4, 4), np.dtype(of)
+
+    for call in (update, measure):
+        with pytest.raises(TypeError, match="^features: NumPy makes no array of this: .*; accepted: arrays in memory"):
+            call(features=Wide())
+        with pytest.raises(TypeError, match="^features: .* given, accepted: an array, or lists of numbers"):
+            call(features=Other())
+
+
+@pytest.mark.parametrize("form", ["csr_array", "coo_array", "csr_matrix", "coo_matrix"])
+def test_refuses_sparse_arrays_of_scipy(form):
+    make = getattr(pytest.importorskip("scipy.sparse", reason="SciPy is not installed"), form)
+    for call, keyword, array in (
+        (update, "features", np.eye(4)),
+        (measure, "features", np.eye(4)),
+        (measure, "weights", np.eye(2, 4)),
+        (measure, "bias", np.ones((1, 2))),
+        (update, "labels", np.ones((1, 4), int)),
+        (predict, "counts", np.ones((1, 2), int)),
+        (predict, "class_weights", np.ones((1, 2))),
+    ):
+        with pytest.raises(ValueError) as caught:
+            call(**{keyword: make(array)})
+        message = f"{keyword}: a sparse array of type {form} given, dense arrays are accepted: take its `toarray()`"
+        assert str(caught.value) == message
+        call(**{keyword: array if keyword != "counts" else [1, 1]})
+
+
+def test_reads_arrays_that_have_dlpack_alone():
+    features, labels, weights, bias = np.eye(4) + 0.1, np.array([0, 1, 0, 1]), np.eye(2, 4), np.zeros(2)
+    expected = nc.measure(features, labels, weights, bias).to_dict()
+    assert nc.measure(*map(InMemory, (features, labels, weights, bias))).to_dict() == expected
+    decay, rule = np.array([1e-3]), np.array([1.0, 2.0])
+    expected = nc.predict([5, 2], **dict(MODEL, layer_decay=decay, class_weights=rule)).to_dict()
+    words = dict(MODEL, layer_decay=InMemory(decay), class_weights=InMemory(rule))
+    assert nc.predict(InMemory([5, 2]), **words).to_dict() == expected
+
+
 def test_accepts_numbers_of_numpy():
     words = dict(feature_decay=np.float32(1e-3), layers=np.int64(1), bias=np.bool_(True), label_smoothing=np.float16(0))
     prediction = nc.predict([5, 2], **dict(MODEL, **words))
