@@ -109,8 +109,33 @@ def measure_batches(
     cdt: Optional[float] = None,
     bias_decay: Optional[float] = None,
 ) -> Measurement:
-    """The same from pairs of features and labels, which are gone through two or three times: a list, a DataLoader.
+    """As ``measure``, from batches: features that are not in one array, or that a model computes on the way.
 
-    Every pass must give the same samples, in any order; so no random augmentation.
+    The batches are gone through two or three times. Every pass must give the same samples, in any order and in batches
+    of any size; so no random augmentation.
+
+    Parameters
+    ----------
+    batches : iterable of pairs (features, labels)
+        Features (B, d) or (B, d, 1, 1), what the first of the layers reads, and labels (B,), integers from 0; as tuples
+        or lists. A list, a DataLoader, or an object whose ``__iter__`` begins anew: not a generator, which is empty
+        after the first pass.
+    weights : array (K, d), or list of the linear layers after the features, the first one first
+        As for ``measure``.
+    bias : array (K,), optional
+    layer_decay, feature_decay : optional
+        What training minimized; both or neither.
+    layers, widths, loss, reduction, feature_reduction, class_weights, ...
+        As for ``measure``.
+
+    Returns
+    -------
+    Measurement
+        That of all samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for ``measure``; of what is wrong with a batch the message has its number, from 0.
     """
     return _measure(batches, None, locals())
