@@ -11,7 +11,7 @@ use crate::{
     dict,
     errors::{refuse, refused},
     groups::{has_closed_geometry, number},
-    keywords::{ANY, Keywords},
+    keywords::{Keywords, POSITIVE},
     model::Model,
     threads::detached,
 };
@@ -26,7 +26,7 @@ struct Wanted {
 impl Wanted {
     fn new(keywords: Keywords<'_, '_>) -> PyResult<Self> {
         Ok(Self {
-            rank: keywords.size_if_given("rank", ANY)?,
+            rank: keywords.size_if_given("rank", POSITIVE)?,
             norm_ratio: keywords.real_if_given("norm_ratio")?,
             largest_q: keywords.real("largest_q")?,
         })

@@ -100,11 +100,11 @@ def test_deep_models_have_a_limit_for_each_layer():
     "message, keywords",
     [
         ("rank and norm_ratio: both given", dict(rank=3, norm_ratio=0.5)),
-        ("rank: 0.0 given, accepted: at least 1", dict(rank=0)),
+        ("^rank: 0 given, whole numbers from 1 on are accepted", dict(rank=0)),
         ("^norm_ratio: 2.0 given", dict(norm_ratio=2.0)),
         ("^largest_q: 1.0 given", dict(largest_q=1.0)),
         ("no closed form for a ratio of norms with this loss", dict(norm_ratio=0.5, loss="cross-entropy")),
-        ("rank: 0.0 given, accepted: at least 1", dict(rank=0, loss="cross-entropy")),
+        ("^rank: 0 given, whole numbers from 1 on are accepted", dict(rank=0, loss="cross-entropy")),
         (
             "limits: none are known, .*no certificate.*two or more layers; ncollapse.descend",
             dict(layers=2, loss="cross-entropy", rank=3),
