@@ -11,12 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any, Optional, Union
 
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
     from ._native import Accumulator
 
     Layers = Union[ArrayLike, Sequence[ArrayLike]]
     Weights = Union[str, ArrayLike]
+    Number = Union[float, np.floating[Any]]
+    Widths = Union[int, np.integer[Any], Sequence[int], NDArray[np.integer[Any]]]
+    Decays = Union[Number, Sequence[float], NDArray[np.floating[Any]]]
 
 
 def metrics(accumulator: Accumulator, weights: Optional[Layers] = None, bias: Optional[ArrayLike] = None) -> Metrics:
@@ -46,10 +50,10 @@ def measure(
     weights: Layers,
     bias: Optional[ArrayLike] = None,
     *,
-    layer_decay: Optional[Union[float, Sequence[float]]] = None,
-    feature_decay: Optional[float] = None,
+    layer_decay: Optional[Decays] = None,
+    feature_decay: Optional[Number] = None,
     layers: Optional[int] = None,
-    widths: Optional[Union[int, Sequence[int]]] = None,
+    widths: Optional[Widths] = None,
     loss: Optional[str] = None,
     reduction: Optional[str] = None,
     feature_reduction: Optional[str] = None,
@@ -79,7 +83,7 @@ def measure(
         What training minimized; both or neither.
     layers : int, optional
         The number of layers whose product is given; by default that of the weights or of the decays.
-    widths : int or list of int, optional
+    widths : int, list or array of int, optional
         What each of these layers reads, the features first; by default wide enough.
     loss, reduction, feature_reduction, class_weights, ...
         As for ``predict``; a loss that is not given is found out.
@@ -94,10 +98,10 @@ def measure_batches(
     weights: Layers,
     bias: Optional[ArrayLike] = None,
     *,
-    layer_decay: Optional[Union[float, Sequence[float]]] = None,
-    feature_decay: Optional[float] = None,
+    layer_decay: Optional[Decays] = None,
+    feature_decay: Optional[Number] = None,
     layers: Optional[int] = None,
-    widths: Optional[Union[int, Sequence[int]]] = None,
+    widths: Optional[Widths] = None,
     loss: Optional[str] = None,
     reduction: Optional[str] = None,
     feature_reduction: Optional[str] = None,

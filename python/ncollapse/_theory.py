@@ -11,18 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Optional, Union
 
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
     Counts = Union[str, Sequence[int], ArrayLike]
     Weights = Union[str, ArrayLike]
+    Number = Union[float, np.floating[Any]]
+    Widths = Union[int, np.integer[Any], Sequence[int], NDArray[np.integer[Any]]]
+    Decays = Union[Number, Sequence[float], NDArray[np.floating[Any]]]
 
 
 def predict(
     counts: Counts,
     *,
-    widths: Union[int, Sequence[int]],
-    layer_decay: Union[float, Sequence[float]],
-    feature_decay: float,
+    widths: Widths,
+    layer_decay: Decays,
+    feature_decay: Number,
     layers: Optional[int] = None,
     bias: bool = True,
     bias_decay: Optional[float] = None,
@@ -50,9 +54,9 @@ def predict(
     ----------
     counts : str, list or array of int
         The samples of each class: ``[500, 600, 600]``, or text such as ``"500,600x2"``.
-    widths : int or list of int
+    widths : int, list or array of int
         What each linear layer reads, the feature dimension first; one value serves all layers.
-    layer_decay : float or list of float
+    layer_decay : float, list or array of float
         Weight decays mu in mu/2 |W|^2, as the ``weight_decay`` of an optimizer; one value serves all layers.
     feature_decay : float
         The penalty mu_H of the features.
@@ -99,9 +103,9 @@ def predict(
 def limits(
     counts: Counts,
     *,
-    widths: Union[int, Sequence[int]],
-    layer_decay: Union[float, Sequence[float]],
-    feature_decay: float,
+    widths: Widths,
+    layer_decay: Decays,
+    feature_decay: Number,
     layers: Optional[int] = None,
     bias: bool = True,
     bias_decay: Optional[float] = None,
@@ -150,9 +154,9 @@ def limits(
 def descend(
     counts: Counts,
     *,
-    widths: Union[int, Sequence[int]],
-    layer_decay: Union[float, Sequence[float]],
-    feature_decay: float,
+    widths: Widths,
+    layer_decay: Decays,
+    feature_decay: Number,
     layers: Optional[int] = None,
     bias: bool = True,
     bias_decay: Optional[float] = None,
