@@ -6,6 +6,9 @@
 //! decomposition of this crate clears them at its end, and every piece of work that is given to a thread at its start.
 //! Loops that pulp compiles for wide registers neither need it nor leave anything behind.
 
+// pulp compiles its kernels for the registers found at run time only if they are inlined.
+#![allow(clippy::inline_always)]
+
 use std::hint::black_box;
 
 use pulp::{Arch, Simd, WithSimd};
