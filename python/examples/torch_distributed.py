@@ -47,7 +47,7 @@ def accumulate(numbers):
 def work(rank, size, port, results):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=size)
-    # Numbers in a row: neighbors are summed up before they are sent. Of every second batch each is sent by itself.
+    # Numbers in a row: neighbors are summed up before they are sent. Every second number would send each batch.
     merged = gather(accumulate(range(rank * BATCHES // size, (rank + 1) * BATCHES // size)))
     results.put((rank, pickle.dumps(nc.metrics(merged).to_dict())))
     dist.barrier()
