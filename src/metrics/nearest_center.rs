@@ -172,6 +172,14 @@ impl NearestCenter {
         self.part_of(classes, &self.tally.correct_by_center)
     }
 
+    /// The part of the samples that the network puts in each class, for K classes. Classes that share the first place have
+    /// equal parts of a sample. Empty before there are samples.
+    #[must_use]
+    pub fn decided_parts(&self) -> Vec<f64> {
+        let part = |class: usize| self.tally.part(self.tally.decided.get(class).map_or(0.0, |decided| shared(decided)));
+        (0..self.shape().1).map_while(part).collect()
+    }
+
     fn part_of(&self, classes: &[usize], correct: &[Vec<u64>]) -> Option<f64> {
         let samples: u64 = classes.iter().filter_map(|&class| self.tally.samples.get(class)).sum();
         let correct: f64 = classes.iter().filter_map(|&class| correct.get(class)).map(|of| shared(of)).sum();

@@ -36,17 +36,48 @@ fn are_others_right(counts: &[u64], decisions: &NearestCenter, named: &[(usize, 
 fn labels(counts: &[u64], decisions: &NearestCenter) -> Option<Finding> {
     let (accuracy, center_accuracy) = (decisions.accuracy()?, decisions.center_accuracy()?);
     let samples: f64 = counts.iter().map(|&count| count as f64).sum();
-    let chance: f64 = counts.iter().map(|&count| (count as f64 / samples).powi(2)).sum();
-    let deviation = (chance * (1.0 - chance) / samples).sqrt();
-    // Of few samples, or of one class that has almost all, chance is too close to perfection to tell.
-    let beyond = (chance + BEYOND_CHANCE * deviation).min(f64::midpoint(1.0, chance));
-    let per_class = samples / counts.len() as f64;
-    if counts.len() < 2 || per_class < TELLING || accuracy > beyond {
-        None
-    } else if center_accuracy >= SEPARATED.max(beyond) {
-        Some(Finding::OutputsReordered { accuracy, center_accuracy })
-    } else {
-        Some(Finding::LabelsAtChance { accuracy, chance })
+    let frequencies: Vec<f64> = counts.iter().map(|&count| count as f64 / samples).collect();
+    if counts.len() < 2 || samples / (counts.len() as f64) < TELLING {
+        return None;
+    }
+    // Decisions as frequent as the labels: those of classes that are renamed are as good as any.
+    let renamed = Chance::new(&frequencies, &frequencies, samples).most();
+    if accuracy <= renamed && center_accuracy >= SEPARATED.max(renamed) {
+        return Some(Finding::OutputsReordered { accuracy, center_accuracy });
+    }
+    let decided = decisions.decided_parts();
+    let others = samples * (1.0 - decided.iter().copied().fold(0.0, f64::max));
+    let chance = Chance::new(&decided, &frequencies, samples);
+    // Decisions for one class alone are right about as many samples in any order of the labels.
+    let is_at_chance = others >= TELLING && accuracy <= chance.most();
+    is_at_chance.then_some(Finding::LabelsAtChance { accuracy, chance: chance.accuracy })
+}
+
+/// The accuracy of decisions on labels in random order.
+struct Chance {
+    accuracy: f64,
+    deviation: f64,
+}
+
+impl Chance {
+    /// Of decisions for class k in a part p_k of the samples, of labels in a part q_k. Over all orders of the labels, the
+    /// accuracy has the mean and the variance
+    ///
+    /// ```text
+    /// c = Σ p_k q_k,    (c - Σ p_k q_k² - Σ p_k² q_k + c²)/(N - 1)
+    /// ```
+    fn new(decided: &[f64], frequencies: &[f64], samples: f64) -> Self {
+        let sum = |of: fn(f64, f64) -> f64| -> f64 { decided.iter().zip(frequencies).map(|(&p, &q)| of(p, q)).sum() };
+        let accuracy = sum(|p, q| p * q);
+        let variance = accuracy - sum(|p, q| p * q * (p + q)) + accuracy * accuracy;
+        // Negative only by rounding.
+        Self { accuracy, deviation: (variance.max(0.0) / (samples - 1.0)).sqrt() }
+    }
+
+    /// The most that chance explains. Of few samples, or of one class that has almost all, chance is too close to
+    /// perfection to tell.
+    fn most(&self) -> f64 {
+        (self.accuracy + BEYOND_CHANCE * self.deviation).min(f64::midpoint(1.0, self.accuracy))
     }
 }
 
@@ -83,4 +114,37 @@ pub(super) fn reordered(counts: &[u64], decisions: &NearestCenter) -> Option<Fin
     }
     classes.sort_unstable();
     (!classes.is_empty()).then_some(Finding::ClassesReordered { classes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Chance;
+
+    /// Over all orders of six labels.
+    #[test]
+    fn chance_has_the_mean_and_the_variance_of_labels_in_random_order() {
+        let (decided, mut labels) = ([0, 0, 0, 1, 1, 2], [0, 0, 1, 2, 2, 2]);
+        let mut accuracies = Vec::new();
+        permute(&mut labels, 0, &mut |labels| {
+            let right = labels.iter().zip(&decided).filter(|(label, decided)| label == decided).count();
+            accuracies.push(right as f64 / 6.0);
+        });
+        assert_eq!(accuracies.len(), 720);
+        let mean = accuracies.iter().sum::<f64>() / 720.0;
+        let variance = accuracies.iter().map(|accuracy| (accuracy - mean).powi(2)).sum::<f64>() / 720.0;
+        let chance = Chance::new(&[0.5, 1.0 / 3.0, 1.0 / 6.0], &[1.0 / 3.0, 1.0 / 6.0, 0.5], 6.0);
+        assert!((chance.accuracy - mean).abs() < 1e-14, "{} {mean}", chance.accuracy);
+        assert!((chance.deviation.powi(2) - variance).abs() < 1e-14, "{} {variance}", chance.deviation);
+    }
+
+    fn permute(labels: &mut [i32; 6], from: usize, each: &mut impl FnMut(&[i32; 6])) {
+        if from == labels.len() {
+            return each(labels);
+        }
+        for other in from..labels.len() {
+            labels.swap(from, other);
+            permute(labels, from + 1, each);
+            labels.swap(from, other);
+        }
+    }
 }

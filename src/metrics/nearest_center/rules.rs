@@ -17,6 +17,8 @@ pub(in crate::metrics) struct Tally {
     /// Samples whose class shares the first place with m others, for m = 0, 1, ..
     pub(super) correct: Vec<Vec<u64>>,
     pub(super) correct_by_center: Vec<Vec<u64>>,
+    /// Samples that the network puts in a class, which shares the first place with m others.
+    pub(super) decided: Vec<Vec<u64>>,
 }
 
 /// Both rules about a center c of the features, so that features far from the origin lose no digits.
@@ -246,6 +248,9 @@ impl Tally {
         let agree = by_logit.iter().any(|k| by_center.contains(k));
         *at(&mut self.samples, class) += weight;
         self.disagreements += if agree { 0 } else { weight };
+        for &k in by_logit {
+            *at(at(&mut self.decided, k), by_logit.len() - 1) += weight;
+        }
         for (first, correct) in [(by_logit, &mut self.correct), (by_center, &mut self.correct_by_center)] {
             if first.contains(&class) {
                 *at(at(correct, class), first.len() - 1) += weight;
@@ -256,7 +261,11 @@ impl Tally {
     pub(in crate::metrics) fn absorb(&mut self, other: &Self) {
         add(&mut self.samples, &other.samples);
         self.disagreements += other.disagreements;
-        let lists = [(&mut self.correct, &other.correct), (&mut self.correct_by_center, &other.correct_by_center)];
+        let lists = [
+            (&mut self.correct, &other.correct),
+            (&mut self.correct_by_center, &other.correct_by_center),
+            (&mut self.decided, &other.decided),
+        ];
         for (own, others) in lists {
             own.resize(own.len().max(others.len()), Vec::new());
             own.iter_mut().zip(others).for_each(|(own, others)| add(own, others));

@@ -16,7 +16,7 @@ impl Serialize for NearestCenter {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Rules { center, classifiers, shift, means, squares, sizes, apart } = &self.rules;
         let mut saved = serializer.serialize_struct("NearestCenter", 9)?;
-        saved.serialize_field("version", &Version::<3>)?;
+        saved.serialize_field("version", &Version::<4>)?;
         saved.serialize_field("center", &Writing(center))?;
         saved.serialize_field("classifiers", &Writing(classifiers))?;
         saved.serialize_field("shift", &Writing(shift))?;
@@ -37,7 +37,7 @@ impl Serialize for NearestCenter {
 #[serde(rename = "NearestCenter", deny_unknown_fields)]
 pub(super) struct Read {
     #[serde(rename = "version")]
-    _version: Version<3>,
+    _version: Version<4>,
     #[serde(with = "crate::linalg::saved")]
     center: Col<f64>,
     #[serde(with = "crate::linalg::saved")]
@@ -89,10 +89,13 @@ impl Tally {
         let fit = |list: &Vec<Vec<u64>>| {
             list.iter().enumerate().all(|(class, of)| of.len() <= classes && total(of) <= of_class(class))
         };
+        let is_decided = |of: &Vec<u64>| of.len() <= classes && total(of) <= samples;
         let fits = samples <= MAX_SAMPLES
             && self.samples.len() <= classes
             && self.disagreements <= samples
-            && [&self.correct, &self.correct_by_center].into_iter().all(fit);
+            && [&self.correct, &self.correct_by_center].into_iter().all(fit)
+            && self.decided.len() <= classes
+            && self.decided.iter().all(is_decided);
         fits.then_some(()).ok_or_else(|| format!("nearest center: counts do not fit its {samples} samples"))
     }
 }
