@@ -154,6 +154,41 @@ fn what_is_said_of_the_training_is_compared_with_the_arrays() {
     assert!(matches!(free[..], [Contradiction::BiasDecay { said: LAYER, implied: 0.0 }]), "{free:?}");
 }
 
+/// Noise of the features that the layers do not see costs the objective only its penalty.
+#[test]
+fn a_small_gap_does_not_bring_features_to_their_optimum() {
+    let mut network = network(&model(&[6]));
+    // A direction that no classifier has.
+    let rows = network.weights[0].transpose().svd().unwrap();
+    let unseen = rows.U().col(5).to_owned();
+    let size = 0.12 * network.features.norm_l2() / (60.0_f64).sqrt();
+    for (mut sample, sign) in network.features.col_iter_mut().zip([1.0, -1.0].into_iter().cycle()) {
+        sample += Scale(sign * size) * &unseen;
+    }
+    let measured = network.measured(known());
+    let gap = measured.target.as_ref().unwrap().gap.unwrap();
+    assert!(measured.applies() && gap < 0.01, "{gap}");
+    let far = measured.far_blocks();
+    assert!(far.len() == 1 && far[0].0 == "features" && (far[0].1 - 0.12).abs() < 1e-3, "{far:?}");
+    assert_eq!(measured.has_reached(), Some(false));
+}
+
+#[test]
+fn features_without_a_penalty_are_said() {
+    let network = network(&model(&[6]));
+    let measured = network.measured(Training::default().with_decays([LAYER], 0.0));
+    assert!(measured.question.model.is_none() && measured.target.is_none());
+    let [Contradiction::FeatureDecay { said: 0.0, implied, .. }] = measured.question.contradictions[..] else {
+        panic!("{:?}", measured.question.contradictions);
+    };
+    assert!((implied / FEATURES - 1.0).abs() < 1e-9);
+    // The penalty of all samples is N times that of their mean.
+    let mean = Training::default().with_convention(LossConvention::HalfSum, FeatureConvention::Mean);
+    let mixed = network.measured(mean.with_decays([LAYER], FEATURES)).question.contradictions;
+    let conventions = Some((FeatureConvention::Mean, FeatureConvention::Total));
+    assert!(matches!(mixed[..], [Contradiction::FeatureDecay { conventions: c, .. }] if c == conventions), "{mixed:?}");
+}
+
 #[test]
 fn class_weights_are_looked_for_in_a_third_pass() {
     let ufm = model(&[6]).with_loss(Loss::CrossEntropy).unwrap().with_class_weights(ClassWeights::Inverse).unwrap();

@@ -94,6 +94,20 @@ fn labels_of_other_samples_do_not_belong() {
     }
 }
 
+/// A network whose minority classes have collapsed decides for frequent classes alone: chance is what its own decisions
+/// have, and not that of the labels alone.
+#[test]
+fn chance_is_that_of_the_decisions_of_the_network() {
+    let network = Trained::new("collapsed");
+    let samples = network.labels().len();
+    for turn in 1..12 {
+        let turned =
+            network.relabeled(&format!("turned-{turn}"), |labels, sample| labels[(sample + 7 * turn) % samples]);
+        let found = findings(&turned.measured());
+        assert!(found[0].starts_with("labels do not belong to the outputs: "), "{turn}: {found:?}");
+    }
+}
+
 #[test]
 fn renumbered_classes_are_found_out() {
     for case in CASES {
@@ -237,5 +251,83 @@ fn layers_at_rest_under_both_losses_are_read_under_the_one_of_training() {
         let gap = |table: &str| verdicts(table).into_iter().find(|(name, _)| name == "relative gap").unwrap().1;
         assert_eq!(gap(&network.table("")), "-", "{case}");
         assert_eq!(gap(&network.table(&network.decays)), "reached", "{case}");
+    }
+}
+
+/// `weight_decay` on everything, and no penalty of the features.
+#[test]
+fn decays_of_layers_alone_are_compared_with_the_arrays() {
+    let network = Trained::new("weight-decay");
+    let table = network.table("--layer-decay 5e-3 --loss-convention half-sum");
+    assert!(table.contains("layers: you say 5e-3, which is 5.0000e-3 in these units; the arrays agree, "), "{table}");
+    for flags in [
+        "--layer-decay 5e-3 --loss-convention half-sum",
+        "--layer-decay 5e-3 --loss-convention half-sum --feature-decay 0",
+    ] {
+        let measured = network.with(flags);
+        let found = findings(&measured);
+        assert!(found.len() == 2 && found[0].starts_with("features were not penalized"), "{flags}: {found:?}");
+        for absent in ["model", "gap", "optimum", "rank", "distance", "feature_decay"] {
+            assert!(measured[absent].is_null(), "{flags}: {absent} is {}", measured[absent]);
+        }
+    }
+    let found = findings(&network.with("--layer-decay 2e-2 --loss-convention half-sum"));
+    assert!(found[0].starts_with("the layer: you say 0.020000; the arrays say 0.0050"), "{found:?}");
+    // Features that were penalized deny it.
+    let found = findings(
+        &Trained::new("penalized").with("--layer-decay 1e-2 --loss-convention mean --feature-convention mean"),
+    );
+    let start = "features: you say that they are not penalized; the arrays say 0.00";
+    assert!(found.len() == 1 && found[0].starts_with(start) && found[0].ends_with(" under mean"), "{found:?}");
+}
+
+#[test]
+fn a_wrong_convention_of_the_features_is_named_with_the_right_one() {
+    let network = Trained::new("penalized");
+    let wrong = network.decays.replace("--feature-convention mean", "--feature-convention total");
+    let found = findings(&network.with(&wrong));
+    let start = "features: you say 0.004000 under total; the arrays say 0.00";
+    assert!(found.len() == 1 && found[0].starts_with(start) && found[0].ends_with(" under mean"), "{found:?}");
+}
+
+/// Decays of a theory that does not apply: measured numbers alone, but for those who ask for more.
+#[test]
+fn there_are_no_targets_where_the_theory_does_not_apply() {
+    let decays =
+        "--loss squared --layer-decay 1e-3 --loss-convention half-sum --feature-decay 1e-3 --feature-convention mean";
+    for case in ["adamw", "weight-decay", "entropy"] {
+        let network = Trained::new(case);
+        let measured = network.with(decays);
+        assert_eq!(measured["applies"], false, "{case}");
+        for absent in ["gap", "optimum", "objective", "rank", "distance", "nc4_predicted", "distances"] {
+            assert!(measured[absent].is_null(), "{case}: {absent} is {}", measured[absent]);
+        }
+        assert!(measured["nc2"]["features"].is_null() && measured["frames"]["predicted"].is_null(), "{case}");
+        assert!(measured["singular_values"]["product"]["predicted"].is_null(), "{case}");
+        let copy = network.copied(&format!("implied-no-targets-{case}"));
+        let table = copy.table(&format!("{decays} --plot figure.svg"));
+        for word in ["target", "predicted", "optimum: ", "relative gap"] {
+            assert!(!table.contains(word), "{case}: {word} in {table}");
+        }
+        let figure = std::fs::read_to_string(copy.folder.join("figure.svg")).unwrap();
+        assert!(figure.contains("classifiers, measured") && !figure.contains("predicted"), "{case}");
+        let anyway = network.with(&format!("{decays} --anyway"));
+        assert!(anyway["applies"] == false && number(&anyway["gap"]) > 0.0, "{case}: {}", anyway["gap"]);
+    }
+}
+
+#[test]
+fn a_collapse_that_no_optimum_predicts_is_found_in_the_arrays() {
+    let network = Trained::new("collapsed");
+    let measured = network.with("--loss cross-entropy");
+    let start = "classes have collapsed into one mean, compared with how their samples vary: ";
+    assert!(findings(&measured).iter().any(|finding| finding.starts_with(start)), "{:?}", findings(&measured));
+    assert!(!measured["collapsed_classes"][0].is_null());
+    // Over the same pairs as at the optimum.
+    assert_eq!(measured["cdnv_apart"], network.measured()["cdnv_apart"]);
+    let table = network.table("--loss cross-entropy");
+    assert!(table.contains("CDNV, classes apart") && table.contains("classes share a mean in this network"), "{table}");
+    for case in ["penalized", "weight-decay", "adamw", "entropy"] {
+        assert_eq!(Trained::new(case).measured()["collapsed_classes"], serde_json::json!([]), "{case}");
     }
 }

@@ -179,6 +179,37 @@ fn the_layers_of_a_product_are_counted() {
     assert!(product.contains("a product does not tell the decays of its layers"), "{product}");
 }
 
+/// One layer is not taken for two, and a product not for one layer.
+#[test]
+fn a_wrong_number_of_layers_is_found_out() {
+    let network = Trained::new("penalized");
+    let two = network.decays.replace("--layer-decay 0.01", "--layer-decay 0.01 0.02");
+    let measured = network.with(&two);
+    let finding =
+        found(&measured, "you say that the weights are the product of 2 layers; the arrays are at rest as one");
+    assert!(finding.ends_with("give one --layer-decay, and no --layers"), "{finding}");
+    assert_eq!(findings(&measured).len(), 1);
+    assert_eq!(measured["applies"], false);
+    assert!(!verdicts(&network.table(&two)).iter().any(has_verdict));
+
+    let network = Trained::new("two-layers").copied("question-depth");
+    let floats = |file: &str| -> Vec<f64> {
+        let bytes = fs::read(network.folder.join(file)).unwrap()[128..].to_vec();
+        bytes.chunks(4).map(|bytes| f64::from(f32::from_le_bytes(bytes.try_into().unwrap()))).collect()
+    };
+    let (first, second) = (floats("W1.npy"), floats("W2.npy"));
+    // 7 x 8 and 4 x 7.
+    let entry = |i: usize, j: usize| (0..7).map(|k| second[7 * i + k] * first[8 * k + j]).sum::<f64>();
+    let product: Vec<f64> = (0..32).map(|place| entry(place / 8, place % 8)).collect();
+    fs::write(network.folder.join("W.npy"), npy("<f8", false, "(4, 8)", &doubles(&product))).unwrap();
+    let flags = network.flags.replace("W1.npy W2.npy", "W.npy");
+    let finding = found(&json(&flags, &network.folder), "the weights are not at rest as one layer (misfit 0.12)");
+    assert!(finding.contains("as the product of 2 layers (misfit "), "{finding}");
+    assert!(finding.contains("or with a --layer-decay for each"), "{finding}");
+    let told = json(&format!("{flags} {}", network.decays), &network.folder);
+    assert_eq!((findings(&told), &told["applies"]), (Vec::new(), &Value::Bool(true)));
+}
+
 /// Two layers and cross-entropy: no optimum is known.
 #[test]
 fn without_a_known_optimum_nothing_applies() {

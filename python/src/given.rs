@@ -44,7 +44,8 @@ pub(crate) fn given(keywords: &Bound<'_, PyAny>, layers: LastLayers) -> PyResult
         ));
     }
     check_decays(&decays, features)?;
-    Ok((layers, options.training.with_decays(decays, features)))
+    // Monitors look at networks whose training has not ended.
+    Ok((layers, options.training.with_decays(decays, features).with_comparison_anyway(true)))
 }
 
 /// The layers, or what is said of those whose product is given.

@@ -17,7 +17,7 @@ use crate::{error::Error, loss::Loss};
 /// The misfit up to which layers are stationary. Small networks: 6e-8 to 3e-4 at the end of training, up to 0.03 long
 /// before; another loss or other weights 0.12 to 0.68, AdamW 0.58 to 0.63. Real ones: penalties 1e-4 to 1e-3, SGD's
 /// `weight_decay` 0.02; AdamW 0.3, batch norm 0.4, another loss from 0.15 on.
-const STATIONARY: f64 = 0.05;
+pub(super) const STATIONARY: f64 = 0.05;
 /// The misfit up to which features have been penalized. Small networks: 1e-5 to 0.04 with a penalty, up to 0.37 where the
 /// layers have come to rest before the features; 0.99 without one. Real ones: 0.01 to 0.2, since features of single samples
 /// settle last, and 0.98.
@@ -265,7 +265,7 @@ impl Evidence<'_> {
 }
 
 /// The largest misfit of the layers: 1 if one is zero, or if a decay is not positive.
-fn layer_misfit(layers: &[Option<ImpliedDecay>]) -> f64 {
+pub(super) fn layer_misfit(layers: &[Option<ImpliedDecay>]) -> f64 {
     let misfit =
         |layer: &Option<ImpliedDecay>| layer.filter(|layer| layer.decay > 0.0).map_or(1.0, |layer| layer.misfit);
     layers.iter().map(misfit).fold(0.0, f64::max)

@@ -1,11 +1,11 @@
 //! How many directions the features of each class take.
 
-use faer::{Mat, MatRef};
+use faer::{Col, Mat, MatRef};
 
-use super::{features::takes_batches, frames::effective_rank};
+use super::{features::takes_batches, frames::rank_of_gram};
 use crate::{
     error::Error,
-    linalg::{cores::all_cores, dense_svd, memory::try_zeros, product::add_gram},
+    linalg::{cores::all_cores, memory::try_zeros, product::add_gram},
 };
 
 /// Gathers the Gram matrix of the features of every class, for their effective ranks: exp(-Σ p_i log p_i) with p_i = s_i/Σ
@@ -32,6 +32,8 @@ pub struct ClassRanks {
     seen: Vec<usize>,
     /// Σ h hᵀ, d × d, the lower triangle.
     grams: Vec<Mat<f64>>,
+    /// Σ h.
+    sums: Vec<Col<f64>>,
     width: usize,
 }
 
@@ -51,7 +53,8 @@ impl ClassRanks {
             return Err(Error::Domain { argument: "width of features", value: 0.0, accepted: "at least 1" });
         }
         let gram = |_| try_zeros("Gram matrix of a class", width, width as u64);
-        Ok(Self { most, seen: vec![0; classes], grams: (0..classes).map(gram).collect::<Result<_, _>>()?, width })
+        let grams = (0..classes).map(gram).collect::<Result<_, _>>()?;
+        Ok(Self { most, seen: vec![0; classes], grams, sums: vec![Col::zeros(width); classes], width })
     }
 
     /// The width d, and the number of classes.
@@ -73,9 +76,11 @@ impl ClassRanks {
                 of_class[class].push(sample);
             }
         }
-        for (gram, samples) in self.grams.iter_mut().zip(of_class).filter(|(_, samples)| !samples.is_empty()) {
+        let sums = self.grams.iter_mut().zip(&mut self.sums);
+        for ((gram, sum), samples) in sums.zip(of_class).filter(|(_, samples)| !samples.is_empty()) {
             let own = Mat::from_fn(self.width, samples.len(), |i, j| features[(i, samples[j])].into());
             add_gram(gram.as_mut(), own.as_ref(), 1.0, all_cores());
+            own.col_iter().for_each(|sample| *sum += sample);
         }
     }
 
@@ -86,17 +91,24 @@ impl ClassRanks {
     ///
     /// [`Error::SvdDidNotConverge`].
     pub fn finish(self) -> Result<Vec<Option<f64>>, Error> {
-        let rank = |mut gram: Mat<f64>| {
-            for j in 0..gram.ncols() {
-                for i in 0..j {
-                    gram[(i, j)] = gram[(j, i)];
-                }
-            }
-            let squares = dense_svd(gram.as_ref())?.values;
-            let rounding = gram.nrows() as f64 * f64::EPSILON * squares.norm_max();
-            let root = |square: &f64| if *square > rounding { square.sqrt() } else { 0.0 };
-            Ok(effective_rank(&squares.iter().map(root).collect::<Vec<_>>()))
-        };
-        self.grams.into_iter().map(rank).collect()
+        self.grams.into_iter().map(|gram| rank_of_gram(gram, 0.0)).collect()
+    }
+
+    /// The effective rank of all features about their mean; `None` if a class has more samples than count.
+    pub(super) fn of_all(&self, counts: &[u64]) -> Result<Option<f64>, Error> {
+        if self.seen.iter().zip(counts).any(|(&seen, &count)| seen as u64 != count) {
+            return Ok(None);
+        }
+        let mut gram = try_zeros("Gram matrix of features", self.width, self.width as u64)?;
+        let mut sum = Col::<f64>::zeros(self.width);
+        for (own, of_class) in self.grams.iter().zip(&self.sums) {
+            gram += own;
+            sum += of_class;
+        }
+        let samples: f64 = counts.iter().map(|&count| count as f64).sum();
+        let largest = gram.diagonal().column_vector().norm_max();
+        // Σ h hᵀ - N h_G h_Gᵀ
+        add_gram(gram.as_mut(), sum.as_mat(), -1.0 / samples, all_cores());
+        rank_of_gram(gram, largest)
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     error::{Block, Error},
     linalg::{
         checks::{check_shape, first_not_finite},
+        dense_svd,
         memory::try_zeros,
     },
 };
@@ -164,6 +165,20 @@ pub fn effective_rank(singular_values: &[f64]) -> Option<f64> {
     let total: f64 = singular_values.iter().map(|value| value / largest).sum();
     let parts = singular_values.iter().map(|value| value / largest / total).filter(|part| *part > 0.0);
     Some((-parts.map(|part| part * part.ln()).sum::<f64>()).exp())
+}
+
+/// The effective rank of singular values whose squares are those of a Gram matrix, of which the lower triangle is read, and
+/// whose entries are rounded relative to `size`, if that is larger than itself.
+pub(super) fn rank_of_gram(mut gram: Mat<f64>, size: f64) -> Result<Option<f64>, Error> {
+    for j in 0..gram.ncols() {
+        for i in 0..j {
+            gram[(i, j)] = gram[(j, i)];
+        }
+    }
+    let squares = dense_svd(gram.as_ref())?.values;
+    let rounding = gram.nrows() as f64 * f64::EPSILON * squares.norm_max().max(size);
+    let root = |square: &f64| if *square > rounding { square.sqrt() } else { 0.0 };
+    Ok(effective_rank(&squares.iter().map(root).collect::<Vec<_>>()))
 }
 
 /// The matrix over its norm, whose square may be beyond the range of `f64`.

@@ -67,7 +67,7 @@ fn title(measurement: &Measurement) -> String {
     let classes = measurement.counts.classes();
     let mut parts =
         vec![if counts.len() > 40 { format!("{classes} classes") } else { format!("{classes} classes: {counts}") }];
-    if let Some(model) = &measurement.question.model {
+    if let Some(model) = measurement.question.model.as_ref().filter(|_| measurement.target.is_some()) {
         let decays: Vec<String> = model.layers().iter().map(|layer| format!("{:.3e}", layer.decay)).collect();
         let layers = if decays.len() == 1 { "layer" } else { "layers" };
         parts.push(format!(

@@ -61,13 +61,15 @@ pub(crate) fn as_json(measurement: &Measurement) -> Value {
         }),
         "trace_ratio": metrics.trace_ratio,
         "cdnv": metrics.class_distance_normalized_variance,
-        "cdnv_apart": target.and_then(|target| target.variance_apart),
+        "cdnv_apart": measurement.variance_apart(),
         "collapsed": target.map(|target| target.has_collapsed),
+        "collapsed_classes": metrics.collapsed_classes(),
         "row_sum": metrics.row_sum,
         "accuracy": decisions.accuracy(),
         "nearest_center_accuracy": decisions.center_accuracy(),
         "accuracy_by_group": groups(measurement),
         "class_effective_ranks": measurement.class_ranks,
+        "feature_effective_rank": metrics.feature_rank,
         "gram_matrices": gram_matrices(measurement),
         "feature_mean": { "measured": metrics.feature_mean, "predicted": target.and_then(|target| target.feature_mean) },
         "frames": {
@@ -116,6 +118,9 @@ pub(super) fn findings(measurement: &Measurement) -> Vec<String> {
         Finding::FeaturesContradict { .. } => {
             format!("{finding}: try --logit-adjustment, --label-smoothing, --ldam or --class-weights")
         }
+        Finding::ProductOfLayers { .. } => format!(
+            "{finding}: give all of them, --weights W1.npy W2.npy, or say so with --layers, or with a --layer-decay for each"
+        ),
         finding => finding.to_string(),
     }));
     all.extend(measurement.without_target.iter().map(|why| format!("the optimum is not known: {why}")));
@@ -125,6 +130,7 @@ pub(super) fn findings(measurement: &Measurement) -> Vec<String> {
 /// A contradiction, with the flag that would end it.
 fn contradiction(contradiction: &Contradiction) -> String {
     match contradiction {
+        Contradiction::Depth { .. } => format!("{contradiction}: give one --layer-decay, and no --layers"),
         Contradiction::ClassWeights { implied } => format!("{contradiction}: give --class-weights {implied}"),
         Contradiction::BiasDecay { .. } => format!("{contradiction} (--bias-decay, in the theory's units)"),
         contradiction => contradiction.to_string(),

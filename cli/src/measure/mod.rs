@@ -29,7 +29,7 @@ use crate::shared::{conventions, loss_flags::LossFlags, svg_file};
 ///
 /// No decays are needed: the arrays imply them. If you give what your code minimizes, loss and both penalties as it
 /// scales them, the two are compared. Verdicts say how far a number is from its target. There are none if the arrays are
-/// not those of the model: the lines under `question` say why.
+/// not those of the model, and no targets: lines that begin with a dash say why.
 #[derive(Args)]
 #[command(after_help = "In PyTorch, with `h` the features that the last layer reads, after training:
   numpy.save('W.npy', head.weight.detach().cpu())   # (classes, width)
@@ -62,17 +62,18 @@ pub(crate) struct Flags {
     /// The label of the first class
     #[arg(long, allow_hyphen_values = true, default_value_t = 0)]
     labels_from: i64,
-    /// Weight decays mu of the layers, in mu/2 |W|^2 as the weight_decay of an optimizer; one value serves all layers
+    /// Weight decays mu of the layers, in mu/2 |W|^2 as the weight_decay of an optimizer; one value serves all layers.
+    /// Without --feature-decay features are not penalized: then it is compared with what the arrays imply, and nothing else
     /// [default: what the arrays imply]
     #[arg(long, num_args = 1.., allow_negative_numbers = true, value_delimiter = ',')]
     layer_decay: Vec<f64>,
-    /// Decay mu_H of the features [default: what the arrays imply]
+    /// Decay mu_H of the features, 0 if they are not penalized [default: what the arrays imply]
     #[arg(long, allow_hyphen_values = true)]
     feature_decay: Option<f64>,
     /// How the loss scales the squared error; needed with decays
     #[arg(long, value_parser = conventions::losses())]
     loss_convention: Option<LossConvention>,
-    /// How the loss scales the penalty of the features; needed with decays
+    /// How the loss scales the penalty of the features; needed with a --feature-decay above 0
     #[arg(long, value_parser = conventions::features())]
     feature_convention: Option<FeatureConvention>,
     #[command(flatten)]
@@ -83,6 +84,10 @@ pub(crate) struct Flags {
     /// Widths d_1,...,d_L of the layers, where their product is given [default: wide enough]
     #[arg(long, value_delimiter = ',')]
     widths: Option<Vec<usize>>,
+    /// Compare with the optimum of the decays that are given even if the arrays deny it, as those of a network whose
+    /// training has not ended; without verdicts
+    #[arg(long, requires = "feature_decay")]
+    anyway: bool,
     /// One JSON object instead of the table
     #[arg(long)]
     json: bool,

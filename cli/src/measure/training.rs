@@ -23,22 +23,22 @@ impl Flags {
     fn training(&self) -> Training {
         let (loss, features) = self.scales();
         let training = self.loss.training().with_convention(loss, features);
-        match self.feature_decay {
-            Some(decay) if self.has_decays() => training.with_decays(self.layer_decay.clone(), decay),
-            _ => training,
+        if self.has_decays() {
+            let features = self.feature_decay.unwrap_or(0.0);
+            training.with_decays(self.layer_decay.clone(), features).with_comparison_anyway(self.anyway)
+        } else {
+            training
         }
     }
 
-    /// Whether decays and conventions are given together, and what is said of the bias is true.
+    /// Whether conventions are given with decays, and what is said of the bias is true.
     pub(crate) fn check_decays(&self) -> Result<(), String> {
         self.loss.check_bias(self.bias.is_some())?;
-        let together = |flag: &str, other: &str| Err(format!("{flag} is given without {other}: give both, or neither"));
         self.loss.note_free_bias();
-        match (self.has_decays(), self.feature_decay.is_some()) {
-            (true, false) => return together("--layer-decay", "--feature-decay"),
-            (false, true) => return together("--feature-decay", "--layer-decay"),
-            (false, false) => return Ok(()),
-            (true, true) => {}
+        match (self.has_decays(), self.feature_decay) {
+            (false, Some(_)) => return Err("--feature-decay: --layer-decay is needed with it".into()),
+            (false, None) => return Ok(()),
+            (true, _) => {}
         }
         let is_squared = self.loss.loss.is_none_or(|loss| loss == Loss::Squared);
         if is_squared && self.loss_convention.is_none() {
@@ -48,7 +48,7 @@ impl Flags {
                     .into(),
             );
         }
-        if self.feature_convention.is_none() {
+        if self.feature_decay.is_some_and(|decay| decay != 0.0) && self.feature_convention.is_none() {
             return Err(
                 "--feature-decay: --feature-convention is needed with it: total or mean says how the loss scales \
                         the penalty of the features"

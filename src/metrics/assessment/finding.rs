@@ -16,7 +16,8 @@ pub enum Finding {
     LabelsAtChance {
         /// The part of the samples that it is right about.
         accuracy: f64,
-        /// Σ (n_k/N)².
+        /// What its decisions are right about if the labels are in random order: Σ p_k n_k/N, for decisions for class k in
+        /// a part p_k of the samples.
         chance: f64,
     },
     /// Features are nearest to the means of their own classes, and the outputs name other classes: outputs and labels are
@@ -42,6 +43,20 @@ pub enum Finding {
     NotStationary {
         /// The least misfit of the layers among the models.
         misfit: f64,
+    },
+    /// The layer is at rest as a product of several layers, and not as one.
+    ProductOfLayers {
+        /// How many layers fit best.
+        depth: usize,
+        /// The misfit as their product.
+        misfit: f64,
+        /// As one layer.
+        as_one: f64,
+    },
+    /// Some classes have one mean, compared with how their samples vary and with how far apart other classes are.
+    MeansCoincide {
+        /// The classes of each such mean.
+        classes: Vec<Vec<usize>>,
     },
     /// The layers are at rest under a model, and features that have collapsed are not: the loss is another one.
     FeaturesContradict {
@@ -82,10 +97,21 @@ pub enum Finding {
 }
 
 impl Finding {
+    /// Whether it is about outputs and labels alone, whatever the loss and the layers: then no class weights explain it.
+    pub(in crate::metrics) fn is_about_outputs(&self) -> bool {
+        matches!(
+            self,
+            Self::LabelsAtChance { .. }
+                | Self::OutputsReordered { .. }
+                | Self::ClassesReordered { .. }
+                | Self::OutputsConstant { .. }
+        )
+    }
+
     /// Whether a network of which this was found can be compared with an optimum.
     #[must_use]
     pub fn allows_comparison(&self) -> bool {
-        matches!(self, Self::BiasPenalized { .. } | Self::SizesUntested)
+        matches!(self, Self::BiasPenalized { .. } | Self::SizesUntested | Self::MeansCoincide { .. })
     }
 }
 
@@ -94,8 +120,8 @@ impl fmt::Display for Finding {
         match self {
             Self::LabelsAtChance { accuracy, chance } => write!(
                 f,
-                "labels do not belong to the outputs: the network is right about {:.1} % of the samples, and chance about \
-                 {:.1} %; are labels and features in the same order, and is the network trained?",
+                "labels do not belong to the outputs: the network is right about {:.1} % of the samples, and its decisions \
+                 would be about {:.1} % by chance; are labels and features in the same order, and is the network trained?",
                 100.0 * accuracy,
                 100.0 * chance
             ),
@@ -128,10 +154,30 @@ impl fmt::Display for Finding {
                  still moving, its decay is not a penalty (AdamW), these are not all of its samples, or the loss is another \
                  one (class weights, label smoothing, logit adjustment)"
             ),
+            Self::ProductOfLayers { depth, misfit, as_one } => write!(
+                f,
+                "the weights are not at rest as one layer (misfit {as_one:.2}), and they are as the product of {depth} \
+                 layers (misfit {misfit:.1e})"
+            ),
+            Self::MeansCoincide { classes } => {
+                let listed = |group: &Vec<usize>| {
+                    let named: Vec<String> = group.iter().take(MOST_NAMED).map(usize::to_string).collect();
+                    let more = group.len().saturating_sub(MOST_NAMED);
+                    named.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+                };
+                let groups: Vec<String> = classes.iter().take(MOST_NAMED).map(listed).collect();
+                write!(
+                    f,
+                    "classes have collapsed into one mean, compared with how their samples vary: {} (counted from 0); \
+                     between them NC1 and CDNV divide noise by noise",
+                    groups.join("; ")
+                )
+            }
             Self::FeaturesContradict { misfit } => write!(
                 f,
                 "the layers are at rest, and class means are not (misfit {misfit:.2}), though the features have collapsed: \
-                 the loss is another one (logit adjustment, label smoothing, margins, other class weights)"
+                 the loss is another one (logit adjustment, label smoothing, margins, other class weights), or the \
+                 features come from an activation whose optimum is not known (LeakyReLU, GELU, tanh)"
             ),
             Self::BiasMissing { without, with } => write!(
                 f,

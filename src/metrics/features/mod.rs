@@ -23,11 +23,18 @@ pub(super) use second_pass::differences;
 use faer::{Col, Mat, MatRef};
 
 use self::pairs::Pairs;
-use super::variability::{Nc1Convention, nc1, weighted_mean};
+use super::{
+    frames::rank_of_gram,
+    variability::{Nc1Convention, nc1, weighted_mean},
+};
 use crate::{
     classes::ClassCounts,
     error::{Block, Error},
-    linalg::checks::{are_equal, check_shape},
+    linalg::{
+        checks::{are_equal, check_shape},
+        cores::all_cores,
+        product::add_gram,
+    },
     model::Ufm,
     parameters::weighted,
 };
@@ -234,6 +241,20 @@ impl FeatureStatistics {
             Some(Scatter::Full(scatter)) => Some(scatter.as_ref()),
             _ => None,
         }
+    }
+
+    /// The effective rank of all features about their mean h_G; `None` without the scatter in all directions, or if all
+    /// features are equal. Cost: N d² operations are in the scatter, and one decomposition of d × d.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroCount`] for a class without samples; [`Error::SvdDidNotConverge`].
+    pub fn effective_rank(&self) -> Result<Option<f64>, Error> {
+        let Some(scatter) = self.full_scatter() else { return Ok(None) };
+        let means = weighted(&self.counts, self.centered_means()?);
+        let mut gram = scatter.to_owned();
+        add_gram(gram.as_mut(), means.as_ref(), 1.0, all_cores());
+        rank_of_gram(gram, 0.0)
     }
 
     /// Σ ‖h - h̄_k‖² of all samples.

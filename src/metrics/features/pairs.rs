@@ -5,6 +5,7 @@ use faer::{
     prelude::{Reborrow, ReborrowMut},
 };
 
+use super::{FeatureStatistics, MOST_PAIRED};
 use crate::{
     error::Error,
     linalg::{
@@ -20,6 +21,10 @@ const BLOCK: usize = 256;
 /// ‖a - b‖² is taken from ‖a‖² + ‖b‖² - 2 aᵀb if that is no smaller than this part of ‖a‖² + ‖b‖²: no more than four
 /// bits cancel. Closer pairs are subtracted entry by entry.
 const CANCELED: f64 = 1.0 / 16.0;
+
+/// The square of the distance of two class means, relative to the largest from the center, up to which they can coincide.
+/// Of minority classes that have collapsed it is 1e-3 (letters), of other classes 0.1 and more.
+const COINCIDENT: f64 = 0.01;
 
 /// Class means, d × K, about a center, with what the pairs need to know of each.
 pub(super) struct Pairs<'a> {
@@ -106,6 +111,36 @@ impl<'a> Pairs<'a> {
         blocks.concat()
     }
 
+    /// As [`FeatureStatistics::coincident_means`], of these variances. Means whose distance is not above their errors are
+    /// the same too, and so are two that are the same as a third.
+    fn coincident(&self, variances: &[f64]) -> Vec<usize> {
+        let classes = self.squares.len();
+        // Where all means are within the noise, as those of random labels, none of them has collapsed.
+        let apart = self.squares.iter().zip(variances).filter(|(square, variance)| square > variance);
+        let most = COINCIDENT * apart.map(|(square, _)| *square).fold(0.0, f64::max);
+        let starts: Vec<usize> = (0..classes).step_by(BLOCK).collect();
+        let same = |k: usize, l: usize, product: f64| {
+            let distance = self.square_of_distance(k, l, product);
+            distance <= self.errors[k] + self.errors[l] || distance <= most.min(5.0 * (variances[k] + variances[l]))
+        };
+        let of_block = |block: usize| {
+            let first = starts[block];
+            let size = |start: usize| BLOCK.min(classes - start);
+            let side = |start| self.centered.subcols(start, size(start));
+            let mut found = Vec::new();
+            for &second in &starts[..=block] {
+                let mut gram = Mat::<f64>::zeros(size(first), size(second));
+                multiply(gram.as_mut(), Accum::Replace, side(first).transpose(), side(second), 1.0, Par::Seq);
+                for (l, column) in (second..).zip(gram.col_iter()) {
+                    let all = (first..).zip(slice(column)).filter(|(k, _)| *k > l);
+                    found.extend(all.filter(|&(k, &product)| same(k, l, product)).map(|(k, _)| (l, k)));
+                }
+            }
+            found
+        };
+        joined(classes, map_range(starts.len(), 1, of_block).concat())
+    }
+
     /// ‖h̄_k - h̄_l‖², of which the inner product of the centered means is known.
     fn square_of_distance(&self, k: usize, l: usize, product: f64) -> f64 {
         let squares = self.squares[k] + self.squares[l];
@@ -116,6 +151,47 @@ impl<'a> Pairs<'a> {
         // Of the means themselves: centered ones have rounded away the differences of close pairs.
         subtracted(self.means.col(k), self.means.col(l))
     }
+}
+
+impl FeatureStatistics {
+    /// Marks for [`FeatureStatistics::class_distance_normalized_variance_between`] from the features alone: for every class
+    /// the first one with the same mean, as after a collapse of minority classes. Two means are the same if they are about
+    /// as close as samples are to their class means, and much closer than other means:
+    ///
+    /// ```text
+    /// ‖h̄_k - h̄_l‖² ≤ 5 (var_k + var_l)    and    ‖h̄_k - h̄_l‖² ≤ max_j ‖h̄_j - h_G‖²/100
+    /// ```
+    ///
+    /// with the largest over the classes j that are farther from h_G than their samples from h̄_j.
+    /// Each class has its own mark beyond 4096 classes. Cost: K² d operations of a matrix product.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroCount`] for a class without samples; [`Error::TooLarge`].
+    pub fn coincident_means(&self) -> Result<Vec<usize>, Error> {
+        let variances = self.variances()?;
+        if variances.len() > MOST_PAIRED {
+            return Ok((0..variances.len()).collect());
+        }
+        let pairs = Pairs::new(self.means.as_ref(), self.global_mean().as_ref(), &self.errors)?;
+        Ok(pairs.coincident(&variances))
+    }
+}
+
+/// For every class the first one that these pairs join it with.
+fn joined(classes: usize, pairs: Vec<(usize, usize)>) -> Vec<usize> {
+    let mut first: Vec<usize> = (0..classes).collect();
+    let root = |first: &[usize], mut class: usize| {
+        while first[class] != class {
+            class = first[class];
+        }
+        class
+    };
+    for (l, k) in pairs {
+        let (l, k) = (root(&first, l), root(&first, k));
+        first[l.max(k)] = l.min(k);
+    }
+    (0..classes).map(|class| root(&first, class)).collect()
 }
 
 /// ‖a - b‖², entry by entry.

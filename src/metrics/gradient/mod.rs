@@ -8,6 +8,7 @@ mod from_statistics;
 mod implied;
 mod kernels;
 mod network;
+mod of_product;
 mod part;
 #[cfg(feature = "serde")]
 mod saved;

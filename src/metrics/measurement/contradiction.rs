@@ -29,6 +29,15 @@ pub enum Contradiction {
         /// The one that fits.
         implied: Loss,
     },
+    /// The weights are said to be the product of several layers, and are at rest as one layer.
+    Depth {
+        /// The number of layers that is said.
+        said: usize,
+        /// The misfit as one layer.
+        one: f64,
+        /// As the product.
+        product: f64,
+    },
     /// No class weights are said, and with these a loss fits.
     ClassWeights {
         /// The weights.
@@ -47,10 +56,13 @@ pub enum Contradiction {
     },
     /// The decay of the features is another one.
     FeatureDecay {
-        /// In the units of the training.
+        /// In the units of the training; 0 if they are said not to be penalized.
         said: f64,
-        /// In the same.
+        /// In the units of the training, or of the other convention.
         implied: f64,
+        /// The convention that is said, and that of the implied decay: the other one if the number that is said is that of
+        /// the arrays under it.
+        conventions: Option<(FeatureConvention, FeatureConvention)>,
         /// The part of each class that would explain it, if these are not all samples of the training.
         part: Option<f64>,
     },
@@ -86,21 +98,49 @@ impl Contradiction {
             all.extend(of_layers(decays, model, implied, said.zip(meant)));
         }
         let explained = said.zip(meant).map_or(1.0, |(said, meant)| ratio(said, meant, model));
-        let decay = explained * model.feature_decay();
-        if let Some(own) = implied.penalized_features().filter(|own| !is_same(decay, *own)) {
-            // Over a part of the samples the mean loss is the same, and the penalty of all samples is larger.
-            let part = decay / own.decay;
-            let is_total = training.feature_convention() == FeatureConvention::Total;
-            let part = (all.is_empty() && is_total && part < 1.0).then_some(part);
-            all.push(Self::FeatureDecay { said: features, implied: features * own.decay / decay, part });
+        if let Some(own) = implied.penalized_features() {
+            let is_explained = !all.is_empty();
+            all.extend(of_features(training, features, explained * model.feature_decay(), (model, own), is_explained));
         }
         let bias = implied.penalized_bias().map_or(0.0, |own| own.decay);
         let is_close = (model.bias_decay() / bias - 1.0).abs() <= SAME;
-        if layers.has_all() && model.has_bias() && !is_close && model.bias_decay() != bias {
+        if layers.has_all() && model.has_bias() && training.says_bias() && !is_close && model.bias_decay() != bias {
             all.push(Self::BiasDecay { said: model.bias_decay(), implied: bias });
         }
         all
     }
+}
+
+/// Of features with this implied decay, if they are said to have `decay` in the units of the theory, or, said to be 0, none:
+/// then `decay` is what a decay of 1 would be.
+fn of_features(
+    training: &Training,
+    said: f64,
+    decay: f64,
+    (model, own): (&Ufm, ImpliedDecay),
+    is_explained: bool,
+) -> Option<Contradiction> {
+    let of = |implied, conventions, part| Some(Contradiction::FeatureDecay { said, implied, conventions, part });
+    if said == 0.0 {
+        let convention = training.feature_convention();
+        return of(own.decay / decay, Some((convention, convention)), None);
+    }
+    if is_same(decay, own) {
+        return None;
+    }
+    // The penalty of all samples is N times that of their mean.
+    let samples = model.samples() as f64;
+    let (convention, other, ratio) = match training.feature_convention() {
+        FeatureConvention::Total => (FeatureConvention::Total, FeatureConvention::Mean, 1.0 / samples),
+        FeatureConvention::Mean => (FeatureConvention::Mean, FeatureConvention::Total, samples),
+    };
+    if is_same(decay * ratio, own) {
+        return of(said * own.decay / (decay * ratio), Some((convention, other)), None);
+    }
+    // Over a part of the samples the mean loss is the same, and the penalty of all samples is larger.
+    let part = decay / own.decay;
+    let is_part = !is_explained && convention == FeatureConvention::Total && part < 1.0;
+    of(said * own.decay / decay, None, is_part.then_some(part))
 }
 
 fn of_layers(
@@ -144,6 +184,11 @@ impl fmt::Display for Contradiction {
         let name = |loss: &Loss| if *loss == Loss::Squared { "squared loss" } else { loss.name() };
         match self {
             Self::Loss { said, implied } => write!(f, "you say {}; the arrays say {}", name(said), name(implied)),
+            Self::Depth { said, one, product } => write!(
+                f,
+                "you say that the weights are the product of {said} layers; the arrays are at rest as one layer (misfit \
+                 {one:.1e}), and not as a product (misfit {product:.2})"
+            ),
             Self::ClassWeights { implied } => write!(f, "you give no class weights; the arrays say {implied}"),
             Self::LayerDecay { layer, said, implied, conventions } => {
                 match layer {
@@ -158,7 +203,14 @@ impl fmt::Display for Contradiction {
                     }
                 }
             }
-            Self::FeatureDecay { said, implied, part } => {
+            Self::FeatureDecay { said, implied, conventions: Some((own, meant)), .. } => {
+                match *said {
+                    0.0 => write!(f, "features: you say that they are not penalized")?,
+                    said => write!(f, "features: you say {} under {own}", short(said))?,
+                }
+                write!(f, "; the arrays say {} under {meant}", short(*implied))
+            }
+            Self::FeatureDecay { said, implied, part, .. } => {
                 write!(f, "features: you say {}; the arrays say {}", short(*said), short(*implied))?;
                 let Some(part) = part else { return Ok(()) };
                 let part = 100.0 * part;

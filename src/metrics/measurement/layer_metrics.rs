@@ -21,6 +21,9 @@ use crate::{
 /// Classes beyond which distances from frames, which take several times K² numbers, are left out: 2 GB.
 const MOST_FRAMED: usize = 8192;
 
+/// Widths beyond which the features have no effective rank: its decomposition takes d³ operations.
+const MOST_RANKED: usize = 1024;
+
 /// The metrics that class means, the scatter within classes and the layers have: NC0 to NC3 of balanced classes, with no
 /// optimum to compare with. A number whose definition divides by zero is `None`, and so is one that needs what was not
 /// gathered or given.
@@ -44,10 +47,17 @@ pub struct LayerMetrics {
     pub trace_ratio: Option<f64>,
     /// [`FeatureStatistics::class_distance_normalized_variance`].
     pub class_distance_normalized_variance: Option<f64>,
+    /// [`FeatureStatistics::coincident_means`]: for every class the first one with the same mean, compared with the noise.
+    pub coincident: Vec<usize>,
+    /// CDNV over the pairs of classes whose means do not coincide; `None` if no means do.
+    pub variance_apart: Option<f64>,
     /// ‖Wᵀ 1‖/‖W‖, NC0: [`row_sum`].
     pub row_sum: Option<f64>,
     /// √N ‖h_G‖/‖H̄ D‖, from 0 to 1: 0 at the optimum of a model with a bias, which takes the place of the mean.
     pub feature_mean: Option<f64>,
+    /// The effective rank of all features about their mean; `None` above a width of 1024, and where the pass gathers neither
+    /// the scatter in all directions nor the Gram matrices of all samples.
+    pub feature_rank: Option<f64>,
     /// Class means as they are, d × K.
     pub class_means: Mat<f64>,
     /// Classifiers, and class means about the mean of all features.
@@ -102,7 +112,17 @@ impl LayerMetrics {
         let global = nc1(Nc1Convention::Global)?;
         let undivided = global.map(|nc1| counts.classes() as f64 * nc1);
         let weighted_means = statistics.weighted_means();
+        let coincident = statistics.coincident_means()?;
+        let has_collapsed = coincident.iter().enumerate().any(|(class, &first)| class != first);
+        let apart = has_collapsed.then(|| statistics.class_distance_normalized_variance_between(&coincident));
         Ok(Self {
+            variance_apart: apart.transpose()?.flatten(),
+            coincident,
+            feature_rank: if statistics.class_means().nrows() <= MOST_RANKED {
+                statistics.effective_rank()?
+            } else {
+                None
+            },
             nc1: [global, nc1(Nc1Convention::UnweightedMean)?, nc1(Nc1Convention::WeightedClasses)?, undivided],
             trace_ratio: statistics.trace_ratio()?,
             class_distance_normalized_variance: statistics.class_distance_normalized_variance()?,
@@ -113,6 +133,15 @@ impl LayerMetrics {
             plain_means: frames(statistics.class_means())?,
             spectra: spectra(&weighted_means, layers)?,
         })
+    }
+
+    /// The classes of every mean that several classes have, compared with the noise.
+    #[must_use]
+    pub fn collapsed_classes(&self) -> Vec<Vec<usize>> {
+        let mut of_first = vec![Vec::new(); self.coincident.len()];
+        self.coincident.iter().enumerate().for_each(|(class, &first)| of_first[first].push(class));
+        of_first.retain(|group: &Vec<usize>| group.len() > 1);
+        of_first
     }
 
     /// NC1; `None` without the scatter, or if all class means are equal.

@@ -43,12 +43,44 @@ pub struct Line {
 }
 
 impl Measurement {
-    /// Whether the objective is within 0.01 of the least one, relative to it; `None` if there is no verdict: the theory does
-    /// not apply, the network is below the point compared with, or its layers are at rest at any size.
+    /// Whether the objective is within 0.01 of the least one, relative to it, and no block is far from its place
+    /// ([`Measurement::far_blocks`]); `None` if there is no verdict: the theory does not apply, the network is below the
+    /// point compared with, or its layers are at rest at any size.
     #[must_use]
     pub fn has_reached(&self) -> Option<bool> {
         let gap = self.target.as_ref()?.gap.filter(|gap| self.applies() && *gap >= -GAP_ROUNDING)?;
-        (!self.question.are_sizes_untested()).then_some(gap <= REACHED)
+        (!self.question.are_sizes_untested()).then(|| gap <= REACHED && self.far_blocks().is_empty())
+    }
+
+    /// Layers, features and the bias, as far as their verdict is [`Verdict::Far`], with their distances from the closest
+    /// optimum. A small objective does not bring them near: at the end of training features cost it almost nothing.
+    #[must_use]
+    pub fn far_blocks(&self) -> Vec<(&'static str, f64)> {
+        let distance = self.target.as_ref().and_then(|target| target.distance.as_ref());
+        let Some(distance) = distance.filter(|_| self.has_verdicts()) else { return Vec::new() };
+        let layers = distance.layers.iter().copied().reduce(f64::max);
+        let all = [("layers", layers), ("features", Some(distance.features)), ("bias", distance.bias)];
+        let far = all.into_iter().filter_map(|(name, distance)| Some((name, distance?)));
+        far.filter(|(_, distance)| *distance > 10.0 * REACHED).collect()
+    }
+
+    /// Whether classes share a mean at the optimum, or have one in the network: then NC1 and CDNV are ratios of two noises.
+    #[must_use]
+    pub fn has_collapsed(&self) -> bool {
+        self.is_collapse_predicted() || self.metrics.coincident.iter().enumerate().any(|(class, &first)| class != first)
+    }
+
+    fn is_collapse_predicted(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.has_collapsed)
+    }
+
+    /// CDNV over the pairs of classes whose means differ, at the optimum if it says that some do not, else in the network.
+    #[must_use]
+    pub fn variance_apart(&self) -> Option<f64> {
+        match &self.target {
+            Some(target) if target.has_collapsed => target.variance_apart,
+            _ => self.metrics.variance_apart,
+        }
     }
 
     /// Whether the network is below the point that it is compared with, by more than rounding: that is not its optimum.
@@ -97,7 +129,7 @@ impl Measurement {
         let zero = target.map(|_| 0.0);
         let varying = Some(REACHED).filter(|_| !self.has_single_samples());
         // Of classes that have collapsed, noise over noise.
-        let variability = varying.filter(|_| !target.is_some_and(|target| target.has_collapsed));
+        let variability = varying.filter(|_| !self.has_collapsed());
         let undivided = variability.map(|reached| reached * self.counts.classes() as f64);
         let nc1 = |convention| metrics.nc1(convention);
         let mut lines = vec![
@@ -108,8 +140,9 @@ impl Measurement {
             self.line("trace ratio", metrics.trace_ratio, zero, varying),
             self.line("CDNV", metrics.class_distance_normalized_variance, zero, variability),
         ];
-        let collapsed = target.filter(|target| target.has_collapsed);
-        lines.extend(collapsed.map(|target| self.line("CDNV, classes apart", target.variance_apart, zero, varying)));
+        if self.has_collapsed() {
+            lines.push(self.line("CDNV, classes apart", self.variance_apart(), zero, varying));
+        }
         lines
     }
 
@@ -178,6 +211,7 @@ impl Measurement {
             self.line("row sum of W (NC0)", self.metrics.row_sum, None, None),
             self.line("effective rank, product", effective(0), None, None),
             self.line("effective rank, means", effective(1), None, None),
+            self.line("effective rank, features", self.metrics.feature_rank, None, None),
             self.line("accuracy", self.decisions.accuracy(), None, None),
             self.line("accuracy, nearest mean", self.decisions.center_accuracy(), None, None),
         ]);

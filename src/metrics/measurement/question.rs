@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        assessment::{Assessment, Finding},
+        assessment::{Assessment, Finding, STATIONARY, layer_misfit},
         gradient::{ImpliedDecays, NetworkGradient},
     },
     contradiction::Contradiction,
@@ -16,6 +16,9 @@ use crate::{
     model::Ufm,
     names::named,
 };
+
+/// Layers up to which the product of several is tried.
+const MOST_TRIED: usize = 4;
 
 /// Where the decays of a model come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,12 +71,14 @@ impl Question {
         layers: &LastLayers,
         reading: Reading,
     ) -> Result<Self, Error> {
-        let Reading { gradients, assessment, weights, mut contradictions } = reading;
+        let Reading { gradients, mut assessment, weights, mut contradictions } = reading;
         let is_nonnegative = gradients.first().is_some_and(NetworkGradient::has_nonnegative_features);
         let finish = |ufm: Ufm| if is_nonnegative { ufm.with_nonnegative_features() } else { ufm };
         let fits = assessment.fits().filter(|_| layers.has_all()).map(|fit| Loss::ALL[fit]);
-        let (model, source) = match (training.given_model(counts, layers)?, training.loss().or(fits)) {
-            (Some(given), _) => (Some(finish(given)), Some(DecaySource::Training)),
+        let said = training.given_model(counts, layers)?;
+        let (model, source) = match (&said, training.loss().or(fits)) {
+            (Some(_), _) if !training.penalizes_features() => (None, None),
+            (Some(said), _) => (Some(finish(said.clone())), Some(DecaySource::Training)),
             (None, Some(loss)) if assessment.applies() && fits == Some(loss) => {
                 let implied = &assessment.implied[place(loss)];
                 let model = training.implied_model(counts, layers, loss, implied, &weights)?;
@@ -83,8 +88,12 @@ impl Question {
             _ => (None, None),
         };
         let class_weights = if weights == ClassWeights::None { training.class_weights().clone() } else { weights };
-        let given = model.as_ref().filter(|_| source == Some(DecaySource::Training));
-        contradictions.extend(contradict(training, layers, given, fits, &assessment));
+        let loss = said.as_ref().map(Ufm::loss).or(training.loss());
+        match depth_denied(layers, loss, &gradients, &assessment)? {
+            Some(of_depth) => contradictions.push(of_depth),
+            None => contradictions.extend(contradict(training, layers, said.as_ref(), fits, &assessment)),
+        }
+        name_product(layers, &gradients, &mut assessment)?;
         let has_all_layers = layers.has_all();
         Ok(Self { model, source, gradients, assessment, fits, class_weights, contradictions, has_all_layers })
     }
@@ -120,19 +129,12 @@ impl Question {
 
     /// What was found about the arrays; of a product of layers only what does not need each of them.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        let is_about_order = |finding: &Finding| {
-            matches!(
-                finding,
-                Finding::LabelsAtChance { .. }
-                    | Finding::OutputsReordered { .. }
-                    | Finding::ClassesReordered { .. }
-                    | Finding::OutputsConstant { .. }
-            )
-        };
+        let needs_no_layers =
+            |finding: &Finding| finding.is_about_outputs() || matches!(finding, Finding::MeansCoincide { .. });
         // Decays that are given, and are those of the arrays, test the sizes.
         let is_tested = self.source == Some(DecaySource::Training) && self.contradictions.is_empty();
         let all = self.assessment.findings.iter();
-        all.filter(move |finding| self.has_all_layers || is_about_order(finding))
+        all.filter(move |finding| self.has_all_layers || needs_no_layers(finding))
             .filter(move |finding| !(is_tested && **finding == Finding::SizesUntested))
     }
 
@@ -146,6 +148,49 @@ impl Question {
 /// The place of a loss among all.
 pub(super) fn place(loss: Loss) -> usize {
     Loss::ALL.iter().position(|&other| other == loss).unwrap_or(0)
+}
+
+/// That one matrix is said to be the product of several layers, and is at rest as one layer alone, under this loss or
+/// under any.
+fn depth_denied(
+    layers: &LastLayers,
+    loss: Option<Loss>,
+    gradients: &[NetworkGradient],
+    assessment: &Assessment,
+) -> Result<Option<Contradiction>, Error> {
+    if layers.has_all() {
+        return Ok(None);
+    }
+    for (&of, (gradient, implied)) in Loss::ALL.iter().zip(gradients.iter().zip(&assessment.implied)) {
+        let one = layer_misfit(&implied.layers);
+        let product = gradient.product_decay(layers.depth())?.map_or(1.0, |product| product.misfit);
+        if loss.is_none_or(|loss| loss == of) && one <= STATIONARY && product > STATIONARY {
+            return Ok(Some(Contradiction::Depth { said: layers.depth(), one, product }));
+        }
+    }
+    Ok(None)
+}
+
+/// Says so if one layer that is not at rest is the product of layers that are.
+fn name_product(layers: &LastLayers, gradients: &[NetworkGradient], assessment: &mut Assessment) -> Result<(), Error> {
+    let place = assessment.findings.iter().position(|finding| matches!(finding, Finding::NotStationary { .. }));
+    let Some(place) = place.filter(|_| layers.has_all() && layers.depth() == 1) else { return Ok(()) };
+    let mut best: Option<Finding> = None;
+    let mut least = STATIONARY;
+    for (gradient, implied) in gradients.iter().zip(&assessment.implied) {
+        for depth in 2..=MOST_TRIED {
+            let product = gradient.product_decay(depth)?.filter(|product| product.decay > 0.0);
+            if let Some(product) = product.filter(|product| product.misfit < least) {
+                least = product.misfit;
+                let as_one = layer_misfit(&implied.layers);
+                best = Some(Finding::ProductOfLayers { depth, misfit: product.misfit, as_one });
+            }
+        }
+    }
+    if let Some(best) = best {
+        assessment.findings[place] = best;
+    }
+    Ok(())
 }
 
 /// What is said of the training, and the arrays deny.

@@ -1,7 +1,7 @@
 //! A network measured as a whole.
 
 use super::{
-    super::{features::FeatureStatistics, nearest_center::NearestCenter},
+    super::{assessment::Finding, features::FeatureStatistics, nearest_center::NearestCenter},
     last_layers::LastLayers,
     layer_metrics::LayerMetrics,
     question::{Question, Reading},
@@ -53,7 +53,8 @@ pub struct Measurement {
     /// The effective rank of the features of each class ([`ClassRanks`](crate::metrics::ClassRanks) of 1024 samples each);
     /// `None` above 2^22 = d² K numbers.
     pub class_ranks: Option<Vec<Option<f64>>>,
-    /// The optimum of the model in question; `None` without a model, or if its optimum is not known.
+    /// The optimum of the model in question; `None` without a model, if the arrays deny the model (but for
+    /// [`Training::with_comparison_anyway`]), or if its optimum is not known.
     pub target: Option<Target>,
     /// Why it is not known.
     pub without_target: Option<Error>,
@@ -79,6 +80,8 @@ pub(super) struct Gathered {
     pub(super) statistics: FeatureStatistics,
     pub(super) decisions: NearestCenter,
     pub(super) class_ranks: Option<Vec<Option<f64>>>,
+    /// The effective rank of all features, if the ranks of classes have seen all samples.
+    pub(super) feature_rank: Option<f64>,
 }
 
 impl Measurement {
@@ -87,16 +90,26 @@ impl Measurement {
         gathered: Gathered,
         reading: Reading,
     ) -> Result<Self, Error> {
-        let Gathered { statistics, decisions, class_ranks } = gathered;
-        let question = Question::new(&training, &counts, &layers, reading)?;
-        let target = question.model.as_ref();
+        let Gathered { statistics, decisions, class_ranks, feature_rank } = gathered;
+        let mut question = Question::new(&training, &counts, &layers, reading)?;
+        // Targets of a theory that does not apply would say nothing.
+        let is_compared = question.applies() || training.is_compared_anyway();
+        let target = question.model.as_ref().filter(|_| is_compared);
         let target = target.map(|model| Target::new(model, &counts, &layers, &statistics, &question));
         let (target, without_target) = match target.transpose() {
             Ok(target) => (target, None),
             Err(why) => (None, Some(why)),
         };
+        let mut metrics = LayerMetrics::new(&statistics, Some(&layers))?;
+        metrics.feature_rank = metrics.feature_rank.or(feature_rank);
+        let classes = metrics.collapsed_classes();
+        // Of labels in another order the means say nothing.
+        let is_told = !classes.is_empty() && !question.findings().any(Finding::is_about_outputs);
+        if is_told && !target.as_ref().is_some_and(|target| target.has_collapsed) {
+            question.assessment.findings.push(Finding::MeansCoincide { classes });
+        }
         Ok(Self {
-            metrics: LayerMetrics::new(&statistics, Some(&layers))?,
+            metrics,
             groups: groups(&counts, &decisions),
             layers,
             training,

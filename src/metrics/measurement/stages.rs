@@ -4,7 +4,7 @@ use faer::MatRef;
 
 use super::{
     super::{
-        assessment::Assessment,
+        assessment::{Assessment, Finding},
         class_ranks::ClassRanks,
         features::{FeatureAccumulator, FeatureStatistics},
         gradient::{DeviationAccumulator, GradientAccumulator, NetworkGradient},
@@ -164,10 +164,12 @@ impl Second {
         let counts = counts.ok_or(Error::NoClassCounts)?;
         let (statistics, all, decisions) = gathering.finish()?;
         let assessment = assess(&training, &all, &decisions)?;
+        let feature_rank = ranks.as_ref().map(|ranks| ranks.of_all(counts.counts())).transpose()?.flatten();
         let class_ranks = ranks.map(ClassRanks::finish).transpose()?;
-        let gathered = Gathered { statistics, decisions, class_ranks };
+        let gathered = Gathered { statistics, decisions, class_ranks, feature_rank };
         // No loss fits: perhaps its samples were weighted, as `class_weight="balanced"` does.
         let is_open = assessment.fitting.is_empty() && *training.class_weights() == ClassWeights::None;
+        let is_open = is_open && !assessment.findings.iter().any(Finding::is_about_outputs);
         if is_open && counts.imbalance_ratio() > 1.0 && layers.has_all() {
             let weighted = gradients(&layers, training.readings(&counts, &layers, &BALANCED)?)?;
             let stage = Stage::Third(Third { gathered, gradients: all, assessment, weighted });

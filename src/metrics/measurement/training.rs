@@ -43,6 +43,7 @@ pub struct Training {
     ldam: Option<f64>,
     cdt: Option<f64>,
     bias_decay: Option<f64>,
+    is_compared_anyway: bool,
 }
 
 impl Default for Training {
@@ -59,6 +60,7 @@ impl Default for Training {
             ldam: None,
             cdt: None,
             bias_decay: None,
+            is_compared_anyway: false,
         }
     }
 }
@@ -77,7 +79,8 @@ impl Training {
         Self { scale: loss, feature_scale: features, ..self }
     }
 
-    /// With these decays μ of the layers, one for each or one for all of them, and μ_H of the features.
+    /// With these decays μ of the layers, one for each or one for all of them, and μ_H of the features, which is 0 if they
+    /// are not penalized: then decays are compared with those of the arrays, and there is no optimum to compare with.
     #[must_use]
     pub fn with_decays(self, layers: impl Into<Vec<f64>>, features: f64) -> Self {
         Self { decays: Some((layers.into(), features)), ..self }
@@ -117,6 +120,19 @@ impl Training {
     #[must_use]
     pub fn with_bias_decay(self, decay: impl Into<Option<f64>>) -> Self {
         Self { bias_decay: decay.into(), ..self }
+    }
+
+    /// Compared with the optimum of the decays that are known even if the arrays deny the model: a network whose training
+    /// has not ended. There are no verdicts then.
+    #[must_use]
+    pub fn with_comparison_anyway(self, is_compared_anyway: bool) -> Self {
+        Self { is_compared_anyway, ..self }
+    }
+
+    /// Whether the network is compared with an optimum that the arrays deny.
+    #[must_use]
+    pub fn is_compared_anyway(&self) -> bool {
+        self.is_compared_anyway
     }
 
     /// The loss, if it is known.
@@ -219,7 +235,18 @@ impl Training {
         Loss::ALL.iter().map(of).collect()
     }
 
-    /// The model with the decays that are known, if any are.
+    /// Whether it is known how the bias is penalized. `weight_decay` on everything has the bias in it.
+    pub(super) fn says_bias(&self) -> bool {
+        self.bias_decay.is_some() || self.penalizes_features()
+    }
+
+    /// Whether a penalty of the features is known.
+    pub(super) fn penalizes_features(&self) -> bool {
+        self.decays.as_ref().is_some_and(|(_, features)| *features != 0.0)
+    }
+
+    /// The model with the decays that are known, if any are. Features without a penalty have a decay of 1, in the units of
+    /// the training, which says nothing.
     pub(super) fn given_model(&self, counts: &ClassCounts, layers: &LastLayers) -> Result<Option<Ufm>, Error> {
         let Some((decays, features)) = &self.decays else { return Ok(None) };
         let (depth, convention, classes) = (layers.depth(), self.convention(), counts.classes());
@@ -232,7 +259,8 @@ impl Training {
             Ok(Layer::new(width, convention.layer_decay(decay, classes)?))
         };
         let all = layers.widths().iter().enumerate().map(layer).collect::<Result<Vec<_>, Error>>()?;
-        let features = convention.feature_decay(*features, classes, counts.samples())?;
+        let features = if self.penalizes_features() { *features } else { 1.0 };
+        let features = convention.feature_decay(features, classes, counts.samples())?;
         let loss = self.loss.unwrap_or_default();
         self.model((counts, layers.bias().is_some()), all, features, loss, &ClassWeights::None).map(Some)
     }

@@ -5,12 +5,15 @@ use neural_collapse::metrics::{Line, Measurement, Verdict};
 use super::number;
 
 pub(super) fn metrics(measurement: &Measurement) -> String {
-    let mut lines = vec![format!("{:<26}{:>13}{:>13}  verdict", "metric", "measured", "target").trim_end().to_owned()];
+    let has_targets = measurement.target.is_some();
+    let head = if has_targets { format!("{:>13}  verdict", "target") } else { String::new() };
+    let mut lines = vec![format!("{:<26}{:>13}{head}", "metric", "measured")];
     for Line { name, measured, target, verdict, .. } in measurement.lines() {
         // What the theory has as zero, but for rounding.
         let shown = target.map(|target| if target.abs() < 1e-15 { 0.0 } else { target });
         let verdict = verdict.map_or("-", Verdict::name);
-        lines.push(format!("{name:<26}{:>13}{:>13}  {verdict}", number(measured), number(shown)));
+        let compared = if has_targets { format!("{:>13}  {verdict}", number(shown)) } else { String::new() };
+        lines.push(format!("{name:<26}{:>13}{compared}", number(measured)));
     }
     lines.join("\n") + "\n\n" + &footnote(measurement) + "\n\n"
 }
@@ -24,9 +27,12 @@ fn footnote(measurement: &Measurement) -> String {
     footnote += "`neural-collapse measure --explain` has the formula of every line, --json all digits.";
     if has_verdicts && measurement.has_single_samples() {
         footnote += "\nNC1, trace ratio and CDNV have no verdict: classes of one sample do not vary.";
-    } else if has_verdicts && measurement.target.as_ref().is_some_and(|target| target.has_collapsed) {
-        footnote += "\nNC1 and CDNV have no verdict: classes share a mean at this optimum, and between them both divide \
-                     noise by noise.";
+    } else if measurement.has_collapsed() {
+        let is_predicted = measurement.target.as_ref().is_some_and(|target| target.has_collapsed);
+        let place = if is_predicted { "at this optimum" } else { "in this network" };
+        footnote += "\nNC1 and CDNV have no verdict: classes share a mean ";
+        footnote += place;
+        footnote += ", and between them both divide noise by noise.";
     }
     footnote
 }

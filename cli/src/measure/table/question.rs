@@ -2,7 +2,7 @@
 
 use neural_collapse::{
     ClassWeights, Loss,
-    metrics::{DecaySource, ImpliedDecay, Measurement, Target},
+    metrics::{DecaySource, Finding, ImpliedDecay, Measurement, Target},
     theory::{GroupFate, Optimum},
 };
 
@@ -12,6 +12,9 @@ use crate::shared::numbers::digits;
 /// What decays are decays of.
 const UNITS: &str = "(of the mean over samples of half the squared error, summed over outputs, or of the cross-entropy,
 plus decay/2 |W|^2 for each layer and decay/2 |H|^2 for the features of all samples together)";
+
+/// The relative gap up to which an objective is near its least value.
+const SMALL_GAP: f64 = 0.01;
 
 /// The decays that the arrays imply under every loss.
 pub(super) fn implied(measurement: &Measurement) -> String {
@@ -71,8 +74,23 @@ pub(super) fn question(measurement: &Measurement) -> String {
         lines.push(optimum(target));
         lines.extend(collapsed(&target.optimum));
     }
+    lines.extend(agreed(measurement));
     lines.push(verdict(measurement));
     lines.join("\n") + "\n\n"
+}
+
+/// The decays of the layers that are said, if features are not penalized and the arrays have the same.
+fn agreed(measurement: &Measurement) -> Option<String> {
+    let (question, training) = (&measurement.question, &measurement.training);
+    let (said, _) = training.decays().filter(|(_, features)| *features == 0.0)?;
+    let loss = question.fits.filter(|_| question.contradictions.is_empty())?;
+    let ours = question.implied(loss).layers.iter().map(|layer| layer.map_or("-".into(), |layer| decay(layer.decay)));
+    let ours = ours.collect::<Vec<_>>().join(", ");
+    let convention = training.convention();
+    let units = said.iter().map(|&own| convention.layer_decay(own, measurement.counts.classes()).map(decay));
+    let units = units.collect::<Result<Vec<_>, _>>().ok()?.join(", ");
+    let said = said.iter().map(|&own| digits(own)).collect::<Vec<_>>().join(", ");
+    Some(format!("layers: you say {said}, which is {units} in these units; the arrays agree, {ours}"))
 }
 
 /// Has training got there?
@@ -83,8 +101,11 @@ fn verdict(measurement: &Measurement) -> String {
             _ if !measurement.layers.has_all() && question.model.is_none() => {
                 "the decays are not known: give all layers, or --layer-decay and --feature-decay"
             }
+            (None, _) if question.findings().any(|finding| matches!(finding, Finding::FeaturesNotPenalized { .. })) => {
+                "without a penalty of the features there is no optimum to compare with"
+            }
             (None, _) => "the arrays do not say which optimum to compare with",
-            (_, None) => "the optimum is not known",
+            _ if measurement.without_target.is_some() => "the optimum is not known",
             _ => "the arrays are not those of this model",
         };
         return format!("no verdicts: {why}");
@@ -98,6 +119,11 @@ fn verdict(measurement: &Measurement) -> String {
         }
         Some(gap) if measurement.has_reached() == Some(true) => {
             format!("the network has reached its optimum: relative gap {gap:.1e}")
+        }
+        Some(gap) if gap <= SMALL_GAP && !measurement.far_blocks().is_empty() => {
+            let far = measurement.far_blocks().into_iter().map(|(name, distance)| format!("{name} ({distance:.2})"));
+            let far = far.collect::<Vec<_>>().join(", ");
+            format!("the objective is near its least value, relative gap {gap:.1e}; still far from the optimum: {far}")
         }
         Some(gap) => {
             format!("the network has not reached its optimum: relative gap {gap:.1e}")
@@ -151,10 +177,13 @@ fn collapsed(optimum: &Optimum) -> Vec<String> {
         let names = if names.len() > 5 { format!("{} groups of classes", names.len()) } else { names.join(", ") };
         (!names.is_empty()).then(|| format!("{names} {end}"))
     };
-    let shared = line(GroupFate::Coincident, "have one classifier for each count at the optimum (minority collapse)");
+    let shared = line(
+        GroupFate::Coincident,
+        "at the optimum: classes of the same count share one classifier (minority collapse)",
+    );
     let gone = match optimum {
-        Optimum::Nonnegative(_) => "have their class mean at zero at the optimum",
-        _ => "have no classifier at the optimum",
+        Optimum::Nonnegative(_) => "at the optimum: their class means are zero",
+        _ => "at the optimum: their classifiers are zero",
     };
     let zero = line(GroupFate::Vanished, gone);
     shared.into_iter().chain(zero).collect()

@@ -12,10 +12,13 @@ pub(super) fn singular_values(measurement: &Measurement) -> String {
     let all = &measurement.metrics.spectra;
     let predicted = measurement.target.as_ref().map(|target| &target.singular_values[..]).unwrap_or_default();
     let row = |cells: &mut dyn Iterator<Item = [String; 2]>| {
-        let cells: Vec<_> = cells.map(|[left, right]| format!("{left:>13}{right:>13}")).collect();
+        let width = if predicted.is_empty() { 0 } else { 13 };
+        let cells: Vec<_> = cells.map(|[left, right]| format!("{left:>13}{right:>width$}")).collect();
         cells.concat().trim_end().to_owned()
     };
-    let mut lines = vec!["singular values, measured and predicted".into()];
+    let has_predicted = !predicted.is_empty();
+    let mut lines =
+        vec![if has_predicted { "singular values, measured and predicted" } else { "singular values" }.into()];
     lines.push(row(&mut all.iter().map(|of| [of.block.clone(), String::new()])));
     let rows = all.iter().map(|of| of.values.len()).max().unwrap_or(0);
     for k in 0..rows.min(MOST_ROWS) {
