@@ -4,7 +4,8 @@ use neural_collapse::{
     ClassCounts, ClassWeights, Error, FeatureConvention, Layer, Loss, LossConvention, Ufm, WeightConvention,
     faer::{Col, Mat, MatRef, Scale},
     metrics::{
-        Contradiction, DecaySource, LastLayers, Measurement, Measuring, Nc1Convention, Pass, Step, Training, Verdict,
+        Contradiction, DecaySource, Finding, LastLayers, Measurement, Measuring, Nc1Convention, Pass, Step, Training,
+        Verdict, effective_rank,
     },
 };
 
@@ -219,6 +220,12 @@ fn a_product_of_layers_is_compared_by_its_geometry() {
     let of = |name| measured.lines().into_iter().find(|line| line.name == name).unwrap();
     assert_eq!(of("NC3 product").verdict, Some(Verdict::Reached));
     assert_eq!((of("relative gap").measured, measured.has_reached()), (None, None));
+    // What is no product of layers at rest is not compared.
+    let moved = LastLayers::new([Scale(3.0) * product.product()], network.bias.clone()).unwrap();
+    let moved = network.measured_as(moved.with_depth(2).unwrap(), known());
+    let found: Vec<_> = moved.question.findings().collect();
+    assert!(matches!(found[..], [Finding::NotStationary { misfit }] if *misfit > 0.05), "{found:?}");
+    assert!(!moved.applies() && moved.target.is_none());
     // Wide enough, if nothing is said.
     let wide = LastLayers::new([product.product().to_owned()], None).unwrap().with_depth(3).unwrap();
     assert_eq!(wide.widths(), [6, 6, 6]);
@@ -359,5 +366,26 @@ fn measurements_do_not_depend_on_the_number_of_threads() {
     let one = measured(1);
     for threads in [2, 3] {
         assert_eq!(measured(threads), one);
+    }
+}
+
+/// With the scatter in all directions, and with the Gram matrices of few samples a class.
+#[test]
+fn features_have_the_effective_rank_of_their_centered_matrix() {
+    for width in [6, 20] {
+        let mut network = network(&model(&[width]));
+        // Samples that vary, about a mean that is not zero.
+        for (j, mut sample) in network.features.col_iter_mut().enumerate() {
+            for i in 0..width {
+                sample[i] += 3.0 + ((7 * i + 5 * j) as f64).sin();
+            }
+        }
+        let mean = &network.features * Col::<f64>::ones(60) / Scale(60.0);
+        let centered = Mat::from_fn(width, 60, |i, j| network.features[(i, j)] - mean[i]);
+        let values: Vec<f64> = centered.svd().unwrap().S().column_vector().iter().copied().collect();
+        let expected = effective_rank(&values).unwrap();
+        let measured = network.measured(Training::default()).metrics.feature_rank.unwrap();
+        // Roots of eigenvalues below the rounding of a Gram matrix count as zero.
+        assert!((measured - expected).abs() < 1e-5, "{width}: {measured} {expected}");
     }
 }

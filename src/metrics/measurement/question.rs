@@ -89,9 +89,11 @@ impl Question {
         };
         let class_weights = if weights == ClassWeights::None { training.class_weights().clone() } else { weights };
         let loss = said.as_ref().map(Ufm::loss).or(training.loss());
-        match depth_denied(layers, loss, &gradients, &assessment)? {
-            Some(of_depth) => contradictions.push(of_depth),
-            None => contradictions.extend(contradict(training, layers, said.as_ref(), fits, &assessment)),
+        if let Some(of_depth) = depth_denied(layers, loss, &gradients, &assessment)? {
+            contradictions.push(of_depth);
+        } else {
+            contradictions.extend(contradict(training, layers, said.as_ref(), fits, &assessment));
+            product_moving(layers, &gradients, &mut assessment)?;
         }
         name_product(layers, &gradients, &mut assessment)?;
         let has_all_layers = layers.has_all();
@@ -116,21 +118,25 @@ impl Question {
         self.gradients.iter().any(NetworkGradient::has_nonnegative_features)
     }
 
-    /// Whether the model and its decays are those that fit. Of a product of layers the features say whether they were
-    /// penalized.
+    /// Whether the model and its decays are those that fit. A product of layers must be at rest as one, and the features say
+    /// whether they were penalized.
     #[must_use]
     pub fn applies(&self) -> bool {
         let Some(model) = self.model.as_ref().filter(|_| self.contradictions.is_empty()) else { return false };
         if self.has_all_layers {
             return self.assessment.applies() && self.fits == Some(model.loss());
         }
-        self.implied(model.loss()).penalized_features().is_some()
+        let is_moving = self.findings().any(|finding| matches!(finding, Finding::NotStationary { .. }));
+        !is_moving && self.implied(model.loss()).penalized_features().is_some()
     }
 
     /// What was found about the arrays; of a product of layers only what does not need each of them.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        let needs_no_layers =
-            |finding: &Finding| finding.is_about_outputs() || matches!(finding, Finding::MeansCoincide { .. });
+        // That of a product is about the product.
+        let needs_no_layers = |finding: &Finding| {
+            finding.is_about_outputs()
+                || matches!(finding, Finding::MeansCoincide { .. } | Finding::NotStationary { .. })
+        };
         // Decays that are given, and are those of the arrays, test the sizes.
         let is_tested = self.source == Some(DecaySource::Training) && self.contradictions.is_empty();
         let all = self.assessment.findings.iter();
@@ -169,6 +175,28 @@ fn depth_denied(
         }
     }
     Ok(None)
+}
+
+/// Whether a product is at rest under no loss: that its one matrix is not at rest as a layer says nothing.
+fn product_moving(
+    layers: &LastLayers,
+    gradients: &[NetworkGradient],
+    assessment: &mut Assessment,
+) -> Result<(), Error> {
+    if layers.has_all() {
+        return Ok(());
+    }
+    let mut misfit = 1.0_f64;
+    for gradient in gradients {
+        let product = gradient.product_decay(layers.depth())?.filter(|product| product.decay > 0.0);
+        misfit = misfit.min(product.map_or(1.0, |product| product.misfit));
+    }
+    assessment.findings.retain(|finding| !matches!(finding, Finding::NotStationary { .. }));
+    let is_explained = assessment.findings.iter().any(Finding::is_about_outputs);
+    if misfit > STATIONARY && !is_explained {
+        assessment.findings.push(Finding::NotStationary { misfit });
+    }
+    Ok(())
 }
 
 /// Says so if one layer that is not at rest is the product of layers that are.
