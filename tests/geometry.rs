@@ -213,6 +213,35 @@ proptest! {
         }
     }
 
+    /// All pairs of groups at once, and one by one.
+    #[test]
+    fn tables_of_groups_have_the_numbers_of_their_classes(model in models()) {
+        let minimizer = model.minimizer().unwrap();
+        let geometry = minimizer.geometry().unwrap();
+        let groups: Vec<&[usize]> = model.class_counts().unwrap().groups().map(|group| group.classes).collect();
+        for gram in [geometry.classifiers(), geometry.class_means()] {
+            let (products, angles) = (gram.inner_products_of_groups(), gram.angles_of_groups());
+            let norm = |r: usize| gram.norm(groups[r][0]);
+            let largest = (0..groups.len()).filter_map(norm).fold(0.0, f64::max);
+            for (r, t) in (0..groups.len()).flat_map(|r| (0..groups.len()).map(move |t| (r, t))) {
+                let other = groups[t].get(usize::from(r == t));
+                let of = |number: f64| Some(number).filter(|number| !number.is_nan());
+                let (product, angle) = (of(products[(r, t)]), of(angles[(r, t)]));
+                let expected = other.and_then(|&other| gram.inner_product(groups[r][0], other));
+                prop_assert_eq!(product.is_some(), expected.is_some());
+                if let (Some(product), Some(expected)) = (product, expected) {
+                    let size = norm(r).unwrap_or(largest) * norm(t).unwrap_or(largest);
+                    prop_assert!((product - expected).abs() <= 16.0 * f64::EPSILON * size, "{} {}", product, expected);
+                }
+                let expected = other.and_then(|&other| gram.angle(groups[r][0], other));
+                prop_assert_eq!(angle.is_some(), expected.is_some());
+                if let (Some(angle), Some(expected)) = (angle, expected) {
+                    prop_assert!((angle - expected).abs() <= 32.0 * f64::EPSILON, "{} {}", angle, expected);
+                }
+            }
+        }
+    }
+
     /// Clusters against single linkage over all pairs of classes, and fates against clusters.
     #[test]
     fn clusters_are_single_linkage_over_all_pairs(model in models(), degrees in 0.0..180.0_f64) {
@@ -338,6 +367,8 @@ fn small_angles_keep_their_digits() {
             last.is_infinite() || (10.0 * nearest.angle / last - 1.0).abs() <= allowed,
             "{exponent} {nearest:?} {last}"
         );
+        let together = geometry.classifiers().angles_of_groups()[(3, 2)];
+        assert!((together - nearest.angle).abs() <= 64.0 * f64::EPSILON, "{together} {nearest:?}");
         last = nearest.angle;
     }
     assert!(last < 1e-9, "{last}");
@@ -397,6 +428,15 @@ fn thousands_of_groups_have_their_nearest() {
         // The largest of rounded numbers: each is off by some epsilons.
         assert!((nearest[class].cosine - cosines.fold(-1.0, f64::max)).abs() <= 8.0 * f64::EPSILON, "{class}");
     }
+    let (products, angles) =
+        (geometry.classifiers().inner_products_of_groups(), geometry.classifiers().angles_of_groups());
+    for (r, t) in [(0, 1), (0, 2999), (700, 701), (1500, 20), (2400, 2999), (2998, 2999)] {
+        let norms = [r, t].map(|class| geometry.classifiers().norm(class).unwrap());
+        let product = geometry.classifiers().inner_product(r, t).unwrap();
+        assert!((products[(r, t)] - product).abs() <= 16.0 * f64::EPSILON * norms[0] * norms[1], "{r} {t}");
+        assert!((angles[(r, t)] - geometry.classifiers().angle(r, t).unwrap()).abs() <= 32.0 * f64::EPSILON, "{r} {t}");
+        assert_eq!((products[(t, r)], angles[(t, r)]), (products[(r, t)], angles[(r, t)]));
+    }
     // The smallest, whose directions have collapsed, are near to their neighbors; the largest to none.
     assert!(nearest[2999].angle < 0.01 && nearest[0].angle > 1.0);
     assert!(geometry.classifiers().clusters(0.01).unwrap().unwrap().iter().any(|cluster| cluster.len() > 100));
@@ -415,6 +455,9 @@ fn ambiguous_numbers_are_not_invented() {
     assert_eq!((geometry.classifiers().norm(0), geometry.classifiers().inner_product(0, 1)), (None, None));
     assert_eq!(geometry.classifiers().inner_product(0, 2), Some(0.0));
     assert_eq!((geometry.classifiers().norm(2), geometry.classifiers().cosine(2, 2)), (Some(0.0), None));
+    let products = geometry.classifiers().inner_products_of_groups();
+    assert!(products[(0, 0)].is_nan() && products[(0, 1)] == 0.0);
+    assert!(geometry.classifiers().angles_of_groups().col_iter().all(|col| col.iter().all(|angle| angle.is_nan())));
     // A direction between groups at its threshold leaves everything open.
     let before = Ufm::new("50,20".parse::<ClassCounts>().unwrap(), [Layer::new(8, 1e-2), Layer::new(8, 1e-2)], 1e-3)
         .unwrap()
@@ -426,6 +469,7 @@ fn ambiguous_numbers_are_not_invented() {
         .minimizer()
         .unwrap();
     assert_eq!(tied.geometry().unwrap().classifiers().norm(0), None);
+    assert!(tied.geometry().unwrap().classifiers().inner_products_of_groups()[(0, 1)].is_nan());
     assert_eq!(tied.geometry().unwrap().logit_gap(0, 1), None);
 }
 

@@ -29,30 +29,30 @@ pub(crate) fn check_room(classes: usize) -> PyResult<()> {
     Vec::<f64>::new().try_reserve_exact(numbers).map_err(refused)
 }
 
-/// A K x K matrix from the numbers of one or two classes of each pair of groups; NaN for `None`.
-pub(crate) fn expand(groups: &[Vec<usize>], of: impl Fn(usize, usize) -> Option<f64>) -> PyResult<Mat<f64>> {
-    let of = |k, l| of(k, l).unwrap_or(f64::NAN);
+/// A K x K matrix that is constant on blocks: `between` two groups, or two classes of one group, and `own` of each group
+/// on the diagonal; NaN for `None`.
+pub(crate) fn expand(
+    groups: &[Vec<usize>],
+    between: impl Fn(usize, usize) -> Option<f64>,
+    own: impl Fn(usize) -> Option<f64>,
+) -> Mat<f64> {
     let classes: usize = groups.iter().map(Vec::len).sum();
-    check_room(classes)?;
     let mut matrix = Mat::zeros(classes, classes);
     for (r, rows) in groups.iter().enumerate() {
         for (t, cols) in groups.iter().enumerate() {
-            let between = match cols.get(usize::from(r == t)) {
-                Some(&other) => of(rows[0], other),
-                None => 0.0,
-            };
-            for &k in rows {
-                for &l in cols {
-                    matrix[(k, l)] = between;
+            let number = between(r, t).unwrap_or(f64::NAN);
+            for &l in cols {
+                for &k in rows {
+                    matrix[(k, l)] = number;
                 }
             }
         }
-        let own = of(rows[0], rows[0]);
+        let number = own(r).unwrap_or(f64::NAN);
         for &k in rows {
-            matrix[(k, k)] = own;
+            matrix[(k, k)] = number;
         }
     }
-    Ok(matrix)
+    matrix
 }
 
 /// Inner products of the rows of a matrix.

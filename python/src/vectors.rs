@@ -1,6 +1,10 @@
 //! Classifiers and class means of an optimum, and what lies between them.
 
-use neural_collapse::{Error, Ufm, faer::Mat, theory::Optimum};
+use neural_collapse::{
+    Error, Ufm,
+    faer::Mat,
+    theory::{Geometry, Gram, Optimum},
+};
 use pyo3::prelude::*;
 
 use crate::{
@@ -34,31 +38,41 @@ impl Which {
     }
 }
 
+/// What the closed form says of the inner products of one of the two.
+fn closed(geometry: &Geometry, which: Which) -> &Gram {
+    match which {
+        Which::Classifiers => geometry.classifiers(),
+        Which::ClassMeans => geometry.class_means(),
+    }
+}
+
 /// Their inner products, K x K.
 pub(crate) fn gram(py: Python<'_>, ufm: &Ufm, optimum: &Optimum, which: Which) -> PyResult<Mat<f64>> {
+    blocks::check_room(ufm.outputs())?;
     let groups = blocks::groups(optimum);
-    match optimum {
+    let all = || match optimum {
         Optimum::Closed(minimizer) if has_closed_geometry(ufm) => {
-            let geometry = minimizer.geometry().map_err(refused)?;
-            let gram = match which {
-                Which::Classifiers => geometry.classifiers(),
-                Which::ClassMeans => geometry.class_means(),
-            };
-            detached(py, || blocks::expand(&groups, |k, l| gram.inner_product(k, l)))?
+            let geometry = minimizer.geometry()?;
+            let gram = closed(&geometry, which);
+            // All at once: one by one, those of a thousand groups take seconds.
+            let products = gram.inner_products_of_groups();
+            let own = |r: usize| gram.inner_product(groups[r][0], groups[r][0]);
+            Ok(blocks::expand(&groups, |r, t| Some(products[(r, t)]), own))
         }
         Optimum::Certified(minimizer) => {
-            let geometry = minimizer.geometry().map_err(refused)?;
+            let geometry = minimizer.geometry()?;
             let gram = match which {
                 Which::Classifiers => geometry.classifiers(),
                 Which::ClassMeans => geometry.class_means(),
             };
-            detached(py, || blocks::expand(&groups, |k, l| Some(gram.inner_product(k, l))))?
+            let between = |r: usize, t: usize| {
+                groups[t].get(usize::from(r == t)).map(|&other| gram.inner_product(groups[r][0], other))
+            };
+            Ok(blocks::expand(&groups, between, |r| Some(gram.inner_product(groups[r][0], groups[r][0]))))
         }
-        optimum => {
-            blocks::check_room(ufm.outputs())?;
-            detached(py, || which.rows(optimum).map(|rows| blocks::gram(rows.as_ref())))?.map_err(refused)
-        }
-    }
+        optimum => which.rows(optimum).map(|rows| blocks::gram(rows.as_ref())),
+    };
+    detached(py, all)?.map_err(refused)
 }
 
 /// The angles between them in degrees, K x K.
@@ -67,12 +81,15 @@ pub(crate) fn angles(py: Python<'_>, ufm: &Ufm, optimum: &Optimum, which: Which)
     if !has_closed_geometry(ufm) {
         return Ok(blocks::angles(&gram(py, ufm, optimum, which)?));
     }
-    // However small an angle is: an arc cosine would lose it.
-    let geometry = minimizer.geometry().map_err(refused)?;
-    let gram = match which {
-        Which::Classifiers => geometry.classifiers(),
-        Which::ClassMeans => geometry.class_means(),
-    };
+    blocks::check_room(ufm.outputs())?;
     let groups = blocks::groups(optimum);
-    detached(py, || blocks::expand(&groups, |k, l| gram.angle(k, l).map(f64::to_degrees)))?
+    let all = || {
+        let geometry = minimizer.geometry()?;
+        let gram = closed(&geometry, which);
+        // However small an angle is: an arc cosine would lose it.
+        let angles = gram.angles_of_groups();
+        let own = |r: usize| gram.angle(groups[r][0], groups[r][0]).map(f64::to_degrees);
+        Ok(blocks::expand(&groups, |r, t| Some(angles[(r, t)].to_degrees()), own))
+    };
+    detached(py, all)?.map_err(refused)
 }

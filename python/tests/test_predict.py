@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import time
 
 import ncollapse as nc
 import numpy as np
@@ -108,6 +109,29 @@ def test_angles_are_those_of_the_classifiers():
         group = prediction.groups[1]
         assert group.nearest_angle == pytest.approx(np.delete(expected[1], 1).min(), abs=1e-5)
         assert np.degrees(1) > 0 and group.nearest_class in (0, 2, 3)
+
+
+def test_a_thousand_counts_have_their_matrices_at_once():
+    counts = np.arange(1000, 0, -1)
+    prediction = nc.predict(counts, widths=1024, layer_decay=1e-5, feature_decay=1e-5)
+    start = time.process_time()
+    grams = {of: prediction.gram(of) for of in ("classifiers", "class_means")}
+    angles = prediction.angles()
+    # Of the processor: one by one, the angles alone take 15 seconds.
+    assert time.process_time() - start < 3
+    for of, rows in (("classifiers", prediction.classifiers()), ("class_means", prediction.class_means())):
+        norms = np.linalg.norm(rows, axis=1)
+        # Sums of a thousand products.
+        assert (np.abs(grams[of] - rows @ rows.T) <= 1000 * EPSILON * np.outer(norms, norms)).all()
+    norms = prediction.norms()
+    cosines = grams["classifiers"] / np.outer(norms, norms)
+    # An arc cosine near 1 has the root of the rounding.
+    np.testing.assert_allclose(angles, np.degrees(np.arccos(np.clip(cosines, -1, 1))), atol=1e-5)
+    assert (angles.diagonal() == 0).all() and (angles == angles.T).all()
+    # Small angles keep their digits.
+    r, t = np.unravel_index(np.argmin(angles + 180 * np.eye(1000)), angles.shape)
+    unit = prediction.classifiers()[[r, t]] / norms[[r, t], None]
+    assert angles[r, t] == pytest.approx(np.degrees(2 * np.arcsin(np.linalg.norm(unit[0] - unit[1]) / 2)), rel=1e-9)
 
 
 def test_reductions_scale_the_loss():

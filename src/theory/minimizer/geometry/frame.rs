@@ -140,7 +140,8 @@ impl Frame {
     /// unit vectors, which keep the digits of small angles.
     pub(super) fn angle(&self, (r, t): (usize, usize), norms: (f64, f64), side: Side, values: &Values) -> f64 {
         let (mut difference, mut sum) = (LongSum::default(), LongSum::default());
-        for (&value, vector) in values.between.iter().zip(&self.vectors) {
+        // What has collapsed adds nothing.
+        for (&value, vector) in values.between.iter().zip(&self.vectors).filter(|(value, _)| **value > 0.0) {
             let (a, b) = (self.at(vector, r, side) / norms.0, self.at(vector, t, side) / norms.1);
             difference.add(value * (a - b) * (a - b));
             sum.add(value * (a + b) * (a + b));

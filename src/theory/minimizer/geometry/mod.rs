@@ -25,6 +25,7 @@ use crate::{error::Error, linalg::wide::power_of_two, theory::spectrum::Side};
 mod clusters;
 mod frame;
 mod neighbors;
+mod tables;
 
 pub use clusters::ClassFate;
 pub(super) use frame::{Frame, Open, Values};

@@ -41,6 +41,9 @@ pub struct Nearest {
 /// sum.
 const COSINE_ROUNDING: f64 = 8.0 * f64::EPSILON;
 
+/// The rounding of a sum to twice the precision, a thousand times the square of an epsilon: of a thousand terms.
+const LONG_ROUNDING: f64 = 1000.0 * f64::EPSILON * f64::EPSILON;
+
 /// For every group, what its angles to all other groups follow from.
 #[derive(Clone, Debug)]
 pub(super) struct Neighbors {
@@ -96,11 +99,32 @@ impl Neighbors {
         difference * self.inverse_norms[r].0 * self.inverse_norms[t].0
     }
 
+    /// Σ_j a_j/((c_r - x_j)(c_t - x_j)) of different groups: their inner product, on the left side divided by both
+    /// counts.
+    pub(super) fn difference(&self, r: usize, t: usize) -> Quad {
+        (self.sums[t] - self.sums[r]) / Quad::from(self.counts[r] - self.counts[t])
+    }
+
+    /// The cosine, to about the square of an epsilon.
+    fn long_cosine(&self, r: usize, t: usize) -> Quad {
+        self.difference(r, t) * (self.inverse_norms[r] * self.inverse_norms[t])
+    }
+
     /// 1 minus the cosine, to about the square of an epsilon.
     fn gap(&self, r: usize, t: usize) -> f64 {
-        let inverse = self.inverse_norms[r] * self.inverse_norms[t];
-        let difference = (self.sums[t] - self.sums[r]) / Quad::from(self.counts[r] - self.counts[t]);
-        (Quad::ONE - difference * inverse).0.max(0.0)
+        (Quad::ONE - self.long_cosine(r, t)).0.max(0.0)
+    }
+
+    /// The angle between classes of different groups, whose norms are not zero, to an epsilon; `None` if it is too close
+    /// to 0 or to π for that: the angle of 10¹⁰ and 10¹⁰ + 1 samples, 3e-11, would have lost two digits.
+    pub(super) fn angle(&self, r: usize, t: usize) -> Option<f64> {
+        let cosine = self.long_cosine(r, t);
+        let [apart, together] = [Quad::ONE - cosine, Quad::ONE + cosine].map(|square| square.0.max(0.0).sqrt());
+        // The difference of the two sums can cancel, and rounding is relative to them.
+        let sums = (self.sums[r].0.abs() + self.sums[t].0.abs()) / (self.counts[r] - self.counts[t]).abs();
+        let size = 1.0 + sums * self.inverse_norms[r].0 * self.inverse_norms[t].0;
+        let is_exact = LONG_ROUNDING * size <= f64::EPSILON * apart * together;
+        is_exact.then(|| 2.0 * apart.atan2(together))
     }
 
     /// The group other than `r` whose classes are nearest to those of group `r`, the first of equals, with 1 minus the
