@@ -16,6 +16,9 @@ use crate::{groups::Group, history::Row, measure::Measurement};
 /// A line of a panel: its name, its color and what it shows of a measurement.
 pub(crate) type Line = (&'static str, &'static str, fn(&Measurement) -> Option<f64>);
 
+/// Where the axis of contrasts begins.
+const LOWEST_CONTRAST: f64 = -0.03;
+
 /// Numbers of all runs on a logarithmic axis.
 pub(crate) fn logarithmic(title: &str, lines: &[Line], runs: &[&[Row]]) -> Panel {
     let curves = lines.iter().flat_map(|&(name, color, of)| curves(name, color, runs, of));
@@ -44,11 +47,12 @@ pub(crate) fn contrasts(title: &str, groups: &[Group], runs: &[&[Row]]) -> Panel
             plots.push(Plot::Line(LinePlot::new().with_data(law).with_color(*color).with_dashed()));
         }
     }
-    // Contrasts of a network that is not trained yet are close to zero, on both sides.
+    // Contrasts of a network that is not trained yet are close to zero, on both sides. A law of zero is drawn on the line
+    // of zero, which the axis would hide.
     let layout = Layout::auto_from_plots(&plots)
         .with_title(title)
         .with_x_label("epoch")
-        .with_y_axis_min(0.0)
+        .with_y_axis_min(LOWEST_CONTRAST)
         .with_legend_position(LegendPosition::OutsideRightMiddle);
     (plots, layout)
 }
@@ -90,12 +94,18 @@ fn curves<'a>(
     all.map(|(i, points)| (points, if i == 0 { name.to_owned() } else { String::new() }, color)).collect()
 }
 
-/// Logarithms made here: kuva's own axis ends at 1e-10. What is not positive has none.
+/// Logarithms made here: kuva's own axis ends at 1e-10. What is not positive has none: the curve is broken there.
 fn on_logarithmic_axis(title: &str, curves: Vec<Curve<'_>>) -> Panel {
-    let logarithms = |points: Vec<(f64, f64)>| -> Vec<_> {
-        points.into_iter().filter(|&(_, y)| y > 0.0).map(|(x, y)| (x, y.log10())).collect()
-    };
-    let curves: Vec<_> = curves.into_iter().map(|(points, name, color)| (logarithms(points), name, color)).collect();
+    let curves: Vec<_> = curves
+        .iter()
+        .flat_map(|(points, name, color)| {
+            let positive = points.split(|&(_, y)| !(y > 0.0)).filter(|piece| !piece.is_empty());
+            positive.enumerate().map(move |(i, piece)| {
+                let logarithms: Vec<_> = piece.iter().map(|&(x, y)| (x, y.log10())).collect();
+                (logarithms, if i == 0 { name.clone() } else { String::new() }, *color)
+            })
+        })
+        .collect();
     let exponents = || curves.iter().flat_map(|(points, ..)| points).map(|point| point.1);
     let (low, high) = (exponents().fold(f64::INFINITY, f64::min), exponents().fold(f64::NEG_INFINITY, f64::max));
     let plots: Vec<_> = curves.into_iter().map(|(points, name, color)| line(points, color, &name)).collect();
