@@ -8,6 +8,7 @@ use crate::{
     groups::{Group, Probabilities},
     history::Row,
     measure::{Judge, Measurement, Snapshot},
+    optimizer::Rule,
     target::{Source, Target},
 };
 
@@ -127,7 +128,7 @@ pub fn ending(
     steps: u64,
     times: Times,
 ) -> String {
-    let m = &row.measurement;
+    let (m, optimizer) = (&row.measurement, &configuration.optimizer);
     let is_over = row.epoch >= configuration.epochs as f64;
     let number = |value: Option<f64>| value.map_or_else(|| "undefined".into(), |value| format!("{value:.3e}"));
     let [all, measuring, saving] = [times.all, times.measuring, times.saving].map(|time| time.as_secs_f64());
@@ -140,7 +141,9 @@ pub fn ending(
         ("steps", format!("{steps} in {all:.1} s, {step:.3} ms a step")),
         ("", format!("{:.1} % of the time measuring, {:.1} % saving", share(measuring), share(saving))),
         ("minimum (theory)", target.map_or_else(|| "the arrays imply a decay that is not positive".into(), minimum)),
-        ("reached (network)", format!("{:.9e}", m.objective)),
+    ];
+    lines.extend(reached(configuration, target, m));
+    lines.extend([
         ("relative gap", number(m.gap)),
         ("NC1", number(m.nc1)),
         ("NC2 classifiers", number(m.nc2_classifier)),
@@ -148,37 +151,82 @@ pub fn ending(
         ("NC3", number(m.nc3)),
         ("alignment", number(m.alignment)),
         ("accuracy", format!("{:.2} %", 100.0 * m.accuracy)),
-    ];
+    ]);
     let decays = configuration.layer_decay.iter().copied().map(Some).chain([configuration.feature_decay]);
     let names = (1..=configuration.layer_decay.len()).map(|l| format!("W_{l}")).chain(["features".into()]);
     for ((implied, decay), name) in m.implied.iter().zip(decays).zip(names) {
-        let trained = decay.map_or_else(|| "none".into(), |decay| format!("{decay:e}"));
+        let trained = match decay {
+            // Its decay is a share of the weight that goes at every step: another unit than that of a penalty.
+            Some(_) if configuration.weight_decay.is_some() && *optimizer == Rule::AdamW => {
+                "none: adamw shrinks weights, which is not a penalty".into()
+            }
+            Some(decay) => format!("{decay:e}"),
+            None => "none".into(),
+        };
         let found =
             implied.map_or_else(|| "none".into(), |(implied, misfit)| format!("{implied:.4e} (misfit {misfit:.1e})"));
         lines.push(("implied decay", format!("{name}: {found}, trained with {trained}")));
     }
-    table(&lines) + &verdict(judge.groups(), target, m)
+    table(&lines) + &verdict(configuration, judge.groups(), target, m)
+}
+
+/// The objective that the gap compares with the minimum, and what training minimized, if that is another one.
+fn reached(configuration: &Configuration, target: Option<&Target>, m: &Measurement) -> Vec<(&'static str, String)> {
+    let objective = format!("{:.9e}", m.objective);
+    if !configuration.implies_decays() {
+        return vec![("reached (network)", objective)];
+    }
+    let without = match configuration.weight_decay {
+        Some(_) => "without penalties",
+        None => "without the penalty of the features",
+    };
+    let Some((target, gap)) = target.zip(m.gap) else {
+        return vec![("reached (network)", format!("{objective}, {without}"))];
+    };
+    let least = target.objective;
+    let compared = least + gap * if least > 0.0 { least } else { 1.0 };
+    vec![
+        ("reached (network)", format!("{compared:.9e}, with penalties at the implied decays")),
+        ("", format!("{objective}, {without}")),
+    ]
 }
 
 /// What was predicted and what was reached, in words.
-fn verdict(groups: &[Group], target: Option<&Target>, m: &Measurement) -> String {
+fn verdict(configuration: &Configuration, groups: &[Group], target: Option<&Target>, m: &Measurement) -> String {
     let Some((target, gap)) = target.zip(m.gap) else { return String::new() };
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
-    let said = match target.source {
-        Source::Descent { .. } => "A descent on free features found",
-        _ => "From class counts and decays alone, the theory predicted",
-    };
+    let implied = configuration.implies_decays();
     let minimum = target.objective;
-    let close = if gap.abs() < CLOSE {
+    let is_interval = !implied && matches!(target.source, Source::Orthogonal { is_proved: false, .. });
+    let said = match target.source {
+        Source::Orthogonal { is_proved: false, lower_bound } if !implied => format!(
+            "From class counts and decays alone, the theory predicted a minimum between {lower_bound:.4e} and \
+             {minimum:.4e}, the least with orthogonal class means."
+        ),
+        Source::Descent { .. } if !implied => format!("A descent on free features found a minimum of {minimum:.4e}."),
+        _ if implied => {
+            format!("With the decays that the network's own arrays imply, the theory gives a minimum of {minimum:.4e}.")
+        }
+        _ => format!("From class counts and decays alone, the theory predicted a minimum of {minimum:.4e}."),
+    };
+    let close = if gap.abs() < CLOSE && is_interval {
+        "That is less than 1 %."
+    } else if gap.abs() < CLOSE {
         "The network is within 1 % of the predicted minimum."
+    } else if gap < 0.0 && is_interval {
+        "Its class means are not orthogonal."
+    } else if implied {
+        "The theory does not describe this network: the misfits say how far it is from rest."
     } else {
         "The network is not there yet: more --epochs bring it closer, or a lower rate at the end."
     };
-    let side = if gap < 0.0 { "below" } else { "above" };
-    let mut text = format!(
-        "\n{said} a minimum of {minimum:.4e}.\nThe network has reached an objective {} {side} it. {close}\n",
-        percent(gap.abs())
-    );
+    let objective = if implied {
+        "With penalties at these decays, the objective of the network is"
+    } else {
+        "The network has reached an objective"
+    };
+    let (side, than) = (if gap < 0.0 { "below" } else { "above" }, if is_interval { "the latter" } else { "it" });
+    let mut text = format!("\n{said}\n{objective} {} {side} {than}. {close}\n", percent(gap.abs()));
     if let (Some(classifiers), Some(means)) = (m.nc2_classifier, m.nc2_features) {
         let line = format!(
             "Inner products of its classifiers are within {} of the predicted ones, of its class means within {}.\n",
@@ -204,4 +252,56 @@ fn verdict(groups: &[Group], target: Option<&Target>, m: &Measurement) -> String
 #[must_use]
 pub fn table(lines: &[(&str, String)]) -> String {
     lines.iter().map(|(name, value)| format!("{name:<20} {value}\n")).collect::<Vec<_>>().concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use neural_collapse::ClassCounts;
+
+    use super::*;
+    use crate::configuration::tests::configuration;
+
+    /// The last lines for a network of one layer at this gap.
+    fn said(configuration: &Configuration, gap: f64) -> String {
+        let configuration = Configuration { layer_decay: vec![5e-3], width: 16, ..configuration.clone() };
+        let counts: ClassCounts = configuration.counts.parse().unwrap();
+        let target = Target::new(&configuration.ufm(&counts).unwrap()).unwrap();
+        let measurement = Measurement {
+            objective: 0.1,
+            gap: Some(gap),
+            nc1: None,
+            nc2_classifier: None,
+            nc2_features: None,
+            nc3: None,
+            alignment: None,
+            accuracy: 1.0,
+            groups: Vec::new(),
+            laws: Vec::new(),
+            implied: Vec::new(),
+        };
+        verdict(&configuration, &[], Some(&target), &measurement)
+    }
+
+    /// The largest class has more than half of the samples: orthogonal class means are not the minimum.
+    #[test]
+    fn a_minimum_that_is_not_known_is_an_interval() {
+        let open = Configuration { counts: "500,30x9".into(), relu_features: true, ..configuration() };
+        let below = said(&open, -0.06);
+        assert!(below.contains("a minimum between 3.9121e-2 and 4.4030e-2, the least with orthogonal"), "{below}");
+        assert!(below.contains("6.00 % below the latter. Its class means are not orthogonal."), "{below}");
+        let proved = said(&Configuration { counts: "30,20,20".into(), ..open }, 1e-3);
+        assert!(proved.contains("predicted a minimum of") && proved.contains("within 1 %"), "{proved}");
+    }
+
+    /// The decays are those of the trained arrays, and the objective is not the one that was trained.
+    #[test]
+    fn implied_decays_are_not_called_a_prediction() {
+        let free = Configuration { counts: "30,20,20".into(), feature_decay: None, ..configuration() };
+        let text = said(&free, 0.5);
+        assert!(
+            text.contains("With penalties at these decays, the objective of the network is 50.00 % above it."),
+            "{text}"
+        );
+        assert!(!text.contains("class counts and decays alone") && !text.contains("more --epochs"), "{text}");
+    }
 }
