@@ -24,6 +24,7 @@ fn every_claim_is_reproduced() {
         ("b", &["below", "beyond"], "predicted_30x2"),
         ("c", &["none", "inverse-root", "inverse"], "found_30x2"),
         ("d", &["squared", "cross-entropy"], "lower_bound"),
+        ("d-open", &["one-large"], "lower_bound"),
         ("e", &["sgd", "adamw"], "misfit_1"),
         ("f", &["three-layers"], "implied_3"),
     ] {
@@ -59,6 +60,17 @@ fn fates_are_predicted_before_training() {
     assert_eq!(coincident(30), [true, false, false]);
 }
 
+/// The interval of the minimum, where it is not known.
+#[test]
+fn an_open_minimum_is_an_interval() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = succeed(program(&format!("reproduce d-open {TINY}"), folder.path())).stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("2.185644e-2 to 2.459282e-2"), "{text}");
+    let number = |title: &str| column(folder.path(), title)[0].parse::<f64>().unwrap();
+    assert!(number("lower_bound") < 0.9 * number("minimum"));
+}
+
 #[test]
 fn a_claim_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
@@ -82,7 +94,7 @@ fn a_claim_goes_on_where_it_was() {
 #[test]
 fn claims_without_a_folder_do_not_share_one() {
     let folder = tempfile::tempdir().unwrap();
-    for claim in ["a", "b", "c", "d", "e", "f"] {
+    for claim in ["a", "b", "c", "d", "d-open", "e", "f"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imbalanced-mlp"));
         command.args(["reproduce", claim]).args(TINY.split_whitespace()).current_dir(folder.path());
         succeed(command);
@@ -105,6 +117,7 @@ fn errors_of_a_claim_name_the_flag() {
         ("reproduce a --learning-rate 0", &["--learning-rate", "positive"]),
         ("reproduce a --width 0", &["--width", "at least 1"]),
         ("reproduce b --data idx nowhere nothing", &["nowhere"]),
+        ("reproduce d-open --data idx nowhere nothing", &["--data", "cifar10"]),
         ("reproduce b --data letters", &["--data letters", "digits"]),
     ] {
         fail(program(flags, folder.path()), words);

@@ -10,7 +10,7 @@ use kuva::{
     },
 };
 
-use super::{COLORS, Panel, RED};
+use super::{BLUE, COLORS, Panel, RED};
 use crate::{groups::Group, history::Row, measure::Measurement};
 
 /// A line of a panel: its name, its color and what it shows of a measurement.
@@ -23,6 +23,20 @@ const LOWEST_CONTRAST: f64 = -0.03;
 pub(crate) fn logarithmic(title: &str, lines: &[Line], runs: &[&[Row]]) -> Panel {
     let curves = lines.iter().flat_map(|&(name, color, of)| curves(name, color, runs, of));
     on_logarithmic_axis(title, curves.collect())
+}
+
+/// The objectives of all runs, from where they come close to the interval that has the minimum; its ends, dashed.
+pub(crate) fn objectives(title: &str, [lower, upper]: [f64; 2], runs: &[&[Row]]) -> Panel {
+    let highest = upper + 2.0 * (upper - lower);
+    let objectives = curves("", RED, runs, |m| (m.objective <= highest).then_some(m.objective));
+    let mut plots: Vec<_> = objectives.into_iter().map(|(points, name, color)| line(points, color, &name)).collect();
+    let last = runs.iter().flat_map(|rows| rows.last()).map(|row| row.epoch).fold(0.0, f64::max);
+    for bound in [lower, upper] {
+        let ends = vec![(0.0, bound), (last, bound)];
+        plots.push(Plot::Line(LinePlot::new().with_data(ends).with_color(BLUE).with_dashed()));
+    }
+    let layout = Layout::auto_from_plots(&plots).with_title(title).with_x_label("epoch");
+    (plots, layout.with_y_axis_min(lower - 0.5 * (upper - lower)).with_y_axis_max(highest))
 }
 
 /// The accuracy of a run.

@@ -13,7 +13,7 @@ use kuva::{
 use neural_collapse::faer::{Mat, Scale};
 
 pub(crate) use self::{
-    curves::{Line, accuracy, contrasts, implied, logarithmic, misfits},
+    curves::{Line, accuracy, contrasts, implied, logarithmic, misfits, objectives},
     matrices::{grams, values},
 };
 use crate::{

@@ -6,9 +6,10 @@ use anyhow::Result;
 
 use super::{Claim, Network};
 use crate::{
-    figures::{GAP, NC2, Panel, contrasts, implied, inner_products, logarithmic, misfits, write},
+    figures::{GAP, NC2, Panel, contrasts, implied, inner_products, logarithmic, misfits, objectives, write},
     history::Row,
     run::Finished,
+    target::Source,
 };
 
 /// Draws what shows the claim: all networks of a kind in one panel, one row or, with their matrices, in two.
@@ -29,7 +30,7 @@ pub(super) fn draw(path: &Path, claim: Claim, networks: &[Network], finished: &[
                 misfits(&format!("{}: misfit", network.trial.name), &runs),
                 logarithmic(&format!("{}: Gram matrices", network.trial.name), NC2.1, &runs),
             ],
-            Claim::A | Claim::D | Claim::F => with_matrices(&network.trial.name, finished, &runs),
+            Claim::A | Claim::D | Claim::DOpen | Claim::F => with_matrices(&network.trial.name, finished, &runs),
         });
     }
     // More than three panels in a row are too small to read.
@@ -37,14 +38,19 @@ pub(super) fn draw(path: &Path, claim: Claim, networks: &[Network], finished: &[
     write(path, panels.len().min(3), panels)
 }
 
-/// Gram matrices of the theory and of one network, each pair with a panel of all runs: the gap, and the distance of
-/// these matrices.
+/// Gram matrices of the theory and of one network, each pair with a panel of all runs: the gap, or the objective if the
+/// minimum is only known to be in an interval, and the distance of these matrices.
 fn with_matrices(name: &str, finished: &Finished, runs: &[&[Row]]) -> Vec<Panel> {
-    let curves = [
-        logarithmic(&format!("{name}: gap to the minimum"), GAP.1, runs),
-        logarithmic(&format!("{name}: distance of Gram matrices"), NC2.1, runs),
-    ];
-    let Some(target) = finished.snapshot.target.as_deref() else { return curves.into() };
+    let target = finished.snapshot.target.as_deref();
+    let reached = match target.map(|target| (target.source, target.objective)) {
+        // Gaps below the upper end are negative, and have no logarithm.
+        Some((Source::Orthogonal { lower_bound, is_proved: false }, upper)) => {
+            objectives(&format!("{name}: objective (bounds: dashed)"), [lower_bound, upper], runs)
+        }
+        _ => logarithmic(&format!("{name}: gap to the minimum"), GAP.1, runs),
+    };
+    let curves = [reached, logarithmic(&format!("{name}: distance of Gram matrices"), NC2.1, runs)];
+    let Some(target) = target else { return curves.into() };
     let matrices = inner_products(&format!("{name}, "), target, &finished.snapshot);
     matrices.into_iter().zip(curves).flat_map(|(pair, curve)| pair.into_iter().chain([curve])).collect()
 }

@@ -29,11 +29,12 @@ use crate::{
 };
 
 /// Where the results of a claim go without `--out`.
-const FOLDERS: [(&str, &str, &str); 6] = [
+const FOLDERS: [(&str, &str, &str); 7] = [
     ("claim", "a", "target/reproduce/a"),
     ("claim", "b", "target/reproduce/b"),
     ("claim", "c", "target/reproduce/c"),
     ("claim", "d", "target/reproduce/d"),
+    ("claim", "d-open", "target/reproduce/d-open"),
     ("claim", "e", "target/reproduce/e"),
     ("claim", "f", "target/reproduce/f"),
 ];

@@ -131,8 +131,7 @@ pub(super) fn predictions(networks: &[Network]) -> String {
     let kinds = networks.iter().filter(|network| network.seed == 0);
     let row = |network: &Network| {
         let target = network.plan.judge.target();
-        let objective =
-            target.map_or_else(|| "with implied decays".into(), |target| format!("{:.6e}", target.objective));
+        let objective = target.map_or_else(|| "with implied decays".into(), minimum);
         let mut cells = vec![network.trial.name.clone(), objective];
         cells.push(target.map_or_else(|| "-".into(), |target| target.rank.to_string()));
         let contrasts = (0..groups.len()).filter(|&g| groups[g].classes.len() > 1);
@@ -149,6 +148,15 @@ pub(super) fn predictions(networks: &[Network]) -> String {
         flags.map(|network| format!("{}: {}\n", network.trial.name, network.trial.all_flags())).collect();
     let legend = "Columns of groups: own class minus sibling.\n";
     table(&titles, &kinds.map(row).collect::<Vec<_>>()) + "\n" + legend + "\n" + &flags.concat()
+}
+
+/// The minimum, or the interval that has it.
+fn minimum(target: &Target) -> String {
+    let highest = target.objective;
+    match target.source {
+        Source::Orthogonal { lower_bound, is_proved: false } => format!("{lower_bound:.6e} to {highest:.6e}"),
+        _ => format!("{highest:.6e}"),
+    }
 }
 
 fn pair(predicted: Option<f64>, found: Option<f64>) -> String {
