@@ -80,7 +80,8 @@ def measure(
         Or the product of several layers alone, with ``layers``: it implies no decays of its layers, so give them.
     bias : array (K,), optional
     layer_decay, feature_decay : optional
-        What training minimized; both or neither.
+        What training minimized. ``layer_decay`` alone, or a ``feature_decay`` of 0, says that features were not
+        penalized: there is no optimum of this kind, and the decay is compared with the one that the arrays imply.
     layers : int, optional
         The number of layers whose product is given; by default that of the weights or of the decays.
     widths : int, list or array of int, optional
@@ -128,7 +129,8 @@ def measure_batches(
         As for ``measure``.
     bias : array (K,), optional
     layer_decay, feature_decay : optional
-        What training minimized; both or neither.
+        What training minimized. ``layer_decay`` alone, or a ``feature_decay`` of 0, says that features were not
+        penalized: there is no optimum of this kind, and the decay is compared with the one that the arrays imply.
     layers, widths, loss, reduction, feature_reduction, class_weights, ...
         As for ``measure``.
 

@@ -10,7 +10,7 @@ use crate::{
     errors::{refuse, refused},
     keywords::{Keywords, sizes},
     matrices::one_or_more,
-    model::{MOST_LAYERS, Options, check_decays},
+    model::{MOST_LAYERS, Options, check_decays, check_layer_decays},
 };
 
 /// The layers as they are counted, and what is known of their training.
@@ -27,9 +27,9 @@ pub(crate) fn given(keywords: &Bound<'_, PyAny>, layers: LastLayers) -> PyResult
     let layers = counted(layers, depth, widths, decays.as_ref().map_or(0, Vec::len))?;
     let (decays, features) = match (decays, feature_decay) {
         (None, None) => return Ok((layers, options.training)),
-        (Some(_), None) => return Err(refuse("layer_decay: given without feature_decay: give both, or neither")),
-        (None, Some(_)) => return Err(refuse("feature_decay: given without layer_decay: give both, or neither")),
-        (Some(decays), Some(features)) => (decays, features),
+        (None, Some(_)) => return Err(refuse("feature_decay: layer_decay is needed with it")),
+        // Ordinary weight decay: features are not penalized.
+        (Some(decays), features) => (decays, features.unwrap_or(0.0)),
     };
     if options.training.loss().unwrap_or_default() == Loss::Squared && !options.has_reduction {
         return Err(refuse(
@@ -37,13 +37,17 @@ pub(crate) fn given(keywords: &Bound<'_, PyAny>, layers: LastLayers) -> PyResult
              squared error",
         ));
     }
-    if !options.has_feature_reduction {
+    if features != 0.0 && !options.has_feature_reduction {
         return Err(refuse(
             "feature_decay: feature_reduction is needed with it: total or mean says how the loss scales the penalty of \
              the features",
         ));
     }
-    check_decays(&decays, features)?;
+    if features == 0.0 {
+        check_layer_decays(&decays)?
+    } else {
+        check_decays(&decays, features)?
+    }
     // Monitors look at networks whose training has not ended.
     Ok((layers, options.training.with_decays(decays, features).with_comparison_anyway(true)))
 }

@@ -167,11 +167,16 @@ fn depth(layers: Option<usize>, widths: usize, decays: usize) -> PyResult<usize>
 
 /// Refuses decays that are not positive and finite.
 pub(crate) fn check_decays(layers: &[f64], features: f64) -> PyResult<()> {
+    check_layer_decays(layers)?;
+    check_decay("feature_decay", features)
+}
+
+pub(crate) fn check_layer_decays(layers: &[f64]) -> PyResult<()> {
     for (l, &decay) in layers.iter().enumerate() {
         let keyword = if layers.len() == 1 { "layer_decay".into() } else { format!("layer_decay[{l}]") };
         check_decay(&keyword, decay)?;
     }
-    check_decay("feature_decay", features)
+    Ok(())
 }
 
 fn check_decay(keyword: &str, decay: f64) -> PyResult<()> {

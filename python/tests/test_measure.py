@@ -357,8 +357,7 @@ def test_refuses_what_does_not_fit():
     refused(
         "weights: 8 x 4 given with a bias of 4 numbers: is it the transpose", features, labels, weights.T, bias
     )
-    refused("layer_decay: given without feature_decay", features, labels, weights, bias, layer_decay=1e-3)
-    refused("feature_decay: given without layer_decay", features, labels, weights, bias, feature_decay=1e-3)
+    refused("feature_decay: layer_decay is needed with it", features, labels, weights, bias, feature_decay=1e-3)
     both = dict(layer_decay=1e-3, feature_decay=1e-3)
     refused("layer_decay: reduction is needed with it", features, labels, weights, bias, **both)
     refused("feature_decay: feature_reduction is needed", features, labels, weights, bias, reduction="mean", **both)
@@ -369,3 +368,16 @@ def test_refuses_what_does_not_fit():
     broken = features.copy()
     broken[70, 3] = np.nan
     refused(r"features: column 3 of row 70 \(counted from 0\) is NaN", broken, labels, weights, bias)
+
+
+def test_a_layer_decay_alone_says_that_features_are_not_penalized(networks):
+    flags = json.loads((networks / "trained" / "weight-decay" / "expected.json").read_text())["flags"]
+    features, labels, weights, bias, _ = arrays(networks / "trained" / "weight-decay", flags)
+    words = dict(layer_decay=1e-3, loss="squared")
+    alone = nc.measure(features, labels, weights, bias, reduction="half-mean", **words)
+    assert alone == nc.measure(features, labels, weights, bias, reduction="half-mean", feature_decay=0, **words)
+    assert alone.optimum is None and any("features were not penalized" in finding for finding in alone.findings)
+    # 1e-3 under half-mean is what it was trained with.
+    assert not any("you say" in finding for finding in alone.findings)
+    other = nc.measure(features, labels, weights, bias, reduction="mean", **words)
+    assert any("you say 0.001000 under mean; the arrays say 1.0000e-3 under half-mean" in f for f in other.findings)
