@@ -35,8 +35,13 @@ pub(crate) fn objectives(title: &str, [lower, upper]: [f64; 2], runs: &[&[Row]])
         let ends = vec![(0.0, bound), (last, bound)];
         plots.push(Plot::Line(LinePlot::new().with_data(ends).with_color(BLUE).with_dashed()));
     }
-    let layout = Layout::auto_from_plots(&plots).with_title(title).with_x_label("epoch");
-    (plots, layout.with_y_axis_min(lower - 0.5 * (upper - lower)).with_y_axis_max(highest))
+    let layout = Layout::auto_from_plots(&plots)
+        .with_title(title)
+        .with_x_label("epoch")
+        .with_y_axis_min(lower - 0.5 * (upper - lower))
+        .with_y_axis_max(highest)
+        .with_y_tick_format(TickFormat::Custom(Arc::new(|objective| format!("{objective:.3e}"))));
+    (plots, layout)
 }
 
 /// The accuracy of a run.
