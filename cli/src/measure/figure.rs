@@ -79,7 +79,13 @@ fn title(measurement: &Measurement) -> String {
     }
     let gap = measurement.target.as_ref().and_then(|target| target.gap);
     parts.extend(gap.map(|gap| format!("relative gap {gap:.1e}")));
-    parts.push(if measurement.applies() { "the theory applies".into() } else { "no verdict".into() });
+    let verdict = match measurement.has_reached() {
+        Some(true) => "optimum reached",
+        Some(false) => "optimum not reached",
+        None if measurement.applies() => "the theory applies",
+        None => "no verdict",
+    };
+    parts.push(verdict.into());
     parts.join("; ")
 }
 
