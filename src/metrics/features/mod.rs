@@ -2,6 +2,7 @@
 
 mod accumulators;
 mod batch;
+mod coincident;
 mod merge;
 mod numbered;
 mod pairs;

@@ -5,7 +5,6 @@ use faer::{
     prelude::{Reborrow, ReborrowMut},
 };
 
-use super::{FeatureStatistics, MOST_PAIRED};
 use crate::{
     error::Error,
     linalg::{
@@ -111,9 +110,9 @@ impl<'a> Pairs<'a> {
         blocks.concat()
     }
 
-    /// As [`FeatureStatistics::coincident_means`], of these variances. Means whose distance is not above their errors are
+    /// As `FeatureStatistics::coincident_means`, of these variances. Means whose distance is not above their errors are
     /// the same too, and so are two that are the same as a third.
-    fn coincident(&self, variances: &[f64]) -> Vec<usize> {
+    pub(super) fn coincident(&self, variances: &[f64]) -> Vec<usize> {
         let classes = self.squares.len();
         // Where all means are within the noise, as those of random labels, none of them has collapsed.
         let apart = self.squares.iter().zip(variances).filter(|(square, variance)| square > variance);
@@ -150,31 +149,6 @@ impl<'a> Pairs<'a> {
         }
         // Of the means themselves: centered ones have rounded away the differences of close pairs.
         subtracted(self.means.col(k), self.means.col(l))
-    }
-}
-
-impl FeatureStatistics {
-    /// Marks for [`FeatureStatistics::class_distance_normalized_variance_between`] from the features alone: for every class
-    /// the first one with the same mean, as after a collapse of minority classes. Two means are the same if they are about
-    /// as close as samples are to their class means, and much closer than other means:
-    ///
-    /// ```text
-    /// ‖h̄_k - h̄_l‖² ≤ 5 (var_k + var_l)    and    ‖h̄_k - h̄_l‖² ≤ max_j ‖h̄_j - h_G‖²/100
-    /// ```
-    ///
-    /// with the largest over the classes j that are farther from h_G than their samples from h̄_j.
-    /// Each class has its own mark beyond 4096 classes. Cost: K² d operations of a matrix product.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ZeroCount`] for a class without samples; [`Error::TooLarge`].
-    pub fn coincident_means(&self) -> Result<Vec<usize>, Error> {
-        let variances = self.variances()?;
-        if variances.len() > MOST_PAIRED {
-            return Ok((0..variances.len()).collect());
-        }
-        let pairs = Pairs::new(self.means.as_ref(), self.global_mean().as_ref(), &self.errors)?;
-        Ok(pairs.coincident(&variances))
     }
 }
 
