@@ -82,7 +82,8 @@ proptest! {
         let ufm = model(counts, if deep { &[2, 2] } else { &[2] }, 0.01, bias);
         let minimizer = ufm.minimizer().unwrap();
         prop_assume!(minimizer.is_unique() && minimizer.rank() > 0);
-        let scale = if deep { 0.3 * scale } else { scale };
+        // Farther away than this alternation has other ends: one model in some hundred had one at 0.8.
+        let scale = if deep { 0.1 * scale } else { scale };
         let optimum = minimizer.parameters().unwrap();
         let point = Point::from(optimum.clone()).perturbed(&ufm, scale, &mut rng(seed)).unwrap();
         let point = point.into_parameters().unwrap();
