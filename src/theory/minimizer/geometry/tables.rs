@@ -16,9 +16,9 @@ impl Gram {
     /// # Example
     ///
     /// ```
-    /// use neural_collapse::{Layer, Ufm};
+    /// use neural_collapse::{ClassCounts, Layer, Ufm};
     ///
-    /// let ufm = Ufm::new("600x2,50,20".parse()?, [Layer::new(64, 1e-3)], 1e-4)?;
+    /// let ufm = Ufm::new("600x2,50,20".parse::<ClassCounts>()?, [Layer::new(64, 1e-3)], 1e-4)?;
     /// let geometry = ufm.minimizer()?.geometry()?;
     /// let products = geometry.classifiers().inner_products_of_groups();
     /// // A class of 600 and the class of 20 samples; the two classes of 600; one class has no other.
