@@ -80,7 +80,9 @@ impl ClassRanks {
         for ((gram, sum), samples) in sums.zip(of_class).filter(|(_, samples)| !samples.is_empty()) {
             let own = Mat::from_fn(self.width, samples.len(), |i, j| features[(i, samples[j])].into());
             add_gram(gram.as_mut(), own.as_ref(), 1.0, all_cores());
-            own.col_iter().for_each(|sample| *sum += sample);
+            for sample in own.col_iter() {
+                *sum += sample;
+            }
         }
     }
 
