@@ -41,7 +41,9 @@ pub(crate) fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Send + Sync) {
         items.into_par_iter().for_each(|item| with_clear_registers(|| work(item)));
     }
     #[cfg(not(feature = "rayon"))]
-    items.into_iter().for_each(|item| with_clear_registers(|| work(item)));
+    for item in items {
+        with_clear_registers(|| work(item));
+    }
 }
 
 /// Both, at the same time.
