@@ -44,9 +44,9 @@ pub(crate) fn given(keywords: &Bound<'_, PyAny>, layers: LastLayers) -> PyResult
         ));
     }
     if features == 0.0 {
-        check_layer_decays(&decays)?
+        check_layer_decays(&decays)?;
     } else {
-        check_decays(&decays, features)?
+        check_decays(&decays, features)?;
     }
     // Monitors look at networks whose training has not ended.
     Ok((layers, options.training.with_decays(decays, features).with_comparison_anyway(true)))
