@@ -22,7 +22,7 @@ const LOWEST_CONTRAST: f64 = -0.03;
 /// Numbers of all runs on a logarithmic axis.
 pub(crate) fn logarithmic(title: &str, lines: &[Line], runs: &[&[Row]]) -> Panel {
     let curves = lines.iter().flat_map(|&(name, color, of)| curves(name, color, runs, of));
-    on_logarithmic_axis(title, curves.collect())
+    on_logarithmic_axis(title, &curves.collect::<Vec<_>>())
 }
 
 /// The objectives of all runs, from where they come close to the interval that has the minimum; its ends, dashed.
@@ -30,7 +30,7 @@ pub(crate) fn objectives(title: &str, [lower, upper]: [f64; 2], runs: &[&[Row]])
     let highest = upper + 2.0 * (upper - lower);
     let objectives = curves("", RED, runs, |m| (m.objective <= highest).then_some(m.objective));
     let mut plots: Vec<_> = objectives.into_iter().map(|(points, name, color)| line(points, color, &name)).collect();
-    let last = runs.iter().flat_map(|rows| rows.last()).map(|row| row.epoch).fold(0.0, f64::max);
+    let last = runs.iter().filter_map(|rows| rows.last()).map(|row| row.epoch).fold(0.0, f64::max);
     for bound in [lower, upper] {
         let ends = vec![(0.0, bound), (last, bound)];
         plots.push(Plot::Line(LinePlot::new().with_data(ends).with_color(BLUE).with_dashed()));
@@ -78,12 +78,12 @@ pub(crate) fn contrasts(title: &str, groups: &[Group], runs: &[&[Row]]) -> Panel
 
 /// The decays that the arrays imply, where they are positive.
 pub(crate) fn implied(title: &str, runs: &[&[Row]]) -> Panel {
-    on_logarithmic_axis(title, blocks(runs, |(decay, _)| decay))
+    on_logarithmic_axis(title, &blocks(runs, |(decay, _)| decay))
 }
 
 /// How far the arrays are from being at rest with them.
 pub(crate) fn misfits(title: &str, runs: &[&[Row]]) -> Panel {
-    on_logarithmic_axis(title, blocks(runs, |(_, misfit)| misfit))
+    on_logarithmic_axis(title, &blocks(runs, |(_, misfit)| misfit))
 }
 
 /// A curve for each layer and the features of every run.
@@ -114,7 +114,7 @@ fn curves<'a>(
 }
 
 /// Logarithms made here: kuva's own axis ends at 1e-10. What is not positive has none: the curve is broken there.
-fn on_logarithmic_axis(title: &str, curves: Vec<Curve<'_>>) -> Panel {
+fn on_logarithmic_axis(title: &str, curves: &[Curve<'_>]) -> Panel {
     let curves: Vec<_> = curves
         .iter()
         .flat_map(|(points, name, color)| {
