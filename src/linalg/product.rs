@@ -31,6 +31,15 @@ pub(crate) fn add_gram<T: RealField>(to: MatMut<'_, T>, a: MatRef<'_, T>, factor
     clear_registers();
 }
 
+/// Makes a matrix symmetric from its lower triangle.
+pub(crate) fn mirror(matrix: &mut Mat<f64>) {
+    for j in 0..matrix.ncols() {
+        for i in 0..j {
+            matrix[(i, j)] = matrix[(j, i)];
+        }
+    }
+}
+
 /// Replaces a matrix by A B, on all cores if that is worth it.
 pub(crate) fn replace(to: MatMut<'_, f64>, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
     multiply(to, Accum::Replace, a, b, 1.0, cores_for(a, b));

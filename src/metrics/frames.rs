@@ -13,6 +13,7 @@ use crate::{
         checks::{check_shape, first_not_finite},
         dense_svd,
         memory::try_zeros,
+        product::mirror,
     },
 };
 
@@ -170,11 +171,7 @@ pub fn effective_rank(singular_values: &[f64]) -> Option<f64> {
 /// The effective rank of singular values whose squares are those of a Gram matrix, of which the lower triangle is read, and
 /// whose entries are rounded relative to `size`, if that is larger than itself.
 pub(super) fn rank_of_gram(mut gram: Mat<f64>, size: f64) -> Result<Option<f64>, Error> {
-    for j in 0..gram.ncols() {
-        for i in 0..j {
-            gram[(i, j)] = gram[(j, i)];
-        }
-    }
+    mirror(&mut gram);
     let squares = dense_svd(gram.as_ref())?.values;
     let rounding = gram.nrows() as f64 * f64::EPSILON * squares.norm_max().max(size);
     let root = |square: &f64| if *square > rounding { square.sqrt() } else { 0.0 };

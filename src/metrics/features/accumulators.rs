@@ -6,12 +6,16 @@ use super::{
     super::variability::mean_error,
     FeatureStatistics, Scatter,
     batch::takes_batches,
-    part::{Part, mirror, share},
+    part::{Part, share},
 };
 use crate::{
     classes::root,
     error::Error,
-    linalg::{cores::all_cores, memory::try_zeros, product::add_gram},
+    linalg::{
+        cores::all_cores,
+        memory::try_zeros,
+        product::{add_gram, mirror},
+    },
     parameters::unweighted,
 };
 

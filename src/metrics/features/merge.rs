@@ -4,10 +4,7 @@
 use faer::{Mat, Scale};
 
 use super::{
-    FeatureStatistics, Scatter,
-    accumulators::FeatureAccumulator,
-    part::{Part, mirror},
-    second_pass::ScatterAccumulator,
+    FeatureStatistics, Scatter, accumulators::FeatureAccumulator, part::Part, second_pass::ScatterAccumulator,
 };
 use crate::{
     error::{Block, Error},
@@ -15,7 +12,7 @@ use crate::{
         checks::{are_equal, check_shape},
         cores::all_cores,
         memory::try_zeros,
-        product::add_gram,
+        product::{add_gram, mirror},
     },
     metrics::variability::mean_error,
 };

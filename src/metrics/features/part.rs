@@ -182,12 +182,3 @@ impl<T: Copy + Into<f64>> WithSimd for Subtract<'_, T> {
         squares.iter().sum()
     }
 }
-
-/// Makes a matrix symmetric from its lower triangle.
-pub(super) fn mirror(matrix: &mut Mat<f64>) {
-    for j in 0..matrix.ncols() {
-        for i in 0..j {
-            matrix[(i, j)] = matrix[(j, i)];
-        }
-    }
-}

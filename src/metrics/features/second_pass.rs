@@ -5,7 +5,7 @@ use faer::{Mat, MatRef};
 use super::{
     FeatureStatistics, Scatter,
     batch::takes_batches,
-    part::{Part, mirror, share},
+    part::{Part, share},
 };
 use crate::{
     error::{Block, Error},
@@ -15,7 +15,7 @@ use crate::{
         dense_svd,
         memory::try_zeros,
         orthonormal::orthonormal,
-        product::add_gram,
+        product::{add_gram, mirror},
     },
     parameters::unweighted,
 };

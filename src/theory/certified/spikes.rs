@@ -25,7 +25,7 @@ use super::frame::Pairs;
 use crate::linalg::{
     Svd,
     memory::{slice, slice_mut},
-    product::product,
+    product::{mirror, product},
 };
 
 /// No more terms are taken of M⁻¹; ten and eight are usual.
@@ -157,11 +157,7 @@ fn inverse_of(mut matrix: Mat<f64>) -> Option<Mat<f64>> {
     let mut inverse = Mat::zeros(count, count);
     inverse::inverse(inverse.as_mut(), matrix.as_ref(), Par::Seq, stack);
     // The lower half is what is computed.
-    for j in 0..count {
-        for i in 0..j {
-            inverse[(i, j)] = inverse[(j, i)];
-        }
-    }
+    mirror(&mut inverse);
     Some(inverse)
 }
 
