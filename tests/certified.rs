@@ -272,6 +272,22 @@ fn weighted_squared_loss_without_bias_is_diagonal() {
     }
 }
 
+/// Errors of squared loss are of the size of the decays, a bias that hardly decays is not: beside it they would lose
+/// digits, and the gap with them.
+#[test]
+fn small_decays_of_a_bias_keep_the_gap_at_rounding() {
+    let (counts, weights) = ([555, 555, 70, 70, 70, 1216], [100.0, 0.01, 1.0, 1000.0, 0.1, 0.001]);
+    for q in [1e-3, 1e-6] {
+        for bias in [1e-9, 1e-7, 1e-5, 1e-3] {
+            let ufm = model(&counts, q).with_bias_decay(bias).unwrap();
+            let ufm = ufm.with_class_weights(ClassWeights::Given(weights.to_vec())).unwrap();
+            let minimizer = ufm.certified_minimizer().unwrap();
+            // Sums of K² terms, a few times over.
+            assert!(minimizer.gap().abs() <= 8.0 * 36.0 * f64::EPSILON, "{q} {bias}: {:e}", minimizer.gap());
+        }
+    }
+}
+
 #[test]
 fn one_class_is_fitted_for_nothing() {
     let ufm = model(&[7], 0.1).with_loss(Loss::CrossEntropy).unwrap();

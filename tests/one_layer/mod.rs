@@ -70,7 +70,7 @@ prop_compose! {
         tau in prop_oneof![Just(0.0), -1.0..1.5_f64],
         ldam in prop_oneof![Just(0.0), 0.0..2.0_f64],
         cdt in prop_oneof![Just(0.0), 0.0..0.5_f64],
-        bias in prop_oneof![Just(None), Just(Some(0.0)), (-7.0..1.0_f64).prop_map(|x| Some(x.exp()))],
+        bias in prop_oneof![Just(None), Just(Some(0.0)), (-20.0..1.0_f64).prop_map(|x| Some(x.exp()))],
         counts in Just(counts),
     ) -> Options {
         Options { counts, q, loss, weights, smoothing, tau, ldam, cdt, bias }

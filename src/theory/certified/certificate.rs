@@ -56,7 +56,7 @@ impl Certificate {
 /// What a sample of column s adds to the dual objective at Y + t (P - Y).
 fn dual_of_sample(problem: &Problem, fit: &Fit, s: usize, t: f64) -> f64 {
     // (P - Y) w = 0 if the bias is free: what it is at the base adds nothing, and would only cancel.
-    let free = |r: usize| problem.scales[r] * problem.base_bias[r];
+    let free = |r: usize| if problem.bias == Bias::Free { problem.scales[r] * problem.base_bias[r] } else { 0.0 };
     let entropy = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
     let (mut sum, mut elsewhere) = (0.0, 0.0);
     for r in (0..problem.row_count()).filter(|&r| problem.others(r, s) > 0.0) {
@@ -87,7 +87,8 @@ fn dual_of_sample(problem: &Problem, fit: &Fit, s: usize, t: f64) -> f64 {
 /// ‖Δ(P' - Y) w‖²/(2 λ_b): zero for a bias that is absent, or free and balanced.
 fn dual_of_bias(problem: &Problem, point: &Variables, gradient: &Variables, t: f64) -> f64 {
     let Bias::Decayed(decay) = problem.bias else { return 0.0 };
-    let rows = gradient.bias.iter().zip(&point.bias).zip(&problem.rows);
+    let bias = problem.bias(point);
+    let rows = gradient.bias.iter().zip(&bias).zip(&problem.rows);
     rows.map(|((gradient, bias), m)| {
         let residual = t * (gradient / m - decay * bias);
         m * residual * residual / (2.0 * decay)

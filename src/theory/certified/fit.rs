@@ -28,9 +28,10 @@ impl Problem {
             };
             value += self.weights[s] * loss;
         }
-        let mut decayed = vec![0.0; point.bias.len()];
-        self.add_bias_decay(&point.bias, &mut decayed);
-        value += 0.5 * decayed.iter().zip(&point.bias).map(|(one, other)| one * other).sum::<f64>();
+        let bias = self.bias(point);
+        let mut decayed = vec![0.0; bias.len()];
+        self.add_bias_decay(&bias, &mut decayed);
+        value += 0.5 * decayed.iter().zip(&bias).map(|(one, other)| one * other).sum::<f64>();
         Fit { value, probabilities, errors, damping: 0.0 }
     }
 
@@ -97,7 +98,7 @@ impl Problem {
         }
         let mut gradient = self.zero();
         self.back(&mut outputs, &mut gradient);
-        self.add_bias_decay(&point.bias, &mut gradient.bias);
+        self.add_bias_decay(&self.bias(point), &mut gradient.bias);
         gradient
     }
 

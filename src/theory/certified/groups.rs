@@ -126,27 +126,41 @@ pub(super) fn move_shifts_to_bias(problem: &mut Problem) {
     }
 }
 
-/// The base of squared errors: B, a and b of a perfect fit. A free bias is the mean of all logits, as at the minimizer,
-/// so that B s = 0.
+/// The logit that fits an output of row r other than the own class perfectly, for a sample of column s.
+fn fits_other(problem: &Problem, r: usize, s: usize) -> f64 {
+    (problem.targets[(r, s)] - problem.shifts[r]) / problem.scales[r]
+}
+
+/// That of the own class, if there is one.
+fn fits_own(problem: &Problem, s: usize) -> Option<f64> {
+    problem.own_targets.get(s).map(|own| (own - problem.shifts[s] + problem.margins[s]) / problem.scales[s])
+}
+
+/// The base of squared errors. A free bias is the mean of all logits, as at the minimizer, so that B s = 0.
 pub(super) fn set_base(problem: &mut Problem) {
-    let others = |r: usize, s: usize| (problem.targets[(r, s)] - problem.shifts[r]) / problem.scales[r];
-    let own = |s: usize| {
-        problem.own_targets.get(s).map(|own| (own - problem.shifts[s] + problem.margins[s]) / problem.scales[s])
-    };
-    let (rows, columns) = (problem.row_count(), problem.column_count());
-    let mut bias = vec![0.0; rows];
+    let mut bias = vec![0.0; problem.row_count()];
     if problem.bias == Bias::Free {
         for (r, bias) in bias.iter_mut().enumerate() {
-            let sum = |s: usize| match own(s) {
-                Some(own) if r == s => (problem.columns[s] - 1.0) * others(r, s) + own,
-                _ => problem.columns[s] * others(r, s),
+            let sum = |s: usize| match fits_own(problem, s) {
+                Some(own) if r == s => (problem.columns[s] - 1.0) * fits_other(problem, r, s) + own,
+                _ => problem.columns[s] * fits_other(problem, r, s),
             };
-            let samples = (0..columns).filter(|&s| problem.weights[s] > 0.0);
+            let samples = (0..problem.column_count()).filter(|&s| problem.weights[s] > 0.0);
             *bias = samples.map(|s| problem.roots[s].powi(2) * sum(s)).sum();
         }
     }
+    set_base_at(problem, bias);
+}
+
+/// The base of squared errors whose bias is this, beside the shifts that a free one has taken: B, a and b of a perfect
+/// fit. Columns without a sample stay zero.
+pub(super) fn set_base_at(problem: &mut Problem, bias: Vec<f64>) {
+    let (others, own) = (|r, s| fits_other(problem, r, s), |s| fits_own(problem, s));
     let mut contrasts = vec![0.0; problem.own_targets.len()];
-    let base = Mat::from_fn(rows, columns, |r, s| {
+    let base = Mat::from_fn(problem.row_count(), problem.column_count(), |r, s| {
+        if problem.weights[s] == 0.0 {
+            return 0.0;
+        }
         let members = (problem.rows[r] * problem.columns[s]).sqrt();
         let own = own(s).filter(|_| r == s);
         match own {

@@ -180,7 +180,7 @@ impl Certified {
         if rank > width {
             return Err(Error::WidthBelowRank { width, rank, lower_bound: certificate.lower_bound });
         }
-        let bias = point.bias.iter().zip(&problem.base_bias).map(|(bias, base)| base + bias).collect();
+        let bias = problem.bias(&point);
         // Back from counts over N: B grows by √N.
         let scale = faer::Scale((ufm.samples() as f64).sqrt());
         let mut minimizer = Self {

@@ -56,8 +56,8 @@ pub(super) struct Problem {
     pub(super) bias: Bias,
     /// Whether a_r may move.
     pub(super) moves: Vec<bool>,
-    /// B, a and, if it is free, b of a perfect fit for squared loss, zero for cross-entropy: variables are measured from
-    /// here, so that small errors keep their digits. A free bias also takes the shifts.
+    /// B, a and b of a perfect fit for squared loss, zero for cross-entropy: variables are measured from here, so that
+    /// small errors keep their digits. A free bias also takes the shifts.
     pub(super) base: Mat<f64>,
     pub(super) base_contrasts: Vec<f64>,
     pub(super) base_bias: Vec<f64>,
@@ -177,6 +177,11 @@ impl Problem {
         if self.bias == Bias::None {
             to.bias.fill(0.0);
         }
+    }
+
+    /// b itself.
+    pub(super) fn bias(&self, point: &Variables) -> Vec<f64> {
+        self.base_bias.iter().zip(&point.bias).map(|(base, bias)| base + bias).collect()
     }
 
     /// λ_b of every row times its bias, m_r times: the gradient of the penalty.

@@ -75,7 +75,6 @@ impl Samples {
         move_shifts_to_bias(&mut problem);
         if !problem.is_cross_entropy {
             set_base(&mut problem);
-            problem.base.as_mut().subcols_mut(distinct, columns - distinct).fill(0.0);
         }
         Ok(problem)
     }
