@@ -286,6 +286,10 @@ fn small_decays_of_a_bias_keep_the_gap_at_rounding() {
             assert!(minimizer.gap().abs() <= 8.0 * 36.0 * f64::EPSILON, "{q} {bias}: {:e}", minimizer.gap());
         }
     }
+    // One class, which the bias alone fits up to an error of 6e-12.
+    let alone = model(&[1], 1.0).with_bias_decay(4.331e-9).unwrap();
+    let alone = alone.with_class_weights(ClassWeights::Given(vec![753.8])).unwrap().certified_minimizer().unwrap();
+    assert!(alone.rank() == 0 && alone.gap().abs() <= 8.0 * f64::EPSILON, "{:e}", alone.gap());
 }
 
 #[test]

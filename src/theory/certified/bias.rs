@@ -46,8 +46,12 @@ pub(super) fn settle(problem: &Problem, point: &mut Variables, enough: f64) {
     if problem.bias == Bias::None {
         return;
     }
+    let idle = problem.idle_bias();
     let mut last = f64::INFINITY;
     for _ in 0..MOST_STEPS {
+        if let Some(idle) = &idle {
+            idle.take_from(&mut point.bias);
+        }
         let fit = problem.fit(point);
         let step = step(problem, point, &fit);
         let spread = spread(&step);
@@ -88,7 +92,11 @@ fn step(problem: &Problem, point: &Variables, fit: &Fit) -> Vec<f64> {
         *g = -*g;
     }
     if problem.is_cross_entropy {
-        return potentials(edges(problem, &fit.probabilities), ground, gradient);
+        let idle = problem.idle_logits();
+        idle.take_from_gradient(&mut gradient);
+        let mut step = potentials(edges(problem, &fit.probabilities), ground, gradient);
+        idle.take_from(&mut step);
+        return step;
     }
     // Squared error: no output sees another's bias.
     let weight: f64 = problem.weights.iter().sum();

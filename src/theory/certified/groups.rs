@@ -126,57 +126,45 @@ pub(super) fn move_shifts_to_bias(problem: &mut Problem) {
     }
 }
 
-/// The logit that fits an output of row r other than the own class perfectly, for a sample of column s.
-fn fits_other(problem: &Problem, r: usize, s: usize) -> f64 {
-    (problem.targets[(r, s)] - problem.shifts[r]) / problem.scales[r]
-}
-
-/// That of the own class, if there is one.
-fn fits_own(problem: &Problem, s: usize) -> Option<f64> {
-    problem.own_targets.get(s).map(|own| (own - problem.shifts[s] + problem.margins[s]) / problem.scales[s])
-}
-
-/// The base of squared errors. A free bias is the mean of all logits, as at the minimizer, so that B s = 0.
+/// The base of squared errors: B, a and b of a perfect fit. A free bias is the mean of all logits there, so that B s = 0.
 pub(super) fn set_base(problem: &mut Problem) {
-    let mut bias = vec![0.0; problem.row_count()];
+    let others = |r: usize, s: usize| (problem.targets[(r, s)] - problem.shifts[r]) / problem.scales[r];
+    let own = |s: usize| {
+        problem.own_targets.get(s).map(|own| (own - problem.shifts[s] + problem.margins[s]) / problem.scales[s])
+    };
+    let (rows, columns) = (problem.row_count(), problem.column_count());
+    let base = Mat::from_fn(rows, columns, |r, s| {
+        let sum = match own(s).filter(|_| r == s) {
+            // A row of one class has no others.
+            Some(own) if problem.rows[r] < 2.0 => own,
+            Some(own) => (own - others(r, s)) + problem.rows[r] * others(r, s),
+            None => (problem.rows[r] * problem.columns[s]).sqrt() * others(r, s),
+        };
+        // Columns without a sample stay zero.
+        if problem.weights[s] > 0.0 { sum * problem.roots[s] } else { 0.0 }
+    });
+    let contrast = |s: usize| if problem.rows[s] < 2.0 { 0.0 } else { own(s).unwrap_or(0.0) - others(s, s) };
+    let contrasts = (0..problem.own_targets.len()).map(contrast).collect();
+    (problem.base, problem.base_contrasts) = (base, contrasts);
     if problem.bias == Bias::Free {
-        for (r, bias) in bias.iter_mut().enumerate() {
-            let sum = |s: usize| match fits_own(problem, s) {
-                Some(own) if r == s => (problem.columns[s] - 1.0) * fits_other(problem, r, s) + own,
-                _ => problem.columns[s] * fits_other(problem, r, s),
-            };
-            let samples = (0..problem.column_count()).filter(|&s| problem.weights[s] > 0.0);
-            *bias = samples.map(|s| problem.roots[s].powi(2) * sum(s)).sum();
-        }
+        let mean = |r: usize| -> f64 {
+            let logits = (0..columns).map(|s| problem.base[(r, s)] * problem.roots[s] * problem.columns[s].sqrt());
+            logits.sum::<f64>() / problem.row_roots[r]
+        };
+        let means: Vec<f64> = (0..rows).map(mean).collect();
+        move_base(problem, &means);
     }
-    set_base_at(problem, bias);
 }
 
-/// The base of squared errors whose bias is this, beside the shifts that a free one has taken: B, a and b of a perfect
-/// fit. Columns without a sample stay zero.
-pub(super) fn set_base_at(problem: &mut Problem, bias: Vec<f64>) {
-    let (others, own) = (|r, s| fits_other(problem, r, s), |s| fits_own(problem, s));
-    let mut contrasts = vec![0.0; problem.own_targets.len()];
-    let base = Mat::from_fn(problem.row_count(), problem.column_count(), |r, s| {
-        if problem.weights[s] == 0.0 {
-            return 0.0;
+/// Another base of squared errors, whose bias is larger by this.
+pub(super) fn move_base(problem: &mut Problem, by: &[f64]) {
+    for s in (0..problem.column_count()).filter(|&s| problem.weights[s] > 0.0) {
+        let size = problem.roots[s] * problem.columns[s].sqrt();
+        for (r, by) in by.iter().enumerate() {
+            problem.base[(r, s)] -= by * problem.row_roots[r] * size;
         }
-        let members = (problem.rows[r] * problem.columns[s]).sqrt();
-        let own = own(s).filter(|_| r == s);
-        match own {
-            Some(own) if problem.rows[r] < 2.0 => (own - bias[r]) * problem.roots[s],
-            own => {
-                let contrast = own.map_or(0.0, |own| own - others(r, s));
-                (contrast + (others(r, s) - bias[r]) * members) * problem.roots[s]
-            }
-        }
-    });
-    for (s, contrast) in contrasts.iter_mut().enumerate().filter(|(s, _)| problem.rows[*s] >= 2.0) {
-        *contrast = own(s).map_or(0.0, |own| own - others(s, s));
     }
-    problem.base = base;
-    problem.base_contrasts = contrasts;
-    problem.base_bias.iter_mut().zip(bias).for_each(|(base, bias)| *base += bias);
+    problem.base_bias.iter_mut().zip(by).for_each(|(bias, by)| *bias += by);
 }
 
 #[cfg(test)]

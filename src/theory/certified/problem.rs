@@ -90,6 +90,36 @@ pub(super) struct Outputs {
     pub(super) own: Vec<f64>,
 }
 
+/// The same number added to all δ b: a direction n of the bias that only a decay bends, which leaves it at nᵀ M b = 0, M
+/// being the numbers of classes. A small one would be lost in the rounding of all the rest.
+pub(super) struct Idle {
+    /// n.
+    direction: Vec<f64>,
+    /// M n, and nᵀ M n.
+    weighted: Vec<f64>,
+    square: f64,
+}
+
+impl Idle {
+    fn new(direction: Vec<f64>, counts: &[f64]) -> Self {
+        let weighted: Vec<f64> = direction.iter().zip(counts).map(|(n, m)| n * m).collect();
+        let square = direction.iter().zip(&weighted).map(|(n, weighted)| n * weighted).sum();
+        Self { direction, weighted, square }
+    }
+
+    /// Takes it out of a bias or a step.
+    pub(super) fn take_from(&self, bias: &mut [f64]) {
+        let along = self.weighted.iter().zip(&*bias).map(|(n, bias)| n * bias).sum::<f64>() / self.square;
+        bias.iter_mut().zip(&self.direction).for_each(|(bias, n)| *bias -= along * n);
+    }
+
+    /// Takes out of a gradient what it has along the direction: rounding, which would never go away.
+    pub(super) fn take_from_gradient(&self, gradient: &mut [f64]) {
+        let along = self.direction.iter().zip(&*gradient).map(|(n, g)| n * g).sum::<f64>() / self.square;
+        gradient.iter_mut().zip(&self.weighted).for_each(|(g, n)| *g -= along * n);
+    }
+}
+
 impl Problem {
     pub(super) fn row_count(&self) -> usize {
         self.rows.len()
@@ -193,12 +223,21 @@ impl Problem {
         }
     }
 
-    /// The direction of the bias along which no cross-entropy changes, the same number added to all δ b; its largest entry
-    /// is 1.
-    pub(super) fn idle_bias(&self) -> Option<Vec<f64>> {
+    /// The direction of the bias along which no cross-entropy changes.
+    pub(super) fn idle_bias(&self) -> Option<Idle> {
+        (self.bias != Bias::None && self.is_cross_entropy).then(|| Idle::new(self.inverse_scales(), &self.rows))
+    }
+
+    /// The same in scaled logits δ b.
+    pub(super) fn idle_logits(&self) -> Idle {
+        let counts: Vec<f64> = self.inverse_scales().iter().zip(&self.rows).map(|(n, m)| m * n * n).collect();
+        Idle::new(vec![1.0; self.row_count()], &counts)
+    }
+
+    /// 1/δ, the largest of them 1.
+    fn inverse_scales(&self) -> Vec<f64> {
         let least = self.scales.iter().copied().fold(f64::INFINITY, f64::min);
-        let is_idle = self.bias == Bias::Free && self.is_cross_entropy;
-        is_idle.then(|| self.scales.iter().map(|scale| least / scale).collect())
+        self.scales.iter().map(|scale| least / scale).collect()
     }
 
     /// The direction s of columns with B s = 0, of size 1: that of all logits at once, which a free bias takes. It holds in

@@ -5,7 +5,7 @@ use super::{
     certificate::Certificate,
     fit::Fit,
     frame::decompose,
-    groups::set_base_at,
+    groups::move_base,
     path::{DAMPING, Kink, MOST_STEPS, Path, Stop, Tangent},
     polish::{Polished, polish},
     problem::{Bias, Problem, Variables},
@@ -76,7 +76,7 @@ fn contrasts(problem: &mut Problem, point: &mut Variables) -> Vec<Kink> {
 
 pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     if let Some(zero) = zero(problem)? {
-        return Ok(zero);
+        return Ok(from_its_bias(problem, zero));
     }
     let mut point = problem.zero();
     point.b = faer::Scale(-1.0) * &problem.base;
@@ -102,21 +102,18 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     best.map(|found| from_its_bias(problem, found))
 }
 
-/// The same minimizer, polished again with its own bias in the base of squared errors, if that is a decayed one. Beside a
-/// bias of 1 that is measured from zero, errors of 1e-4 keep twelve digits.
+/// The same minimizer, polished again with its own bias in the base of squared errors: where that was far, small errors
+/// are differences of large numbers, and the gap is their rounding.
 fn from_its_bias(problem: &mut Problem, found: Polished) -> Polished {
-    if problem.is_cross_entropy || !matches!(problem.bias, Bias::Decayed(_)) {
+    if problem.is_cross_entropy || problem.bias == Bias::None {
         return found;
     }
-    let mut moved = Problem { base_bias: vec![0.0; problem.row_count()], ..problem.clone() };
-    set_base_at(&mut moved, problem.bias(&found.point));
-    let point = Variables {
-        b: problem.matrix(&found.point) - &moved.base,
-        bias: vec![0.0; problem.row_count()],
-        ..found.point.clone()
-    };
+    let mut moved = problem.clone();
+    move_base(&mut moved, &found.point.bias);
+    let b = problem.matrix(&found.point) - &moved.base;
+    let point = Variables { b, bias: vec![0.0; problem.row_count()], ..found.point.clone() };
     match polish(&moved, &point, found.rank) {
-        Ok(again) if difference(&again) <= difference(&found) => {
+        Ok(again) if difference(&again) < difference(&found) => {
             *problem = moved;
             again
         }
