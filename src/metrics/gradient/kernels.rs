@@ -46,57 +46,19 @@ impl Pulls {
     }
 }
 
-/// Copies a sample; its squared norm, and whether no entry is negative.
-pub(super) fn read<T: Copy + Into<f64>>(from: ColRef<'_, T>, to: ColMut<'_, f64>) -> (f64, bool) {
+/// A sample minus a center; the squared norm of that, and whether no entry of the sample is negative.
+pub(super) fn subtract<T: Copy + Into<f64>>(from: ColRef<'_, T>, center: &[f64], to: ColMut<'_, f64>) -> (f64, bool) {
     let to = slice_mut(to);
     if let Some(from) = from.try_as_col_major() {
-        return Arch::new().dispatch(Read { from: from.as_slice(), to });
+        return Arch::new().dispatch(Subtract { from: from.as_slice(), center, to });
     }
     let from: Vec<T> = from.iter().copied().collect();
-    Arch::new().dispatch(Read { from: &from, to })
-}
-
-struct Read<'a, T> {
-    from: &'a [T],
-    to: &'a mut [f64],
-}
-
-impl<T: Copy + Into<f64>> WithSimd for Read<'_, T> {
-    type Output = (f64, bool);
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> (f64, bool) {
-        let (from, from_rest) = self.from.as_chunks::<LANES>();
-        let (to, to_rest) = self.to.as_chunks_mut::<LANES>();
-        let (mut squares, mut least) = ([0.0; LANES], [0.0_f64; LANES]);
-        for (from, to) in from.iter().zip(to) {
-            let numbers: [f64; LANES] = from.map(Into::into);
-            squares = std::array::from_fn(|lane| squares[lane] + numbers[lane] * numbers[lane]);
-            least = std::array::from_fn(|lane| if numbers[lane] < least[lane] { numbers[lane] } else { least[lane] });
-            *to = numbers;
-        }
-        for (from, to) in from_rest.iter().zip(to_rest) {
-            *to = (*from).into();
-            squares[0] += *to * *to;
-            least[0] = least[0].min(*to);
-        }
-        (squares.iter().sum(), least.iter().all(|least| *least >= 0.0))
-    }
-}
-
-/// A sample minus a class mean; its squared norm, and whether no entry of the sample is negative.
-pub(super) fn subtract<T: Copy + Into<f64>>(from: ColRef<'_, T>, mean: &[f64], to: ColMut<'_, f64>) -> (f64, bool) {
-    let to = slice_mut(to);
-    if let Some(from) = from.try_as_col_major() {
-        return Arch::new().dispatch(Subtract { from: from.as_slice(), mean, to });
-    }
-    let from: Vec<T> = from.iter().copied().collect();
-    Arch::new().dispatch(Subtract { from: &from, mean, to })
+    Arch::new().dispatch(Subtract { from: &from, center, to })
 }
 
 struct Subtract<'a, T> {
     from: &'a [T],
-    mean: &'a [f64],
+    center: &'a [f64],
     to: &'a mut [f64],
 }
 
@@ -106,19 +68,19 @@ impl<T: Copy + Into<f64>> WithSimd for Subtract<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> (f64, bool) {
         let (from, from_rest) = self.from.as_chunks::<LANES>();
-        let (mean, mean_rest) = self.mean.as_chunks::<LANES>();
+        let (center, center_rest) = self.center.as_chunks::<LANES>();
         let (to, to_rest) = self.to.as_chunks_mut::<LANES>();
         let (mut squares, mut least) = ([0.0; LANES], [0.0_f64; LANES]);
-        for ((from, mean), to) in from.iter().zip(mean).zip(to) {
+        for ((from, center), to) in from.iter().zip(center).zip(to) {
             let numbers: [f64; LANES] = from.map(Into::into);
-            let difference: [f64; LANES] = std::array::from_fn(|lane| numbers[lane] - mean[lane]);
+            let difference: [f64; LANES] = std::array::from_fn(|lane| numbers[lane] - center[lane]);
             squares = std::array::from_fn(|lane| squares[lane] + difference[lane] * difference[lane]);
             least = std::array::from_fn(|lane| if numbers[lane] < least[lane] { numbers[lane] } else { least[lane] });
             *to = difference;
         }
-        for ((from, mean), to) in from_rest.iter().zip(mean_rest).zip(to_rest) {
+        for ((from, center), to) in from_rest.iter().zip(center_rest).zip(to_rest) {
             let number: f64 = (*from).into();
-            *to = number - mean;
+            *to = number - center;
             squares[0] += *to * *to;
             least[0] = least[0].min(number);
         }

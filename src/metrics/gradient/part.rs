@@ -10,7 +10,7 @@ use super::{
         features::{number_of_parts, sum_of_parts},
         nearest_center::{Rules, Tally},
     },
-    kernels::{Pulls, read},
+    kernels::{Pulls, subtract},
     spread::Spread,
 };
 use crate::{
@@ -149,13 +149,14 @@ impl Part {
         work: &Work<'_>,
         par: Par,
     ) {
+        let origin = vec![0.0; features.nrows()];
         for start in (0..labels.len()).step_by(PANEL) {
             let labels = &labels[start..labels.len().min(start + PANEL)];
             let features = features.subcols(start, labels.len());
             let Shown { mut panel, mut logits, mut residuals, mut looked, mut pulls } =
                 self.panels.show(features.nrows(), work.product.nrows(), labels.len(), stride(work.models));
             for (j, &class) in labels.iter().enumerate() {
-                let (square, is_nonnegative) = read(features.col(j), panel.rb_mut().col_mut(j));
+                let (square, is_nonnegative) = subtract(features.col(j), &origin, panel.rb_mut().col_mut(j));
                 self.square += square;
                 self.is_nonnegative &= is_nonnegative;
                 self.counts[class] += 1;

@@ -122,7 +122,6 @@ mod tests {
         ClassCounts, Layer, Loss, Targets, Ufm,
         theory::certified::{
             certificate::Certificate,
-            frame::decompose,
             groups,
             problem::{Problem, Variables},
             samples::Samples,
@@ -166,7 +165,7 @@ mod tests {
             let least = solve(&mut problem).unwrap().certificate.objective;
             for (size, bias) in [(0.0, 0.0), (0.1, 1e-3), (1.0, 0.1), (1.0, 3.0), (10.0, 10.0), (0.0, 100.0)] {
                 let point = point(&problem, size, bias);
-                let svd = decompose(&problem.matrix(&point)).unwrap();
+                let svd = problem.svd(&point).unwrap();
                 let Certificate { objective, lower_bound } = Certificate::new(&problem, &point, &svd).unwrap();
                 assert!(objective >= least && lower_bound <= least, "{size} {bias}: {objective} {least} {lower_bound}");
             }

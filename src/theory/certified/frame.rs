@@ -3,20 +3,12 @@
 use faer::{Accum, Mat};
 
 use super::problem::{Bias, Problem, Variables};
-use crate::{
-    error::Error,
-    linalg::{
-        Svd, dense_svd,
-        lanes::dot,
-        memory::{slice, slice_mut},
-        product::{cores_for, multiply, replace},
-    },
+use crate::linalg::{
+    Svd,
+    lanes::dot,
+    memory::{slice, slice_mut},
+    product::{cores_for, multiply, replace},
 };
-
-/// U, σ and V of a matrix that has at least as many columns as rows.
-pub(super) fn decompose(matrix: &Mat<f64>) -> Result<Svd, Error> {
-    dense_svd(matrix.as_ref())
-}
 
 /// A direction: Y = Uᵀ B V, Uᵀ B (I - V Vᵀ) if there are more columns than rows, a and b.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@
 use super::{
     conjugate::{self, Preconditioner},
     fit::Fit,
-    frame::{Coordinates, Frame, Parts, decompose},
+    frame::{Coordinates, Frame, Parts},
     problem::{Problem, Variables},
     smooth::Smooth,
 };
@@ -95,7 +95,7 @@ impl Path<'_> {
     }
 
     pub(super) fn at(&self, point: Variables) -> Result<Stop, Error> {
-        let (fit, svd) = (self.problem.fit(&point), decompose(&self.problem.matrix(&point))?);
+        let (fit, svd) = (self.problem.fit(&point), self.problem.svd(&point)?);
         let value = self.value(&point, &fit, &svd);
         Ok(Stop { point, fit, svd, value })
     }

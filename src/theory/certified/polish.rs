@@ -15,12 +15,12 @@ use super::{
     bias,
     certificate::Certificate,
     conjugate::{self, Preconditioner},
-    frame::{Coordinates, Frame, Parts, decompose},
+    frame::{Coordinates, Frame, Parts},
     problem::{Problem, Variables},
 };
 use crate::{
     error::Error,
-    linalg::{Svd, orthonormal::orthonormal, product::product},
+    linalg::{Svd, dense_svd, orthonormal::orthonormal, product::product},
 };
 
 const MOST_STEPS: usize = 12;
@@ -49,7 +49,7 @@ pub(super) struct Polished {
 /// zero.
 pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Result<Polished, Error> {
     let mut point = point.clone();
-    let mut svd = decompose(&problem.matrix(&point))?;
+    let mut svd = problem.svd(&point)?;
     // What is left would never move again: 1e-13 of it were a gap of 1e-12.
     let rounding_of_start = if problem.is_cross_entropy { 0.0 } else { svd.rounding() };
     truncate(&mut point, &mut svd, rank, rounding_of_start);
@@ -79,7 +79,7 @@ pub(super) fn polish(problem: &Problem, point: &Variables, rank: usize) -> Resul
         let preconditioner = Preconditioner::new(&frame, &fit);
         let step = conjugate::solve(&preconditioner, &fit, &downhill, tolerance, MOST_GRADIENTS);
         point = point.plus(1.0, &frame.variables(&step));
-        let next = decompose(&problem.matrix(&point))?;
+        let next = problem.svd(&point)?;
         rank -= turned(&svd, &next, rank);
         svd = next;
         let rounding_of_step = svd.rounding();
@@ -111,13 +111,13 @@ fn align(problem: &Problem, svd: &mut Svd, gradient: &Variables, rank: usize) ->
     let pulled = product(left.transpose(), gradient.b.as_ref());
     let (inner, right) = if kept.nrows() == problem.row_count() {
         let right = svd.right.subcols(rank, count);
-        let inner = decompose(&product(pulled.as_ref(), right))?;
+        let inner = dense_svd(product(pulled.as_ref(), right).as_ref())?;
         let right = product(right, inner.right.as_ref());
         (inner, right)
     } else {
         // More columns than rows: right vectors turn in all that is orthogonal to the kept ones.
         let along = product(pulled.as_ref(), kept);
-        let inner = decompose(&(pulled - product(along.as_ref(), kept.transpose())))?;
+        let inner = dense_svd((pulled - product(along.as_ref(), kept.transpose())).as_ref())?;
         // Those of vanishing duals are any.
         let mut spanning = svd.right.clone();
         spanning.as_mut().subcols_mut(rank, count).copy_from(&inner.right);

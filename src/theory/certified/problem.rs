@@ -19,7 +19,13 @@
 
 use faer::Mat;
 
-use crate::linalg::memory::{slice, slice_mut};
+use crate::{
+    error::Error,
+    linalg::{
+        Svd, dense_svd,
+        memory::{slice, slice_mut},
+    },
+};
 
 /// How the bias is penalized.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -154,6 +160,11 @@ impl Problem {
     /// B itself.
     pub(super) fn matrix(&self, point: &Variables) -> Mat<f64> {
         &self.base + &point.b
+    }
+
+    /// U, σ and V of B itself, which has at least as many columns as rows.
+    pub(super) fn svd(&self, point: &Variables) -> Result<Svd, Error> {
+        dense_svd(self.matrix(point).as_ref())
     }
 
     /// a itself.

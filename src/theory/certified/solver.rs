@@ -4,7 +4,6 @@ use super::{
     bias,
     certificate::Certificate,
     fit::Fit,
-    frame::decompose,
     groups::move_base,
     path::{DAMPING, Kink, MOST_STEPS, Path, Stop, Tangent},
     polish::{Polished, polish},
@@ -165,7 +164,7 @@ fn zero(problem: &mut Problem) -> Result<Option<Polished>, Error> {
     if norm > (1.0 + NEAR) * problem.lambda {
         return Ok(None);
     }
-    let svd = decompose(&problem.matrix(&point))?;
+    let svd = problem.svd(&point)?;
     let certificate = Certificate::new(problem, &point, &svd)?;
     let is_minimizer = norm <= problem.lambda || certificate.gap().abs() <= ENOUGH;
     Ok(is_minimizer.then_some(Polished { point, svd, rank: 0, certificate }))
