@@ -10,6 +10,7 @@ use neural_collapse::ClassCounts;
 use crate::{
     configuration::Configuration,
     data::{Source, TrainingSet},
+    decay_flags::DecayFlags,
     device::Place,
     loss_flags::LossFlags,
     optimizer::{EPSILON, Rule},
@@ -68,46 +69,11 @@ pub struct Flags {
     /// Linear layers L after the features
     #[arg(long, allow_hyphen_values = true, default_value_t = 1)]
     layers: usize,
-    /// Decays lambda_1,...,lambda_L of the linear layers; one value serves all layers
-    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', default_value = "5e-4")]
-    layer_decay: Vec<f64>,
-    /// Decay lambda_H of the features
-    #[arg(long, allow_hyphen_values = true, default_value = "1e-5")]
-    feature_decay: f64,
-    /// No penalty of the features: the network is compared with the theory at the decay that its arrays imply
-    #[arg(long, conflicts_with = "feature_decay")]
-    no_feature_decay: bool,
-    /// No penalties: the optimizer decays all weights and biases, as frameworks do; decays of the theory are then those
-    /// that the arrays imply
-    #[arg(
-        long,
-        value_name = "DECAY",
-        allow_hyphen_values = true,
-        conflicts_with_all = ["layer_decay", "feature_decay", "no_feature_decay"]
-    )]
-    weight_decay: Option<f64>,
-    /// The share of the run over which decays grow from a tenth to their values: classes that the theory keeps apart
-    /// are then told apart before decays are strong
-    #[arg(
-        long,
-        value_name = "SHARE",
-        allow_hyphen_values = true,
-        default_value_t = 0.0,
-        conflicts_with = "weight_decay"
-    )]
-    decay_ramp: f64,
+    #[command(flatten)]
+    decays: DecayFlags,
     /// No bias in the last layer
     #[arg(long)]
     no_bias: bool,
-    /// Decay mu of the bias, mu/2 |b|^2; 0 is a free bias, as without the flag
-    #[arg(
-        long,
-        value_name = "MU",
-        allow_hyphen_values = true,
-        default_value = "0",
-        conflicts_with_all = ["no_bias", "weight_decay"]
-    )]
-    bias_decay: f64,
     #[command(flatten)]
     loss: LossFlags,
     /// How weights move: adam, adamw (needs --weight-decay) or sgd, with a momentum of 0.9
@@ -230,20 +196,16 @@ impl Flags {
             epsilon > 0.0 && epsilon.is_finite(),
             "--epsilon: {epsilon} given, positive finite numbers are accepted"
         );
-        let ramp = self.decay_ramp;
-        ensure!((0.0..1.0).contains(&ramp), "--decay-ramp: {ramp} given, 0 <= SHARE < 1 is accepted");
-        ensure!(
-            self.optimizer != Rule::AdamW || self.weight_decay.is_some(),
-            "--optimizer adamw: --weight-decay is needed; without it this is adam"
-        );
+        self.decays.check_optimizer(self.optimizer)?;
+        let decays = self.decays.decays(self.layers, self.loss.loss, &set.counts)?;
         Ok(Configuration {
             counts: set.counts.to_string(),
             data_checksum: set.checksum,
             width: self.width,
-            layer_decay: self.layer_decays()?,
-            feature_decay: (!self.no_feature_decay && self.weight_decay.is_none()).then_some(self.feature_decay),
+            layer_decay: decays.layers,
+            feature_decay: decays.features,
             bias: !self.no_bias,
-            bias_decay: self.bias_decay,
+            bias_decay: decays.bias,
             relu_features: self.loss.relu_features,
             loss: self.loss.loss.to_string(),
             class_weights: match self.loss.class_weights(&set.counts)? {
@@ -256,8 +218,8 @@ impl Flags {
             cdt: self.loss.cdt,
             optimizer: self.optimizer,
             epsilon: self.epsilon,
-            weight_decay: self.weight_decay,
-            decay_ramp: self.decay_ramp,
+            weight_decay: self.decays.weight_decay,
+            decay_ramp: decays.ramp,
             learning_rate: rate,
             drop_at: self.drops()?,
             batch: match self.batch {
@@ -276,23 +238,9 @@ impl Flags {
         self.device.device()
     }
 
-    fn layer_decays(&self) -> Result<Vec<f64>> {
-        if let Some(decay) = self.weight_decay {
-            ensure!(
-                decay > 0.0 && decay.is_finite(),
-                "--weight-decay: {decay} given, positive finite numbers are accepted"
-            );
-            return Ok(vec![decay; self.layers]);
-        }
-        match self.layer_decay[..] {
-            [decay] => Ok(vec![decay; self.layers]),
-            _ if self.layer_decay.len() == self.layers => Ok(self.layer_decay.clone()),
-            _ => bail!(
-                "--layer-decay: {} values given for --layers {}, one value or one a layer is accepted",
-                self.layer_decay.len(),
-                self.layers
-            ),
-        }
+    /// The decays as they were given, if that was not in the units of the theory.
+    pub(crate) fn given_decays(&self) -> Option<String> {
+        self.decays.given()
     }
 
     fn drops(&self) -> Result<Vec<f64>> {

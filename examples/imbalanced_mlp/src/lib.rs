@@ -1,6 +1,8 @@
-//! Trains a network on imbalanced real data, and watches its last layers end where the theory of `neural_collapse` says.
+//! Trains a network on imbalanced real data, and compares its last layers with what the theory of `neural_collapse`
+//! predicts.
 //!
-//! [`flags`] are what a person asks for, [`device`] where, [`data`] what a network learns, [`configuration`] all that decides over a run.
+//! [`flags`] are what a person asks for, [`device`] where, [`data`] what a network learns, [`configuration`] all that
+//! decides over a run.
 //! [`network`], [`objective`], [`optimizer`] and [`train`] are the training; [`measure`] is its judge and knows nothing of
 //! it but weights and features; [`target`] is what they are compared with, and [`groups`] the classes that the loss
 //! cannot tell apart; [`history`], [`checkpoint`], [`figures`] and [`report`] are what stays of it; [`run`](mod@run)
@@ -11,6 +13,7 @@
 pub mod checkpoint;
 pub mod configuration;
 pub mod data;
+pub mod decay_flags;
 pub mod device;
 pub mod figures;
 pub mod flags;

@@ -1,4 +1,4 @@
-//! Trains a network on imbalanced real data, and watches its last layers end where the theory says.
+//! Trains a network on imbalanced real data, and compares its last layers with what the theory predicts.
 //!
 //!     cargo run --release -p imbalanced-mlp
 

@@ -145,7 +145,7 @@ impl Plan {
             // What came after the checkpoint comes again.
             rows.retain(|row| row.epoch <= epochs);
         }
-        begin(&report::beginning(configuration, set, judge, trainer.step))?;
+        begin(&report::beginning(configuration, flags.given_decays(), set, judge, trainer.step))?;
         let history = History::create(&files.metrics, &columns, rows).context("--out")?;
         let mut run = Run {
             configuration,
