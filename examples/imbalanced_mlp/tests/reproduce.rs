@@ -26,7 +26,7 @@ fn every_claim_is_reproduced() {
         ("d", &["squared", "cross-entropy"], "lower_bound"),
         ("d-open", &["one-large"], "lower_bound"),
         ("e", &["sgd", "adamw"], "misfit_1"),
-        ("f", &["three-layers"], "implied_3"),
+        ("f", &["three-layers"], "minimum_nearby"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let text = succeed(program(&format!("reproduce {claim} {TINY}"), folder.path())).stdout;

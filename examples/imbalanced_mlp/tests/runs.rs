@@ -50,7 +50,7 @@ fn every_loss_is_trained_and_compared_with_its_own_theory() {
         ("temperatures", "--loss cross-entropy --cdt 0.3", &["temperatures (n/n_max)^0.3", "proved to"]),
         ("bias", "--loss cross-entropy --bias-decay 0.1", &["features 1e-5, bias 1e-1", "proved to"]),
         ("relu", "--relu-features", &["features after a ReLU", "orthogonal class means"]),
-        ("deep", "--loss cross-entropy --layers 2", &["by descent, where", "A descent on free features"]),
+        ("deep", "--loss cross-entropy --layers 2", &["of 32 ended", "A descent on free", "minimum nearby"]),
         ("free", "--loss cross-entropy --no-feature-decay", &["trained with none", ", without the penalty"]),
         ("ramp", "--loss cross-entropy --decay-ramp 0.5", &["growing from a tenth over 50 % of the run"]),
         (

@@ -16,7 +16,7 @@ use self::state::{outputs, product, statistics};
 use crate::{
     configuration::Configuration,
     groups::{Group, Probabilities},
-    target::Target,
+    target::{Nearby, Target},
 };
 
 /// What is measured. A number whose definition divides by zero is none.
@@ -155,6 +155,17 @@ impl Judge {
             implied: implied.layers.iter().chain([&implied.features]).map(|&implied| both(implied)).collect(),
         };
         Ok(Snapshot { measurement, target, product, means: statistics.class_means().to_owned() })
+    }
+
+    /// Where a descent ends that starts at a network, if there is no theory for its model.
+    ///
+    /// # Errors
+    ///
+    /// Numbers that are not finite.
+    pub fn nearby(&self, state: &State, means: &Mat<f64>) -> Result<Option<Nearby>> {
+        let Some(target) = &self.target else { return Ok(None) };
+        let bias = state.bias.as_ref().map(|bias| bias.iter().copied().collect());
+        target.nearby(&state.layers, means, bias)
     }
 
     /// What a network that implies these decays is compared with; `None` if one of them is not positive.

@@ -12,7 +12,7 @@ use crate::{
     history::Row,
     measure::{Judge, Measurement, Snapshot},
     optimizer::Rule,
-    target::{Source, Target},
+    target::{Nearby, Source, Target},
 };
 
 /// How a run ends that is over.
@@ -143,6 +143,7 @@ pub fn ending(
     judge: &Judge,
     row: &Row,
     snapshot: &Snapshot,
+    nearby: Option<Nearby>,
     steps: u64,
     times: Times,
 ) -> String {
@@ -161,6 +162,10 @@ pub fn ending(
         ("minimum (theory)", target.map_or_else(|| "the arrays imply a decay that is not positive".into(), minimum)),
     ];
     lines.extend(reached(configuration, target, m));
+    if let Some(Nearby { objective, rank }) = nearby {
+        lines
+            .push(("minimum nearby", format!("{objective:.9e}, rank {rank}, by a descent that starts at the network")));
+    }
     lines.extend([
         ("relative gap", number(m.gap)),
         ("NC1", number(m.nc1)),
@@ -185,7 +190,7 @@ pub fn ending(
             implied.map_or_else(|| "none".into(), |(implied, misfit)| format!("{implied:.4e} (misfit {misfit:.1e})"));
         lines.push(("implied decay", format!("{name}: {found}, trained with {trained}")));
     }
-    table(&lines) + &verdict(configuration, judge.groups(), target, m)
+    table(&lines) + &verdict(configuration, judge.groups(), target, nearby, m)
 }
 
 /// The objective that the gap compares with the minimum, and what training minimized, if that is another one.

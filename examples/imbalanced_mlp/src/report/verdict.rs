@@ -4,7 +4,7 @@ use crate::{
     configuration::Configuration,
     groups::Group,
     measure::Measurement,
-    target::{Source, Target},
+    target::{Nearby, Source, Target},
 };
 
 use super::classes;
@@ -17,6 +17,7 @@ pub(super) fn verdict(
     configuration: &Configuration,
     groups: &[Group],
     target: Option<&Target>,
+    nearby: Option<Nearby>,
     m: &Measurement,
 ) -> String {
     let Some((target, gap)) = target.zip(m.gap) else { return String::new() };
@@ -35,6 +36,8 @@ pub(super) fn verdict(
         }
         _ => format!("From class counts and decays alone, the theory predicted a minimum of {minimum:.4e}."),
     };
+    // How far the network is above the minimum next to it.
+    let above = nearby.map(|nearby| m.objective / nearby.objective - 1.0);
     let close = if gap.abs() < CLOSE && is_interval {
         "That is less than 1 %."
     } else if gap.abs() < CLOSE {
@@ -43,6 +46,8 @@ pub(super) fn verdict(
         "Its class means are not orthogonal."
     } else if implied {
         "The theory does not describe this network: the misfits say how far it is from rest."
+    } else if above.is_some_and(|above| above.abs() < CLOSE) {
+        "The network has come to a minimum of its own, within 1 %."
     } else {
         "The network is not there yet: more --epochs bring it closer, or a lower rate at the end."
     };
@@ -51,8 +56,17 @@ pub(super) fn verdict(
     } else {
         "The network has reached an objective"
     };
-    let (side, than) = (if gap < 0.0 { "below" } else { "above" }, if is_interval { "the latter" } else { "it" });
-    let mut text = format!("\n{said}\n{objective} {} {side} {than}. {close}\n", percent(gap.abs()));
+    let side = |gap: f64| format!("{} {}", percent(gap.abs()), if gap < 0.0 { "below" } else { "above" });
+    let than = if is_interval { "the latter" } else { "it" };
+    let mut text = format!("\n{said}\n{objective} {} {than}. {close}\n", side(gap));
+    if let Some((nearby, above)) = nearby.zip(above) {
+        let line = format!(
+            "A descent that starts at the network ends {} that minimum; the network is {} its end.\n",
+            side(nearby.objective / minimum - 1.0),
+            side(above)
+        );
+        text.push_str(&line);
+    }
     if let (Some(classifiers), Some(means)) = (m.nc2_classifier, m.nc2_features) {
         let line = format!(
             "Inner products of its classifiers are within {} of the predicted ones, of its class means within {}.\n",
@@ -83,7 +97,11 @@ mod tests {
 
     /// The last lines for a network of one layer at this gap.
     fn said(configuration: &Configuration, gap: f64) -> String {
-        let configuration = Configuration { layer_decay: vec![5e-3], width: 16, ..configuration.clone() };
+        said_of(&Configuration { layer_decay: vec![5e-3], width: 16, ..configuration.clone() }, gap, None)
+    }
+
+    /// The last lines for a network at this gap that has a minimum next to it.
+    fn said_of(configuration: &Configuration, gap: f64, nearby: Option<Nearby>) -> String {
         let counts: ClassCounts = configuration.counts.parse().unwrap();
         let target = Target::new(&configuration.ufm(&counts).unwrap()).unwrap();
         let measurement = Measurement {
@@ -99,7 +117,21 @@ mod tests {
             laws: Vec::new(),
             implied: Vec::new(),
         };
-        verdict(&configuration, &[], Some(&target), &measurement)
+        verdict(configuration, &[], Some(&target), nearby, &measurement)
+    }
+
+    /// Above the lowest minimum that descents find, but next to another one.
+    #[test]
+    fn a_minimum_of_its_own_is_told_from_a_network_on_its_way() {
+        let deep =
+            Configuration { layer_decay: vec![5e-3; 2], width: 8, loss: "cross-entropy".into(), ..configuration() };
+        let nearby = |objective| Some(Nearby { objective, rank: 1 });
+        // The objective of the network is 0.1.
+        let close = said_of(&deep, 0.05, nearby(0.0999));
+        assert!(close.contains("come to a minimum of its own") && close.contains("0.10 % above its end"), "{close}");
+        assert!(close.contains("% below that minimum") || close.contains("% above that minimum"), "{close}");
+        let far = said_of(&deep, 0.05, nearby(0.09));
+        assert!(far.contains("not there yet") && far.contains("11.11 % above its end"), "{far}");
     }
 
     /// The largest class has more than half of the samples: orthogonal class means are not the minimum.

@@ -22,6 +22,8 @@ pub(super) struct Summary {
     minimum: Option<f64>,
     /// What no point is below, if that is not the minimum.
     lower_bound: Option<f64>,
+    /// Where a descent ends that starts at the network.
+    nearby: Option<f64>,
     /// The largest cosine of two class means.
     largest_cosine: Option<f64>,
     groups: Vec<Contrast>,
@@ -51,6 +53,7 @@ impl Summary {
             seed: network.seed,
             minimum: target.map(|target| target.objective),
             lower_bound: target.and_then(lower_bound),
+            nearby: finished.nearby.map(|nearby| nearby.objective),
             largest_cosine: largest_cosine(&finished.snapshot),
             groups: contrasts,
             row,
@@ -74,6 +77,9 @@ impl Summary {
             ("accuracy", Some(m.accuracy)),
         ];
         let mut columns: Vec<_> = columns.into_iter().map(|(title, number)| (title.to_owned(), number)).collect();
+        if self.nearby.is_some() {
+            columns.push(("minimum_nearby".into(), self.nearby));
+        }
         for Contrast { name, predicted, found } in &self.groups {
             columns.push((format!("predicted_{name}"), *predicted));
             columns.push((format!("found_{name}"), Some(*found)));

@@ -27,6 +27,7 @@ use crate::{
     measure::{Judge, Snapshot, State},
     network::Shape,
     report::{self, Times},
+    target::Nearby,
     train::Trainer,
 };
 
@@ -44,6 +45,8 @@ struct Run<'a> {
     history: History,
     /// The last measurement, and the step it was made at.
     last: Option<(u64, Row, Snapshot)>,
+    /// As in [`Finished`], once the last step is done.
+    nearby: Option<Nearby>,
     clock: Instant,
     /// Seconds before the checkpoint that the run went on from.
     before: f64,
@@ -71,6 +74,8 @@ pub struct Finished {
     pub rows: Vec<Row>,
     /// The last one, and what figures show next to it.
     pub snapshot: Snapshot,
+    /// Where a descent ends that starts at the network, if there is no theory for its model.
+    pub nearby: Option<Nearby>,
     /// What to tell of the end.
     pub report: String,
 }
@@ -155,6 +160,7 @@ impl Plan {
             files,
             history,
             last: None,
+            nearby: None,
             clock: Instant::now(),
             before,
             measuring: Duration::ZERO,
@@ -165,10 +171,10 @@ impl Plan {
         run.draw()?;
         let steps = ended? - first;
         let times = Times { all: run.clock.elapsed(), measuring: run.measuring, saving: run.saving };
-        let rows = run.rows();
+        let (rows, nearby) = (run.rows(), run.nearby);
         let (_, row, snapshot) = run.last.context("nothing has been measured")?;
-        let report = report::ending(configuration, judge, &row, &snapshot, steps, times) + &run.files.list();
-        Ok(Finished { rows, snapshot, report })
+        let report = report::ending(configuration, judge, &row, &snapshot, nearby, steps, times) + &run.files.list();
+        Ok(Finished { rows, snapshot, nearby, report })
     }
 }
 
@@ -197,6 +203,9 @@ impl Run<'_> {
         if self.last.as_ref().is_none_or(|&(step, ..)| step != trainer.step) {
             self.measure(&trainer)?;
             self.save(&trainer)?;
+        }
+        if let Some((.., snapshot)) = &self.last {
+            self.nearby = self.judge.nearby(&trainer.state()?, &snapshot.means)?;
         }
         Ok(trainer.step)
     }

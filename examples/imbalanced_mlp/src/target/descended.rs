@@ -4,14 +4,17 @@ use anyhow::Result;
 use neural_collapse::{
     Error, Parameters, Point, Ufm,
     descent::{Descent, Method, Run, Trajectory},
+    faer::{Col, Mat},
     linalg::dense_svd,
     rand::{SeedableRng, rngs::Xoshiro256PlusPlus},
 };
+use rayon::prelude::*;
 
 use super::{Source, Target};
 
-/// Descents for a minimum that nothing else gives: from collapsed features, which the minimizers have.
-const STARTS: u64 = 4;
+/// Descents for a minimum that nothing else gives: from collapsed features, which the minimizers have. For three layers of
+/// ten classes under cross-entropy each of forty ended at an objective of its own, 6 % apart.
+const STARTS: u64 = 32;
 /// Steps of each: ten times what L-BFGS takes for three layers of ten classes.
 const STEPS: usize = 20_000;
 /// Descents that end within this share of the lowest objective end at the same minimum.
@@ -19,19 +22,15 @@ const SAME: f64 = 1e-6;
 
 /// The lowest of several descents on free features.
 pub(super) fn by_descent(ufm: &Ufm) -> Result<Target> {
-    let method = if ufm.has_nonnegative_features() { Method::Nesterov } else { Method::LBFGS };
-    let descent = Descent::new(method).with_step_limit(STEPS).with_trajectory(Trajectory::Off);
+    let descent = descent(ufm);
     let run = |seed: u64| descent.minimize(ufm, collapsed(ufm, &mut Xoshiro256PlusPlus::seed_from_u64(seed))?);
-    let mut runs = (0..STARTS).map(run).collect::<Result<Vec<Run>, Error>>()?;
+    let mut runs = (0..STARTS).into_par_iter().map(run).collect::<Result<Vec<Run>, Error>>()?;
     runs.sort_by(|a, b| a.objective.total_cmp(&b.objective));
     let best = &runs[0];
     let same = runs.iter().filter(|run| run.objective - best.objective <= SAME * best.objective).count();
     let source = Source::Descent { starts: runs.len(), same };
     let (product, means) = (best.point.product(), best.point.class_means(ufm)?);
-    // A singular value that has come to rest above this is one that the minimizer has.
-    let values = dense_svd((&product * &means).as_ref())?.values;
-    let largest = values.iter().copied().fold(0.0, f64::max);
-    let rank = values.iter().filter(|&&value| value > SAME * largest && largest > 0.0).count();
+    let rank = rank(&best.point, ufm)?;
     Target::of_blocks(
         ufm,
         source,
@@ -40,6 +39,40 @@ pub(super) fn by_descent(ufm: &Ufm) -> Result<Target> {
         [product, means],
         best.point.bias().map(|bias| bias.to_owned()).as_ref(),
     )
+}
+
+/// Where a descent ends that starts at a network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Nearby {
+    /// Its objective.
+    pub objective: f64,
+    /// The rank of its prediction.
+    pub rank: usize,
+}
+
+/// A descent from these layers, class means and bias, with all features of a class equal.
+pub(super) fn descend_from(ufm: &Ufm, layers: &[Mat<f64>], means: &Mat<f64>, bias: Option<Col<f64>>) -> Result<Nearby> {
+    let mut features = Mat::zeros(means.nrows(), usize::try_from(ufm.samples())?);
+    let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?.counts().iter().enumerate();
+    let classes = classes.flat_map(|(class, &count)| (0..count).map(move |_| class));
+    for (mut feature, class) in features.col_iter_mut().zip(classes) {
+        feature.copy_from(means.col(class));
+    }
+    let run = descent(ufm).minimize(ufm, Parameters::new(ufm, layers.to_vec(), features, bias)?)?;
+    Ok(Nearby { objective: run.objective, rank: rank(&run.point, ufm)? })
+}
+
+fn descent(ufm: &Ufm) -> Descent {
+    let method = if ufm.has_nonnegative_features() { Method::Nesterov } else { Method::LBFGS };
+    Descent::new(method).with_step_limit(STEPS).with_trajectory(Trajectory::Off)
+}
+
+/// The rank of the prediction W_{L:1} H̄ where a descent has ended.
+fn rank(point: &Point, ufm: &Ufm) -> Result<usize> {
+    // A singular value that has come to rest above this is one that the minimizer has.
+    let values = dense_svd((point.product() * point.class_means(ufm)?).as_ref())?.values;
+    let largest = values.iter().copied().fold(0.0, f64::max);
+    Ok(values.iter().filter(|&&value| value > SAME * largest && largest > 0.0).count())
 }
 
 /// A random start whose features are equal within classes, as those of minimizers are: K columns are enough for it.

@@ -11,7 +11,8 @@ use neural_collapse::{
     theory::{Direction, Optimum},
 };
 
-use self::descended::by_descent;
+pub use self::descended::Nearby;
+use self::descended::{by_descent, descend_from};
 use crate::groups::{Group, Probabilities, compare};
 
 /// Where the minimum comes from.
@@ -150,6 +151,17 @@ impl Target {
         })
     }
 
+    /// Where a descent on free features ends that starts at a network of these layers, class means and bias; `None` if the
+    /// theory has a minimum.
+    ///
+    /// # Errors
+    ///
+    /// Numbers that are not finite.
+    pub fn nearby(&self, layers: &[Mat<f64>], means: &Mat<f64>, bias: Option<Col<f64>>) -> Result<Option<Nearby>> {
+        let is_descended = matches!(self.source, Source::Descent { .. });
+        is_descended.then(|| descend_from(&self.ufm, layers, means, bias)).transpose()
+    }
+
     /// NC1, NC2 of classifiers and of class means, NC3 and alignment of a network whose product W_{L:1} is K × d_1, as
     /// [`network_collapse`] defines them. Alignment needs a closed form.
     ///
@@ -191,7 +203,7 @@ fn distance(ours: Mat<f64>, theirs: Mat<f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use neural_collapse::{ClassCounts, Layer, Loss};
+    use neural_collapse::{ClassCounts, Layer, Loss, Parameters, Point};
 
     use super::*;
 
@@ -204,7 +216,7 @@ mod tests {
         let closed = Target::new(&model(2)).unwrap();
         let descended = by_descent(&model(2)).unwrap();
         assert_eq!((closed.source, closed.rank), (Source::Closed, descended.rank));
-        assert!(matches!(descended.source, Source::Descent { starts: 4, same: 1..=4 }), "{:?}", descended.source);
+        assert!(matches!(descended.source, Source::Descent { starts: 32, same: 1..=32 }), "{:?}", descended.source);
         // A descent ends at a gradient of 1e-9 √f: objectives are then equal to rounding, and blocks to about the root
         // of that, 1e-8 times the condition of the problem.
         assert!((descended.objective / closed.objective - 1.0).abs() < 1e-11);
@@ -241,6 +253,24 @@ mod tests {
         assert!(matches!(closed.source, Source::Orthogonal { is_proved: true, .. }));
         // As above.
         assert!((descended.objective / closed.objective - 1.0).abs() < 1e-11, "{closed:?} {descended:?}");
+    }
+
+    /// From a minimizer there is nowhere to go; from a random point a descent ends no lower than the best of several.
+    #[test]
+    fn a_descent_from_a_network_ends_nearby() {
+        let ufm = model(2);
+        let minimizer = ufm.minimizer().unwrap().parameters().unwrap();
+        let target = by_descent(&ufm).unwrap();
+        let nearby = |point: &Parameters| {
+            let means = Point::from(point).class_means(&ufm).unwrap();
+            target.nearby(point.weights(), &means, point.bias().map(|bias| bias.to_owned())).unwrap().unwrap()
+        };
+        // As above.
+        let found = nearby(&minimizer);
+        assert!((found.objective / target.objective - 1.0).abs() < 1e-11 && found.rank == target.rank, "{found:?}");
+        let random = Parameters::gaussian_seeded(&ufm, 1.0, 3).unwrap();
+        assert!(nearby(&random).objective > target.objective * (1.0 - 1e-11));
+        assert_eq!(Target::new(&ufm).unwrap().nearby(&[], &Mat::new(), None).unwrap(), None);
     }
 
     #[test]
