@@ -11,8 +11,8 @@ use neural_collapse::{faer::MatRef, linalg::dense_svd};
 
 use super::{BLUE, Panel, RED};
 
-/// Inner products of all pairs of classes, predicted and measured, in the same colors.
-pub(crate) fn grams(what: &str, predicted: MatRef<'_, f64>, measured: MatRef<'_, f64>) -> Vec<Panel> {
+/// Inner products of all pairs of classes, predicted by this source and measured, in the same colors.
+pub(crate) fn grams([what, source]: [&str; 2], predicted: MatRef<'_, f64>, measured: MatRef<'_, f64>) -> Vec<Panel> {
     let classes = measured.nrows();
     let table = |entry: &dyn Fn(usize, usize) -> f64| -> Vec<Vec<f64>> {
         (0..classes).map(|k| (0..classes).map(|l| entry(k, l)).collect()).collect()
@@ -35,7 +35,7 @@ pub(crate) fn grams(what: &str, predicted: MatRef<'_, f64>, measured: MatRef<'_,
             .with_y_categories(names.into_iter().rev().collect());
         (plots, layout)
     };
-    vec![panel(format!("{what}: theory"), predicted), panel(format!("{what}: network"), measured)]
+    vec![panel(format!("{what}: {source}"), predicted), panel(format!("{what}: network"), measured)]
 }
 
 /// White at zero, blue below and red above, darkest at ± `largest`: kuva gives the place of a number between the

@@ -20,7 +20,7 @@ use crate::{
     groups::Group,
     history::{Row, write_whole},
     measure::Snapshot,
-    target::Target,
+    target::{Source, Target},
 };
 
 pub(crate) const BLUE: &str = "#2266aa";
@@ -92,9 +92,10 @@ pub(crate) fn inner_products(name: &str, target: &Target, snapshot: &Snapshot) -
     let rows: Mat<f64> = &snapshot.product * snapshot.product.transpose();
     let means: Mat<f64> = snapshot.means.transpose() * &snapshot.means;
     let [classifiers, class_means] = &target.grams;
+    let source = if matches!(target.source, Source::Descent { .. }) { "descent" } else { "theory" };
     [
-        grams(&format!("{name}classifiers"), classifiers.as_ref(), rows.as_ref()),
-        grams(&format!("{name}class means"), class_means.as_ref(), means.as_ref()),
+        grams([&format!("{name}classifiers"), source], classifiers.as_ref(), rows.as_ref()),
+        grams([&format!("{name}class means"), source], class_means.as_ref(), means.as_ref()),
     ]
 }
 

@@ -16,7 +16,7 @@ use self::state::{outputs, product, statistics};
 use crate::{
     configuration::Configuration,
     groups::{Group, Probabilities},
-    target::{Nearby, Target},
+    target::Target,
 };
 
 /// What is measured. A number whose definition divides by zero is none.
@@ -162,7 +162,7 @@ impl Judge {
     /// # Errors
     ///
     /// Numbers that are not finite.
-    pub fn nearby(&self, state: &State, means: &Mat<f64>) -> Result<Option<Nearby>> {
+    pub fn nearby(&self, state: &State, means: &Mat<f64>) -> Result<Option<Target>> {
         let Some(target) = &self.target else { return Ok(None) };
         let bias = state.bias.as_ref().map(|bias| bias.iter().copied().collect());
         target.nearby(&state.layers, means, bias)

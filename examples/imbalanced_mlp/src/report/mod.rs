@@ -12,7 +12,7 @@ use crate::{
     history::Row,
     measure::{Judge, Measurement, Snapshot},
     optimizer::Rule,
-    target::{Nearby, Source, Target},
+    target::{Source, Target},
 };
 
 /// How a run ends that is over.
@@ -143,7 +143,7 @@ pub fn ending(
     judge: &Judge,
     row: &Row,
     snapshot: &Snapshot,
-    nearby: Option<Nearby>,
+    nearby: Option<&Target>,
     steps: u64,
     times: Times,
 ) -> String {
@@ -162,7 +162,7 @@ pub fn ending(
         ("minimum (theory)", target.map_or_else(|| "the arrays imply a decay that is not positive".into(), minimum)),
     ];
     lines.extend(reached(configuration, target, m));
-    if let Some(Nearby { objective, rank }) = nearby {
+    if let Some(Target { objective, rank, .. }) = nearby {
         lines
             .push(("minimum nearby", format!("{objective:.9e}, rank {rank}, by a descent that starts at the network")));
     }

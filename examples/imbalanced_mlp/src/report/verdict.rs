@@ -4,7 +4,7 @@ use crate::{
     configuration::Configuration,
     groups::Group,
     measure::Measurement,
-    target::{Nearby, Source, Target},
+    target::{Source, Target},
 };
 
 use super::classes;
@@ -17,7 +17,7 @@ pub(super) fn verdict(
     configuration: &Configuration,
     groups: &[Group],
     target: Option<&Target>,
-    nearby: Option<Nearby>,
+    nearby: Option<&Target>,
     m: &Measurement,
 ) -> String {
     let Some((target, gap)) = target.zip(m.gap) else { return String::new() };
@@ -100,8 +100,8 @@ mod tests {
         said_of(&Configuration { layer_decay: vec![5e-3], width: 16, ..configuration.clone() }, gap, None)
     }
 
-    /// The last lines for a network at this gap that has a minimum next to it.
-    fn said_of(configuration: &Configuration, gap: f64, nearby: Option<Nearby>) -> String {
+    /// The last lines for a network at this gap that has a minimum of this objective next to it.
+    fn said_of(configuration: &Configuration, gap: f64, nearby: Option<f64>) -> String {
         let counts: ClassCounts = configuration.counts.parse().unwrap();
         let target = Target::new(&configuration.ufm(&counts).unwrap()).unwrap();
         let measurement = Measurement {
@@ -117,7 +117,12 @@ mod tests {
             laws: Vec::new(),
             implied: Vec::new(),
         };
-        verdict(configuration, &[], Some(&target), nearby, &measurement)
+        let nearby = nearby.map(|objective| {
+            let mut nearby = target.clone();
+            nearby.objective = objective;
+            nearby
+        });
+        verdict(configuration, &[], Some(&target), nearby.as_ref(), &measurement)
     }
 
     /// Above the lowest minimum that descents find, but next to another one.
@@ -125,12 +130,11 @@ mod tests {
     fn a_minimum_of_its_own_is_told_from_a_network_on_its_way() {
         let deep =
             Configuration { layer_decay: vec![5e-3; 2], width: 8, loss: "cross-entropy".into(), ..configuration() };
-        let nearby = |objective| Some(Nearby { objective, rank: 1 });
         // The objective of the network is 0.1.
-        let close = said_of(&deep, 0.05, nearby(0.0999));
+        let close = said_of(&deep, 0.05, Some(0.0999));
         assert!(close.contains("come to a minimum of its own") && close.contains("0.10 % above its end"), "{close}");
         assert!(close.contains("% below that minimum") || close.contains("% above that minimum"), "{close}");
-        let far = said_of(&deep, 0.05, nearby(0.09));
+        let far = said_of(&deep, 0.05, Some(0.09));
         assert!(far.contains("not there yet") && far.contains("11.11 % above its end"), "{far}");
     }
 

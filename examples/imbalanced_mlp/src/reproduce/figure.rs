@@ -39,7 +39,9 @@ pub(super) fn draw(path: &Path, claim: Claim, networks: &[Network], finished: &[
 }
 
 /// Gram matrices of the theory and of one network, each pair with a panel of all runs: the gap, or the objective if the
-/// minimum is only known to be in an interval, and the distance of these matrices.
+/// minimum is only known to be in an interval, and the distance of these matrices. If there is no theory the matrices are
+/// compared with those of the minimum next to the network, which other networks do not share: misfits say whether they are
+/// at rest.
 fn with_matrices(name: &str, finished: &Finished, runs: &[&[Row]]) -> Vec<Panel> {
     let target = finished.snapshot.target.as_deref();
     let reached = match target.map(|target| (target.source, target.objective)) {
@@ -47,10 +49,15 @@ fn with_matrices(name: &str, finished: &Finished, runs: &[&[Row]]) -> Vec<Panel>
         Some((Source::Orthogonal { lower_bound, is_proved: false }, upper)) => {
             objectives(&format!("{name}: objective (bounds: dashed)"), [lower_bound, upper], runs)
         }
+        Some((Source::Descent { .. }, _)) => logarithmic(&format!("{name}: gap to the best descent"), GAP.1, runs),
         _ => logarithmic(&format!("{name}: gap to the minimum"), GAP.1, runs),
     };
-    let curves = [reached, logarithmic(&format!("{name}: distance of Gram matrices"), NC2.1, runs)];
-    let Some(target) = target else { return curves.into() };
+    let settled = match &finished.nearby {
+        Some(_) => misfits(&format!("{name}: misfits"), runs),
+        None => logarithmic(&format!("{name}: distance of Gram matrices"), NC2.1, runs),
+    };
+    let curves = [reached, settled];
+    let Some(target) = finished.nearby.as_ref().or(target) else { return curves.into() };
     let matrices = inner_products(&format!("{name}, "), target, &finished.snapshot);
     matrices.into_iter().zip(curves).flat_map(|(pair, curve)| pair.into_iter().chain([curve])).collect()
 }

@@ -22,8 +22,8 @@ pub(super) struct Summary {
     minimum: Option<f64>,
     /// What no point is below, if that is not the minimum.
     lower_bound: Option<f64>,
-    /// Where a descent ends that starts at the network.
-    nearby: Option<f64>,
+    /// Where a descent ends that starts at the network: its objective, and the distances of Gram matrices from there.
+    nearby: Option<(f64, [Option<f64>; 2])>,
     /// The largest cosine of two class means.
     largest_cosine: Option<f64>,
     groups: Vec<Contrast>,
@@ -53,7 +53,10 @@ impl Summary {
             seed: network.seed,
             minimum: target.map(|target| target.objective),
             lower_bound: target.and_then(lower_bound),
-            nearby: finished.nearby.map(|nearby| nearby.objective),
+            nearby: finished.nearby.as_ref().map(|nearby| {
+                let snapshot = &finished.snapshot;
+                (nearby.objective, nearby.distances(&snapshot.product, &snapshot.means))
+            }),
             largest_cosine: largest_cosine(&finished.snapshot),
             groups: contrasts,
             row,
@@ -77,8 +80,10 @@ impl Summary {
             ("accuracy", Some(m.accuracy)),
         ];
         let mut columns: Vec<_> = columns.into_iter().map(|(title, number)| (title.to_owned(), number)).collect();
-        if self.nearby.is_some() {
-            columns.push(("minimum_nearby".into(), self.nearby));
+        if let Some((objective, [classifiers, means])) = self.nearby {
+            columns.push(("minimum_nearby".into(), Some(objective)));
+            columns.push(("gram_classifiers_nearby".into(), classifiers));
+            columns.push(("gram_means_nearby".into(), means));
         }
         for Contrast { name, predicted, found } in &self.groups {
             columns.push((format!("predicted_{name}"), *predicted));

@@ -27,7 +27,7 @@ use crate::{
     measure::{Judge, Snapshot, State},
     network::Shape,
     report::{self, Times},
-    target::Nearby,
+    target::Target,
     train::Trainer,
 };
 
@@ -46,7 +46,7 @@ struct Run<'a> {
     /// The last measurement, and the step it was made at.
     last: Option<(u64, Row, Snapshot)>,
     /// As in [`Finished`], once the last step is done.
-    nearby: Option<Nearby>,
+    nearby: Option<Target>,
     clock: Instant,
     /// Seconds before the checkpoint that the run went on from.
     before: f64,
@@ -75,7 +75,7 @@ pub struct Finished {
     /// The last one, and what figures show next to it.
     pub snapshot: Snapshot,
     /// Where a descent ends that starts at the network, if there is no theory for its model.
-    pub nearby: Option<Nearby>,
+    pub nearby: Option<Target>,
     /// What to tell of the end.
     pub report: String,
 }
@@ -171,9 +171,10 @@ impl Plan {
         run.draw()?;
         let steps = ended? - first;
         let times = Times { all: run.clock.elapsed(), measuring: run.measuring, saving: run.saving };
-        let (rows, nearby) = (run.rows(), run.nearby);
+        let (rows, nearby) = (run.rows(), run.nearby.take());
         let (_, row, snapshot) = run.last.context("nothing has been measured")?;
-        let report = report::ending(configuration, judge, &row, &snapshot, nearby, steps, times) + &run.files.list();
+        let report =
+            report::ending(configuration, judge, &row, &snapshot, nearby.as_ref(), steps, times) + &run.files.list();
         Ok(Finished { rows, snapshot, nearby, report })
     }
 }

@@ -28,30 +28,11 @@ pub(super) fn by_descent(ufm: &Ufm) -> Result<Target> {
     runs.sort_by(|a, b| a.objective.total_cmp(&b.objective));
     let best = &runs[0];
     let same = runs.iter().filter(|run| run.objective - best.objective <= SAME * best.objective).count();
-    let source = Source::Descent { starts: runs.len(), same };
-    let (product, means) = (best.point.product(), best.point.class_means(ufm)?);
-    let rank = rank(&best.point, ufm)?;
-    Target::of_blocks(
-        ufm,
-        source,
-        best.objective,
-        rank,
-        [product, means],
-        best.point.bias().map(|bias| bias.to_owned()).as_ref(),
-    )
-}
-
-/// Where a descent ends that starts at a network.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Nearby {
-    /// Its objective.
-    pub objective: f64,
-    /// The rank of its prediction.
-    pub rank: usize,
+    of_point(ufm, &best.point, best.objective, Source::Descent { starts: runs.len(), same })
 }
 
 /// A descent from these layers, class means and bias, with all features of a class equal.
-pub(super) fn descend_from(ufm: &Ufm, layers: &[Mat<f64>], means: &Mat<f64>, bias: Option<Col<f64>>) -> Result<Nearby> {
+pub(super) fn descend_from(ufm: &Ufm, layers: &[Mat<f64>], means: &Mat<f64>, bias: Option<Col<f64>>) -> Result<Target> {
     let mut features = Mat::zeros(means.nrows(), usize::try_from(ufm.samples())?);
     let classes = ufm.class_counts().ok_or(Error::NoClassCounts)?.counts().iter().enumerate();
     let classes = classes.flat_map(|(class, &count)| (0..count).map(move |_| class));
@@ -59,7 +40,7 @@ pub(super) fn descend_from(ufm: &Ufm, layers: &[Mat<f64>], means: &Mat<f64>, bia
         feature.copy_from(means.col(class));
     }
     let run = descent(ufm).minimize(ufm, Parameters::new(ufm, layers.to_vec(), features, bias)?)?;
-    Ok(Nearby { objective: run.objective, rank: rank(&run.point, ufm)? })
+    of_point(ufm, &run.point, run.objective, Source::Descent { starts: 1, same: 1 })
 }
 
 fn descent(ufm: &Ufm) -> Descent {
@@ -67,12 +48,15 @@ fn descent(ufm: &Ufm) -> Descent {
     Descent::new(method).with_step_limit(STEPS).with_trajectory(Trajectory::Off)
 }
 
-/// The rank of the prediction W_{L:1} H̄ where a descent has ended.
-fn rank(point: &Point, ufm: &Ufm) -> Result<usize> {
+/// The end of a descent.
+fn of_point(ufm: &Ufm, point: &Point, objective: f64, source: Source) -> Result<Target> {
+    let (product, means) = (point.product(), point.class_means(ufm)?);
     // A singular value that has come to rest above this is one that the minimizer has.
-    let values = dense_svd((point.product() * point.class_means(ufm)?).as_ref())?.values;
+    let values = dense_svd((&product * &means).as_ref())?.values;
     let largest = values.iter().copied().fold(0.0, f64::max);
-    Ok(values.iter().filter(|&&value| value > SAME * largest && largest > 0.0).count())
+    let rank = values.iter().filter(|&&value| value > SAME * largest && largest > 0.0).count();
+    let bias = point.bias().map(|bias| bias.to_owned());
+    Target::of_blocks(ufm, source, objective, rank, [product, means], bias.as_ref())
 }
 
 /// A random start whose features are equal within classes, as those of minimizers are: K columns are enough for it.

@@ -11,7 +11,6 @@ use neural_collapse::{
     theory::{Direction, Optimum},
 };
 
-pub use self::descended::Nearby;
 use self::descended::{by_descent, descend_from};
 use crate::groups::{Group, Probabilities, compare};
 
@@ -128,10 +127,7 @@ impl Target {
         }
         let groups = Group::all(ufm);
         let grams = [&product * product.transpose(), means.transpose() * &means];
-        let mut weighted = means;
-        for (mut mean, &count) in weighted.col_iter_mut().zip(&counts) {
-            mean *= Scale((count as f64).sqrt());
-        }
+        let weighted = weighted(means, &counts);
         let values = |matrix: &Mat<f64>| {
             let mut values: Vec<f64> = dense_svd(matrix.as_ref())?.values.iter().copied().collect();
             values.resize(counts.len(), 0.0);
@@ -157,7 +153,7 @@ impl Target {
     /// # Errors
     ///
     /// Numbers that are not finite.
-    pub fn nearby(&self, layers: &[Mat<f64>], means: &Mat<f64>, bias: Option<Col<f64>>) -> Result<Option<Nearby>> {
+    pub fn nearby(&self, layers: &[Mat<f64>], means: &Mat<f64>, bias: Option<Col<f64>>) -> Result<Option<Self>> {
         let is_descended = matches!(self.source, Source::Descent { .. });
         is_descended.then(|| descend_from(&self.ufm, layers, means, bias)).transpose()
     }
@@ -175,14 +171,34 @@ impl Target {
         }
         let means = statistics.weighted_means();
         let [classifiers, weighted] = &self.blocks;
-        Ok([
-            statistics.nc1(Nc1Convention::Global)?,
-            distance(product * product.transpose(), classifiers * classifiers.transpose()),
-            distance(means.transpose() * &means, weighted.transpose() * weighted),
-            distance(product * &means, classifiers * weighted),
-            None,
-        ])
+        let nc3 = distance(product * &means, classifiers * weighted);
+        let [nc2_classifier, nc2_features] = self.gram_distances(product, means.as_ref());
+        Ok([statistics.nc1(Nc1Convention::Global)?, nc2_classifier, nc2_features, nc3, None])
     }
+
+    /// The distances of a network's Gram matrices, of classifiers and of class means times √n, from these.
+    fn gram_distances(&self, product: MatRef<'_, f64>, weighted: MatRef<'_, f64>) -> [Option<f64>; 2] {
+        let [classifiers, means] = &self.blocks;
+        [
+            distance(product * product.transpose(), classifiers * classifiers.transpose()),
+            distance(weighted.transpose() * weighted, means.transpose() * means),
+        ]
+    }
+
+    /// The same for classifiers and class means.
+    #[must_use]
+    pub fn distances(&self, product: &Mat<f64>, means: &Mat<f64>) -> [Option<f64>; 2] {
+        let counts = self.ufm.class_counts().map_or_else(Vec::new, |counts| counts.counts().to_vec());
+        self.gram_distances(product.as_ref(), weighted(means.clone(), &counts).as_ref())
+    }
+}
+
+/// Class means times √n.
+fn weighted(mut means: Mat<f64>, counts: &[u64]) -> Mat<f64> {
+    for (mut mean, &count) in means.col_iter_mut().zip(counts) {
+        mean *= Scale((count as f64).sqrt());
+    }
+    means
 }
 
 /// The law of contrasts by group: of one layer that has room for the minimizer, and features of any sign.
@@ -268,9 +284,13 @@ mod tests {
         // As above.
         let found = nearby(&minimizer);
         assert!((found.objective / target.objective - 1.0).abs() < 1e-11 && found.rank == target.rank, "{found:?}");
+        let means = Point::from(&minimizer).class_means(&ufm).unwrap();
+        for distance in found.distances(&Point::from(&minimizer).product(), &means) {
+            assert!(distance.unwrap() < 1e-5, "{distance:?}");
+        }
         let random = Parameters::gaussian_seeded(&ufm, 1.0, 3).unwrap();
         assert!(nearby(&random).objective > target.objective * (1.0 - 1e-11));
-        assert_eq!(Target::new(&ufm).unwrap().nearby(&[], &Mat::new(), None).unwrap(), None);
+        assert!(Target::new(&ufm).unwrap().nearby(&[], &Mat::new(), None).unwrap().is_none());
     }
 
     #[test]
