@@ -1,6 +1,7 @@
 //! What a network is compared with: the minimum of the theory, by the way that there is to it.
 
 mod descended;
+mod source;
 
 use anyhow::Result;
 use neural_collapse::{
@@ -12,33 +13,8 @@ use neural_collapse::{
 };
 
 use self::descended::{by_descent, descend_from};
+pub use self::source::Source;
 use crate::groups::{Group, Probabilities, compare};
-
-/// Where the minimum comes from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Source {
-    /// A closed form.
-    Closed,
-    /// Convex optimization with a proof: the objective is at most this share above what no point is below.
-    Certified {
-        /// That share.
-        gap: f64,
-    },
-    /// The best point with orthogonal class means, for features that are not negative.
-    Orthogonal {
-        /// What no point is below.
-        lower_bound: f64,
-        /// Whether it is the minimum.
-        is_proved: bool,
-    },
-    /// The lowest of several descents: not proved to be the minimum.
-    Descent {
-        /// How many.
-        starts: usize,
-        /// How many of them have ended there.
-        same: usize,
-    },
-}
 
 /// The minimum of a model and what its minimizers look like.
 #[derive(Clone, Debug)]
