@@ -47,8 +47,8 @@ fn colors(table: &[Vec<f64>], largest: f64) -> ColorMap {
     ColorMap::Custom(Arc::new(move |t| ColorMap::RedBlue.map(0.5 - (low + t * (high - low)) / half)))
 }
 
-/// Singular values by falling size: circles for the theory, crosses for the network.
-pub(crate) fn values(what: &str, promised: &[f64], matrix: MatRef<'_, f64>) -> Result<Panel> {
+/// Singular values by falling size: circles for those predicted by this source, crosses for the network.
+pub(crate) fn values([what, source]: [&str; 2], promised: &[f64], matrix: MatRef<'_, f64>) -> Result<Panel> {
     let measured: Vec<f64> = dense_svd(matrix)?.values.iter().copied().collect();
     let numbered =
         |values: Vec<f64>| values.into_iter().enumerate().map(|(i, x)| ((i + 1) as f64, x)).collect::<Vec<_>>();
@@ -56,7 +56,7 @@ pub(crate) fn values(what: &str, promised: &[f64], matrix: MatRef<'_, f64>) -> R
         ScatterPlot::new().with_data(numbered(values)).with_color(color).with_legend(name)
     };
     // Pale, so that a cross inside is seen.
-    let theory = scatter(promised.to_vec(), BLUE, "theory").with_size(6.0).with_marker_opacity(0.35);
+    let theory = scatter(promised.to_vec(), BLUE, source).with_size(6.0).with_marker_opacity(0.35);
     let network = scatter(measured, RED, "network").with_marker(MarkerShape::Cross).with_size(4.0);
     let plots = vec![Plot::Scatter(theory), Plot::Scatter(network)];
     let layout = Layout::auto_from_plots(&plots)

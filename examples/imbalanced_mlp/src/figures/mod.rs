@@ -80,9 +80,9 @@ pub fn geometry(path: &Path, target: &Target, snapshot: &Snapshot) -> Result<()>
     let [products, features] = &target.singular_values;
     let [classifiers, class_means] = inner_products("", target, snapshot);
     let mut panels = classifiers;
-    panels.push(values("classifiers", products, snapshot.product.as_ref())?);
+    panels.push(values(["classifiers", source(target)], products, snapshot.product.as_ref())?);
     panels.extend(class_means);
-    panels.push(values("class means times √n", features, weighted.as_ref())?);
+    panels.push(values(["class means times √n", source(target)], features, weighted.as_ref())?);
     write(path, 3, panels)
 }
 
@@ -92,11 +92,16 @@ pub(crate) fn inner_products(name: &str, target: &Target, snapshot: &Snapshot) -
     let rows: Mat<f64> = &snapshot.product * snapshot.product.transpose();
     let means: Mat<f64> = snapshot.means.transpose() * &snapshot.means;
     let [classifiers, class_means] = &target.grams;
-    let source = if matches!(target.source, Source::Descent { .. }) { "descent" } else { "theory" };
+    let source = source(target);
     [
         grams([&format!("{name}classifiers"), source], classifiers.as_ref(), rows.as_ref()),
         grams([&format!("{name}class means"), source], class_means.as_ref(), means.as_ref()),
     ]
+}
+
+/// What figures call that which a network is compared with.
+fn source(target: &Target) -> &'static str {
+    if matches!(target.source, Source::Descent { .. }) { "descent" } else { "theory" }
 }
 
 /// Writes panels by rows of so many.
