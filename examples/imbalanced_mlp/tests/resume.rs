@@ -96,6 +96,12 @@ fn other_checkpoints_are_refused() {
     fail(resume("--cdt 0.3"), &["another configuration", "cdt is 0.0 there and 0.3 here"]);
     fail(resume("--bias-decay 0.1"), &["another configuration", "bias_decay is 0.0 there and 0.1 here"]);
     fail(resume("--class-weights inverse"), &["another configuration", "class_weights"]);
+    // The default decays, of another loss.
+    fail(
+        resume("--loss-convention mean"),
+        &["another configuration", "layer_decay is [0.0005] there and [0.0025] here"],
+    );
+    fail(resume("--feature-convention mean"), &["another configuration", "feature_decay is 0.00001 there"]);
     fail(resume("--no-feature-decay"), &["another configuration", "feature_decay is 0.00001 there and null here"]);
     let file = folder.path().join("checkpoint.safetensors");
     let bytes = std::fs::read(&file).unwrap();
