@@ -69,9 +69,15 @@ pub struct Reproduce {
     /// Networks that are trained at the same time, each on one thread [default: one a core]
     #[arg(long, allow_hyphen_values = true)]
     jobs: Option<usize>,
-    /// Folder of the results: one for each network, summary.csv and claim.svg [default: target/reproduce/<CLAIM>]
-    // Claims have networks of the same name: each needs a folder of its own.
-    #[arg(long, value_name = "FOLDER", required = false, default_value_ifs = FOLDERS)]
+    // Claims have networks of the same name: each needs a folder of its own. Rustdoc takes <CLAIM> for HTML.
+    #[arg(
+        long,
+        help = "Folder of the results: one for each network, summary.csv and claim.svg [default: \
+                target/reproduce/<CLAIM>]",
+        value_name = "FOLDER",
+        required = false,
+        default_value_ifs = FOLDERS
+    )]
     out: PathBuf,
 }
 
