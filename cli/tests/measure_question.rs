@@ -12,7 +12,7 @@ mod trained;
 
 use std::fs;
 
-use measure::{doubles, json, npy, run, small};
+use measure::{doubles, json, npy, refusal, run, small};
 use serde_json::Value;
 use trained::{Trained, findings, has_verdict, number, verdicts};
 
@@ -279,7 +279,7 @@ fn numbers_of_a_column_have_one_format() {
 
 /// By NumPy's definitions, from the stored arrays.
 #[test]
-fn json_has_groups_class_ranks_and_gram_matrices() {
+fn json_has_groups_class_ranks_gram_matrices_and_frames() {
     for case in ["penalized", "collapsed", "relu"] {
         let network = Trained::new(case);
         let measured = network.measured();
@@ -295,6 +295,8 @@ fn json_has_groups_class_ranks_and_gram_matrices() {
         // Sums of at most a hundred products of float32, in f64.
         near("groups", &measured["accuracy_by_group"], &expected["accuracy_by_group"], 100.0 * f64::EPSILON);
         near("grams", &measured["gram_matrices"], &expected["gram_matrices"], 100.0 * f64::EPSILON);
+        // Of vectors of norms from 0.1 on, for which their center is of order one.
+        near("frames", &measured["frames"]["measured"], &expected["frames"], 1000.0 * f64::EPSILON);
         // Roots of eigenvalues of a Gram matrix, of width 8: those of rounding are read as zero up to sqrt(8 epsilon), and
         // each adds its p log p.
         let rounding = (8.0 * f64::EPSILON).sqrt();
@@ -307,7 +309,29 @@ fn json_has_groups_class_ranks_and_gram_matrices() {
     }
 }
 
-/// All numbers of a tree, keys in alphabetical order.
+/// Of more classes Gram matrices are left out, unless the limit is raised.
+#[test]
+fn gram_matrices_have_a_limit_that_can_be_raised() {
+    let network = Trained::new("penalized");
+    assert!(network.with("--gram-classes 4")["gram_matrices"].is_null());
+    let grams = network.with("--gram-classes 5")["gram_matrices"].clone();
+    assert_eq!(grams, network.measured()["gram_matrices"]);
+    assert_eq!(grams.as_object().unwrap().len(), 5);
+    let message = refusal(&format!("{} --gram-classes 4", network.flags), &network.folder);
+    assert!(message.contains("--json"), "{message}");
+}
+
+/// The two centers of class means are the same point for equal counts: then the table has one of them.
+#[test]
+fn the_table_has_both_centers_of_class_means() {
+    let names = |case: &str| -> Vec<String> {
+        verdicts(&Trained::new(case).table("")).into_iter().map(|(name, _)| name).collect()
+    };
+    let unweighted = |case: &str| names(case).iter().filter(|name| name.ends_with(", unweighted")).count();
+    assert_eq!((unweighted("penalized"), unweighted("even")), (5, 0));
+}
+
+/// All numbers of a tree, keys in the order in which both sides write them.
 fn leaves(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(entries) => entries.iter().flat_map(leaves).collect(),

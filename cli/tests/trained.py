@@ -246,8 +246,23 @@ def plain(stored):
     return layers, bias, stored["H.npy"].astype(float).T, stored["y.npy"]
 
 
+def frame(columns):
+    """NC2 of balanced classes: Papyan et al. 2020, figures 2 to 4, and the Gram matrix of a simplex or orthogonal frame."""
+    classes, norms = columns.shape[1], np.linalg.norm(columns, axis=0)
+    cosines = ((columns / norms).T @ (columns / norms))[np.triu_indices(classes, 1)]
+    gram = columns.T @ columns / np.linalg.norm(columns.T @ columns)
+    simplex = (np.eye(classes) - np.ones((classes, classes)) / classes) / np.sqrt(classes - 1)
+    return {
+        "equinorm": float(norms.std() / norms.mean()),
+        "equiangularity": float(cosines.std()),
+        "maximal_angle": float(np.abs(cosines + 1 / (classes - 1)).mean()),
+        "simplex": float(np.linalg.norm(gram - simplex)),
+        "orthogonal": float(np.linalg.norm(gram - np.eye(classes) / np.sqrt(classes))),
+    }
+
+
 def more(layers, bias, features, labels):
-    """What scripts find in the JSON besides: accuracy by groups of equal counts, effective ranks, Gram matrices."""
+    """What scripts find in the JSON besides: accuracy by groups of equal counts, effective ranks, Gram matrices, frames."""
     counts, product = np.bincount(labels), np.linalg.multi_dot(layers[::-1]) if len(layers) > 1 else layers[0]
     means = np.stack([features[:, labels == k].mean(1) for k in range(len(counts))], axis=1)
     scores = product @ features + (0 if bias is None else bias[:, None])
@@ -266,7 +281,10 @@ def more(layers, bias, features, labels):
         return float(np.exp(-np.sum(parts * np.log(parts))))
 
     gram = lambda columns: (columns.T @ columns).tolist()
+    unit = lambda matrix: matrix / np.linalg.norm(matrix)
+    duality = lambda columns: float(np.sum((unit(product.T) - unit(columns)) ** 2))
     centered = means - features.mean(1, keepdims=True)
+    unweighted = means - means.mean(1, keepdims=True)
     return {
         "accuracy_by_group": groups,
         "class_effective_ranks": [effective_rank(features[:, labels == k]) for k in range(len(counts))],
@@ -275,6 +293,15 @@ def more(layers, bias, features, labels):
             "centered_classifiers": gram((product - product.mean(0)).T),
             "class_means": gram(means),
             "centered_class_means": gram(centered),
+            "unweighted_centered_class_means": gram(unweighted),
+        },
+        "frames": {
+            "classifiers": frame(product.T),
+            "means": frame(centered),
+            "unweighted_means": frame(unweighted),
+            "uncentered_means": frame(means),
+            "self_duality": duality(centered),
+            "unweighted_self_duality": duality(unweighted),
         },
     }
 

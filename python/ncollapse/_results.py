@@ -135,15 +135,20 @@ class Metrics(_Result):
     """The part of the class means that all features have in common, root(N) |m|/root(sum n_k |m_k|^2) with the mean m
     of all features and the class means m_k: 0 at the optimum of a model with a bias."""
     frames: dict[str, Any]
-    """For "classifiers", "means" (about the mean of all features) and "uncentered_means", vectors v_k with cosines c_kl
-    and Gram matrix G:
+    """NC2 of Papyan and Zhu, for "classifiers", "means" (about the mean of all features), "unweighted_means" (about the
+    mean of the class means) and "uncentered_means", vectors v_k with cosines c_kl and Gram matrix G:
 
     - equinorm: the standard deviation of |v_k| over their mean
     - equiangularity: the standard deviation of c_kl over pairs
     - maximal_angle: the mean over pairs of |c_kl + 1/(K - 1)|
     - simplex, orthogonal: the distance of G/|G| from that of a simplex, and of an orthogonal frame
 
-    And "self_duality": the square of the distance |W/|W| - M/|M||, of classifiers W and centered class means M."""
+    And "self_duality", "unweighted_self_duality": the square of the distance |W/|W| - M/|M||, of classifiers W and
+    class means M about either mean."""
+    gram_matrices: Optional[dict[str, np.ndarray]]
+    """K x K inner products of "classifiers", of "centered_classifiers" (about their mean), of "class_means" as they are,
+    of "centered_class_means" (about the mean of all features) and of "unweighted_centered_class_means" (about the mean
+    of the class means); None above 100 classes."""
     singular_values: dict[str, dict[str, Any]]
     """For "product", "features" (class means weighted by the roots of the counts) and each layer: "measured",
     "effective_rank" (exp of the entropy of the shares s_i/sum s), and "predicted" if there is an optimum."""
@@ -160,13 +165,13 @@ class Metrics(_Result):
         self.nc1_weighted, self.nc1_undivided = nc1["weighted"], nc1["undivided"]
         self.trace_ratio, self.cdnv, self.row_sum = data["trace_ratio"], data["cdnv"], data["row_sum"]
         self.feature_mean = data["feature_mean"]["measured"]
-        frames = data["frames"]
-        self.frames = dict(frames["measured"], uncentered_means=frames["uncentered_means"])
+        self.frames, self.gram_matrices = data["frames"]["measured"], data["gram_matrices"]
         self.singular_values = data["singular_values"]
         self.implied = data["implied"]
 
     def _rows(self) -> list[tuple[str, Optional[float]]]:
         means, classifiers = self.frames["means"] or {}, self.frames["classifiers"] or {}
+        unweighted = self.frames["unweighted_means"] or {}
         return [
             ("NC1 (Liu, Dang, Zhu)", self.nc1),
             ("NC1 unweighted mean", self.nc1_unweighted),
@@ -178,10 +183,14 @@ class Metrics(_Result):
             ("mean equinorm", means.get("equinorm")),
             ("mean angles, std", means.get("equiangularity")),
             ("mean to simplex", means.get("simplex")),
+            ("mean equinorm, unweighted", unweighted.get("equinorm")),
+            ("mean angles, unweighted", unweighted.get("equiangularity")),
+            ("mean simplex, unweighted", unweighted.get("simplex")),
             ("classifier equinorm", classifiers.get("equinorm")),
             ("classifier angles, std", classifiers.get("equiangularity")),
             ("classifier to simplex", classifiers.get("simplex")),
             ("self-duality", self.frames["self_duality"]),
+            ("self-duality, unweighted", self.frames["unweighted_self_duality"]),
             ("row sum of W (NC0)", self.row_sum),
         ]
 

@@ -19,11 +19,19 @@ use crate::{
 /// Classes beyond which Gram matrices are not kept for a figure.
 const MOST_DRAWN: usize = 2048;
 
+/// Classes beyond which Gram matrices are not part of a result.
+const MOST_GRAMS: usize = 100;
+
 /// Distances from frames, of classifiers only if there are layers.
 pub(crate) fn frames<'py>(py: Python<'py>, of: &ClassGeometry, has_layers: bool) -> PyResult<Bound<'py, PyDict>> {
     let classifiers = has_layers.then(|| frame(py, &of.classifier_frames)).transpose()?;
     Ok(dict!(py, {
-        "classifiers": classifiers, "means": frame(py, &of.mean_frames)?, "self_duality": of.self_duality
+        "classifiers": classifiers,
+        "means": frame(py, &of.mean_frames)?,
+        "unweighted_means": frame(py, &of.unweighted_mean_frames)?,
+        "uncentered_means": frame(py, &of.plain_mean_frames)?,
+        "self_duality": of.self_duality,
+        "unweighted_self_duality": of.unweighted_self_duality,
     }))
 }
 
@@ -35,6 +43,18 @@ pub(crate) fn grams<'py>(py: Python<'py>, of: &ClassGeometry, has_layers: bool) 
         "classifiers": (is_drawn && has_layers).then(|| array(of.classifier_gram())).transpose()?,
         "means": is_drawn.then(|| array(of.mean_gram())).transpose()?,
     }))
+}
+
+/// Gram matrices by their names, if there are few classes.
+fn gram_matrices<'py>(py: Python<'py>, metrics: &LayerMetrics) -> PyResult<Option<Bound<'py, PyDict>>> {
+    if metrics.class_means.ncols() > MOST_GRAMS {
+        return Ok(None);
+    }
+    let all = PyDict::new(py);
+    for (name, gram) in metrics.gram_matrices() {
+        all.set_item(name, array2(py, gram.as_ref())?)?;
+    }
+    Ok(Some(all))
 }
 
 /// The entries of the dictionary that `metrics` gives, and `measure` among others.
@@ -59,8 +79,8 @@ pub(crate) fn fill(dict: &Bound<'_, PyDict>, metrics: &LayerMetrics, has_layers:
         "feature_mean": dict!(py, { "measured": metrics.feature_mean }),
         "frames": dict!(py, {
             "measured": frames(py, &metrics.classes, has_layers)?,
-            "uncentered_means": frame(py, &metrics.plain_means)?,
         }),
+        "gram_matrices": gram_matrices(py, metrics)?,
         "grams": dict!(py, { "measured": grams(py, &metrics.classes, has_layers)? }),
         "singular_values": all,
     });

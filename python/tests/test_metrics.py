@@ -38,12 +38,35 @@ def test_trace_ratio_and_cdnv(data):
 def test_frames_and_self_duality(data):
     features, labels, weights, _, metrics, _ = data
     _, means, _, center = scatters(features, labels)
-    for ours, vectors in (("classifiers", weights), ("means", means - center), ("uncentered_means", means)):
+    centered, unweighted = means - center, means - means.mean(0)
+    sets = {"classifiers": weights, "means": centered, "unweighted_means": unweighted, "uncentered_means": means}
+    for ours, vectors in sets.items():
         for name, expected in frame(vectors).items():
             assert metrics.frames[ours][name] == pytest.approx(expected, rel=ROUNDING), (ours, name)
     unit = lambda matrix: matrix / np.linalg.norm(matrix)
-    expected = ((unit(weights) - unit(means - center)) ** 2).sum()
-    assert metrics.frames["self_duality"] == pytest.approx(expected, rel=ROUNDING)
+    for name, own in (("self_duality", centered), ("unweighted_self_duality", unweighted)):
+        expected = ((unit(weights) - unit(own)) ** 2).sum()
+        assert metrics.frames[name] == pytest.approx(expected, rel=ROUNDING)
+
+
+def test_gram_matrices_centered_and_not(data):
+    features, labels, weights, _, metrics, accumulator = data
+    _, means, _, center = scatters(features, labels)
+    sets = {
+        "classifiers": weights,
+        "centered_classifiers": weights - weights.mean(0),
+        "class_means": means,
+        "centered_class_means": means - center,
+        "unweighted_centered_class_means": means - means.mean(0),
+    }
+    assert list(metrics.gram_matrices) == list(sets)
+    for name, vectors in sets.items():
+        gram = vectors @ vectors.T
+        np.testing.assert_allclose(metrics.gram_matrices[name], gram, atol=ROUNDING * np.abs(gram).max())
+    assert list(nc.metrics(accumulator).gram_matrices) == list(sets)[2:]
+    many = nc.Accumulator(101, 2)
+    many.update(np.random.default_rng(0).standard_normal((202, 2)), np.arange(202) % 101)
+    assert nc.metrics(many).gram_matrices is None
 
 
 def test_singular_values_row_sum_and_mean(data):

@@ -10,10 +10,8 @@ use neural_collapse::{
 };
 use serde_json::{Value, json};
 
-/// Classes beyond which there are no Gram matrices.
-const MOST_GRAMS: usize = 100;
-
-pub(crate) fn as_json(measurement: &Measurement) -> Value {
+/// With Gram matrices of at most this many classes.
+pub(crate) fn as_json(measurement: &Measurement, most_grams: usize) -> Value {
     let Measurement { question, metrics, decisions, target, .. } = measurement;
     let (target, model) = (target.as_ref(), question.model.as_ref());
     let nc1 = |convention| metrics.nc1(convention);
@@ -70,12 +68,11 @@ pub(crate) fn as_json(measurement: &Measurement) -> Value {
         "accuracy_by_group": groups(measurement),
         "class_effective_ranks": measurement.class_ranks,
         "feature_effective_rank": metrics.feature_rank,
-        "gram_matrices": gram_matrices(measurement),
+        "gram_matrices": gram_matrices(measurement, most_grams),
         "feature_mean": { "measured": metrics.feature_mean, "predicted": target.and_then(|target| target.feature_mean) },
         "frames": {
             "measured": frames(&metrics.classes),
             "predicted": target.map(|target| frames(&target.classes)),
-            "uncentered_means": frame(&metrics.plain_means),
         },
         "singular_values": values.collect::<serde_json::Map<_, _>>(),
     })
@@ -94,17 +91,11 @@ fn groups(measurement: &Measurement) -> Vec<Value> {
 }
 
 /// K x K numbers each: null for more classes than a script would want in one line.
-fn gram_matrices(measurement: &Measurement) -> Option<Value> {
-    let (classes, means) = (&measurement.metrics.classes, &measurement.metrics.class_means);
+fn gram_matrices(measurement: &Measurement, most: usize) -> Option<Value> {
     let rows = |gram: Mat<f64>| -> Vec<Vec<f64>> { gram.row_iter().map(|row| row.iter().copied().collect()).collect() };
-    (means.ncols() <= MOST_GRAMS).then(|| {
-        json!({
-            "classifiers": rows(classes.classifier_gram()),
-            "centered_classifiers": rows(classes.centered_classifier_gram()),
-            "class_means": rows(means.transpose() * means),
-            "centered_class_means": rows(classes.mean_gram()),
-        })
-    })
+    let all =
+        || measurement.metrics.gram_matrices().into_iter().map(|(name, gram)| (name.to_owned(), json!(rows(gram))));
+    (measurement.counts.classes() <= most).then(|| Value::Object(all().collect()))
 }
 
 /// Everything that the table says about the question, as sentences.
@@ -178,7 +169,10 @@ fn frames(classes: &ClassGeometry) -> Value {
     json!({
         "classifiers": frame(&classes.classifier_frames),
         "means": frame(&classes.mean_frames),
+        "unweighted_means": frame(&classes.unweighted_mean_frames),
+        "uncentered_means": frame(&classes.plain_mean_frames),
         "self_duality": classes.self_duality,
+        "unweighted_self_duality": classes.unweighted_self_duality,
     })
 }
 

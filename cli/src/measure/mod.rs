@@ -91,6 +91,9 @@ pub(crate) struct Flags {
     /// One JSON object instead of the table
     #[arg(long)]
     json: bool,
+    /// The most classes for which --json has Gram matrices, five of K x K numbers
+    #[arg(long, value_name = "K", default_value_t = 100, requires = "json")]
+    gram_classes: usize,
     /// Print the formula of every line of the table, and nothing else
     #[arg(long, exclusive = true)]
     explain: bool,
@@ -118,5 +121,9 @@ pub(crate) fn run(flags: &Flags) -> Result<String, String> {
     if let Some(path) = &flags.plot {
         svg_file::write(path, &figure::render(&measurement))?;
     }
-    Ok(if flags.json { format!("{}\n", json::as_json(&measurement)) } else { table::as_table(&measurement) })
+    Ok(if flags.json {
+        format!("{}\n", json::as_json(&measurement, flags.gram_classes))
+    } else {
+        table::as_table(&measurement)
+    })
 }

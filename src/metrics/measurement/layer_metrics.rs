@@ -1,14 +1,15 @@
 //! What class means, scatter and layers tell without a look at single samples.
 
-use faer::{Col, ColRef, Mat, MatRef, Scale};
+use faer::{Col, Mat, MatRef, Scale};
 
 use super::{
     super::{
         features::FeatureStatistics,
-        frames::{FrameDistances, effective_rank, frame_distances, row_sum, self_duality},
+        frames::{effective_rank, row_sum},
         gradient::ImpliedDecays,
         variability::Nc1Convention,
     },
+    class_geometry::ClassGeometry,
     last_layers::LastLayers,
 };
 use crate::{
@@ -17,9 +18,6 @@ use crate::{
     linalg::dense_svd,
     model::{Layer, Ufm},
 };
-
-/// Classes beyond which distances from frames, which take several times K² numbers, are left out: 2 GB.
-const MOST_FRAMED: usize = 8192;
 
 /// Widths beyond which the features have no effective rank: its decomposition takes d³ operations.
 const MOST_RANKED: usize = 1024;
@@ -60,29 +58,11 @@ pub struct LayerMetrics {
     pub feature_rank: Option<f64>,
     /// Class means as they are, d × K.
     pub class_means: Mat<f64>,
-    /// Classifiers, and class means about the mean of all features.
+    /// Classifiers and class means, compared with the frames of balanced classes.
     pub classes: ClassGeometry,
-    /// Distances of class means that are not centered from the frames; without numbers beyond 8192 classes.
-    pub plain_means: FrameDistances,
     /// Of the product and of the class means weighted by √n_k, then of all layers, if there is more than one; without
     /// layers of the means alone.
     pub spectra: Vec<BlockSpectrum>,
-}
-
-/// Classifiers and class means of a network, or of an optimum, with what the theory of balanced classes asks of them.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ClassGeometry {
-    /// Rows of W_{L:1}, K × d, or K × rank of an optimum; no columns if no layers were given.
-    pub classifiers: Mat<f64>,
-    /// Class means about the mean h_G of all features, d × K or rank × K.
-    pub means: Mat<f64>,
-    /// Distances of the classifiers from the frames; without numbers beyond 8192 classes.
-    pub classifier_frames: FrameDistances,
-    /// The same of the centered class means.
-    pub mean_frames: FrameDistances,
-    /// [`self_duality`] of the two.
-    pub self_duality: Option<f64>,
 }
 
 /// The singular values of one block.
@@ -129,8 +109,7 @@ impl LayerMetrics {
             row_sum: product.map(row_sum).transpose()?.flatten(),
             feature_mean: feature_mean(&weighted_means, &counts),
             class_means: statistics.class_means().to_owned(),
-            classes: ClassGeometry::new(product, statistics.centered_means()?)?,
-            plain_means: frames(statistics.class_means())?,
+            classes: ClassGeometry::new(product, statistics.class_means(), statistics.centered_means()?)?,
             spectra: spectra(&weighted_means, layers)?,
         })
     }
@@ -142,6 +121,24 @@ impl LayerMetrics {
         self.coincident.iter().enumerate().for_each(|(class, &first)| of_first[first].push(class));
         of_first.retain(|group: &Vec<usize>| group.len() > 1);
         of_first
+    }
+
+    /// Gram matrices of classifiers and class means, K × K each, by the names that results give them: "classifiers" and
+    /// "centered_classifiers", about their mean, if layers were given; "class_means" as they are,
+    /// "centered_class_means" about h_G, and "unweighted_centered_class_means" about the mean of the class means. Cost:
+    /// 10 K² d operations, 5 K² numbers.
+    #[must_use]
+    pub fn gram_matrices(&self) -> Vec<(&'static str, Mat<f64>)> {
+        let classes = &self.classes;
+        let mut all = Vec::new();
+        if classes.classifiers.ncols() > 0 {
+            all.push(("classifiers", classes.classifier_gram()));
+            all.push(("centered_classifiers", classes.centered_classifier_gram()));
+        }
+        all.push(("class_means", self.class_means.transpose() * &self.class_means));
+        all.push(("centered_class_means", classes.mean_gram()));
+        all.push(("unweighted_centered_class_means", classes.unweighted_mean_gram()));
+        all
     }
 
     /// NC1; `None` without the scatter, or if all class means are equal.
@@ -165,51 +162,6 @@ impl LastLayers {
         let (weights, bias) = self.parts();
         statistics.gradient(&ufm, weights, bias)?.implied_decays()
     }
-}
-
-impl ClassGeometry {
-    /// Of classifiers, K × d, and class means about their center, d × K.
-    pub(super) fn new(classifiers: Option<MatRef<'_, f64>>, means: Mat<f64>) -> Result<Self, Error> {
-        Ok(Self {
-            classifier_frames: classifiers.map_or(Ok(NO_FRAMES), |classifiers| frames(classifiers.transpose()))?,
-            mean_frames: frames(means.as_ref())?,
-            self_duality: classifiers.map(|own| self_duality(own, means.as_ref())).transpose()?.flatten(),
-            classifiers: classifiers.map_or_else(|| Mat::zeros(means.ncols(), 0), |classifiers| classifiers.to_owned()),
-            means,
-        })
-    }
-
-    /// Inner products of the classifiers, K × K. Cost: 2 K² d operations.
-    #[must_use]
-    pub fn classifier_gram(&self) -> Mat<f64> {
-        &self.classifiers * self.classifiers.transpose()
-    }
-
-    /// The same of the classifiers about their mean.
-    #[must_use]
-    pub fn centered_classifier_gram(&self) -> Mat<f64> {
-        let mean = |column: ColRef<'_, f64>| column.iter().sum::<f64>() / column.nrows() as f64;
-        let means: Vec<f64> = self.classifiers.col_iter().map(mean).collect();
-        let centered = Mat::from_fn(self.classifiers.nrows(), self.classifiers.ncols(), |i, j| {
-            self.classifiers[(i, j)] - means[j]
-        });
-        &centered * centered.transpose()
-    }
-
-    /// Inner products of the centered class means, K × K.
-    #[must_use]
-    pub fn mean_gram(&self) -> Mat<f64> {
-        self.means.transpose() * &self.means
-    }
-}
-
-/// Distances that are not known.
-const NO_FRAMES: FrameDistances =
-    FrameDistances { equinorm: None, equiangularity: None, maximal_angle: None, simplex: None, orthogonal: None };
-
-/// Distances of columns from the frames, of as many of them as memory allows.
-fn frames(vectors: MatRef<'_, f64>) -> Result<FrameDistances, Error> {
-    if vectors.ncols() <= MOST_FRAMED { frame_distances(vectors) } else { Ok(NO_FRAMES) }
 }
 
 /// √N ‖h_G‖/‖H̄ D‖ of weighted class means H̄ D: the part of them along (√n_1 ... √n_K)/√N.

@@ -2,7 +2,7 @@
 
 use super::{
     super::{collapse::Collapse, distance::Distance, variability::Nc1Convention},
-    layer_metrics::ClassGeometry,
+    class_geometry::ClassGeometry,
     result::Measurement,
     target::Target,
 };
@@ -179,17 +179,30 @@ impl Measurement {
         type Number = fn(&ClassGeometry) -> Option<f64>;
         let target = self.target.as_ref();
         let mean = target.and_then(|target| target.feature_mean);
-        let all: [(&'static str, Number); 9] = [
+        let all: [(&'static str, Number); 12] = [
             ("classifier equinorm", |of| of.classifier_frames.equinorm),
             ("classifier angles, std", |of| of.classifier_frames.equiangularity),
+            ("classifier maximal angle", |of| of.classifier_frames.maximal_angle),
             ("mean equinorm", |of| of.mean_frames.equinorm),
             ("mean angles, std", |of| of.mean_frames.equiangularity),
+            ("mean maximal angle", |of| of.mean_frames.maximal_angle),
             ("self-duality", |of| of.self_duality),
             ("classifier to simplex", |of| of.classifier_frames.simplex),
             ("mean to simplex", |of| of.mean_frames.simplex),
             ("classifier to orthogonal", |of| of.classifier_frames.orthogonal),
             ("mean to orthogonal", |of| of.mean_frames.orthogonal),
+            ("plain mean to orthogonal", |of| of.plain_mean_frames.orthogonal),
         ];
+        // About the mean of the class means; of equal counts that is the mean of all features.
+        let unweighted: [(&'static str, Number); 5] = [
+            ("mean equinorm, unweighted", |of| of.unweighted_mean_frames.equinorm),
+            ("mean angles, unweighted", |of| of.unweighted_mean_frames.equiangularity),
+            ("maximal angle, unweighted", |of| of.unweighted_mean_frames.maximal_angle),
+            ("mean simplex, unweighted", |of| of.unweighted_mean_frames.simplex),
+            ("self-duality, unweighted", |of| of.unweighted_self_duality),
+        ];
+        let is_balanced = self.counts.groups().len() == 1;
+        let all = all.into_iter().chain(unweighted.into_iter().filter(|_| !is_balanced));
         let of = |(name, number): (&'static str, Number)| {
             let predicted = target.and_then(|target| number(&target.classes));
             self.line(name, number(&self.metrics.classes), predicted, Some(REACHED))

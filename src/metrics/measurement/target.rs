@@ -9,8 +9,9 @@ use super::{
         features::FeatureStatistics,
         nearest_center::optimum_disagreement,
     },
+    class_geometry::ClassGeometry,
     last_layers::LastLayers,
-    layer_metrics::{ClassGeometry, feature_mean},
+    layer_metrics::feature_mean,
     question::Question,
 };
 use crate::{classes::ClassCounts, error::Error, linalg::dense_svd, model::Ufm, parameters::weighted, theory::Optimum};
@@ -79,15 +80,16 @@ impl Target {
 
 /// Classifiers and class means of the optimum, about the mean of all features.
 fn classes(optimum: &Optimum, counts: &ClassCounts) -> Result<ClassGeometry, Error> {
-    let mut means = optimum.class_means()?;
+    let plain = optimum.class_means()?;
+    let mut means = plain.clone();
     let mut center = Col::<f64>::zeros(means.nrows());
-    for (mean, &count) in means.col_iter().zip(counts.counts()) {
+    for (mean, &count) in plain.col_iter().zip(counts.counts()) {
         center += Scale(count as f64 / counts.samples() as f64) * mean;
     }
     for mut mean in means.col_iter_mut() {
         mean -= &center;
     }
-    ClassGeometry::new(Some(optimum.classifiers()?.as_ref()), means)
+    ClassGeometry::new(Some(optimum.classifiers()?.as_ref()), plain.as_ref(), means)
 }
 
 /// In the order of the measured ones.

@@ -24,6 +24,17 @@ fn footnote(measurement: &Measurement) -> String {
     if has_verdicts {
         footnote += "reached: within 0.01 of its target (NC1 undivided: 0.01 K), near: within ten times that.\n";
     }
+    if measurement.target.is_some() {
+        footnote +=
+            "NC2 and NC3 are those of Liu: against the optimum, class means weighted by sqrt(n_k) and not centered.\n";
+    }
+    footnote +=
+        "Equinorm, angles and simplex are NC2 of Papyan and Zhu: class means have equal weight, and are centered at";
+    footnote += if measurement.counts.groups().len() == 1 {
+        " the mean of all features.\n"
+    } else {
+        "\nthe mean of all features, or (unweighted) at their own mean.\n"
+    };
     footnote += "`neural-collapse measure --explain` has the formula of every line, --json all digits.";
     if has_verdicts && measurement.has_single_samples() {
         footnote += "\nNC1, trace ratio and CDNV have no verdict: classes of one sample do not vary.";
