@@ -13,13 +13,15 @@ use trained::{Trained, findings, has_verdict, number, verdicts};
 
 const CASES: [&str; 8] =
     ["penalized", "relu", "entropy", "balanced", "weight-decay", "two-layers", "adamw", "collapsed"];
+/// Penalized features that the decays of the layers before them hold as well.
+const HELD: [&str; 2] = ["leaky", "held"];
 const PENALIZED: [&str; 6] = ["penalized", "relu", "entropy", "balanced", "two-layers", "collapsed"];
 
 /// Features of 32 bits are read exactly. What rounding of sums in 64 bits may do is in the table, entry for entry: the
 /// derivation is in `implied.py`.
 #[test]
 fn arrays_imply_what_numpy_says() {
-    for case in CASES {
+    for case in CASES.into_iter().chain(HELD) {
         let network = Trained::new(case);
         let (measured, expected) = (network.measured(), &network.expected);
         compare_up_to(&expected["rounding"], case, &measured["implied"], &expected["implied"]);
@@ -78,6 +80,29 @@ fn a_network_is_compared_only_if_there_is_an_optimum() {
         for absent in ["model", "decays_from", "gap", "optimum", "distance"] {
             assert!(measured[absent].is_null(), "{case}: {absent} is {}", measured[absent]);
         }
+    }
+}
+
+/// Their misfit is that of features without a penalty. Class means tell the difference.
+#[test]
+fn penalized_features_that_are_held_by_more_are_not_called_unpenalized() {
+    let sentences = [
+        ("leaky", "class means are at rest with a penalty where they are positive (misfit "),
+        ("held", "features were penalized, and not by that alone (misfit 0.9"),
+    ];
+    for (case, sentence) in sentences {
+        let network = Trained::new(case);
+        let measured = network.measured();
+        assert!(number(&measured["implied"]["squared"]["feature_misfit"]) > 0.5, "{case}");
+        assert_eq!((&measured["implied"]["loss"], &measured["applies"]), (&"squared".into(), &false.into()), "{case}");
+        let decays = [&measured["implied"]["squared"], &network.expected].map(|of| number(&of["layer_decay"][0]));
+        assert!((decays[0] / decays[1] - 1.0).abs() <= 0.01, "{case}: {decays:?}");
+        let found = findings(&measured);
+        assert!(found[0].starts_with(sentence), "{case}: {found:?}");
+        assert!(!found.iter().any(|finding| finding.contains("not penalized")), "{case}: {found:?}");
+        let table = network.table("");
+        assert!(table.contains("no verdicts: the features are not where a penalty alone would have them"), "{table}");
+        assert!(!verdicts(&table).iter().any(has_verdict), "{table}");
     }
 }
 

@@ -105,6 +105,8 @@ def main():
     runs = list(trained())
     ended = [(name, case, numbers) for name, case, stage, numbers in runs if stage is None]
     judged = [(name, case, numbers) for name, case, numbers in ended if not case.adamw and not case.adjustment]
+    held = [run for run in judged if run[1].is_held]
+    judged = [run for run in judged if not run[1].is_held]
     penalized = [run for run in judged if run[1].is_penalized]
     own = lambda case, numbers: numbers[own_reading(case)]
     other = lambda case, numbers: [numbers[key] for key in numbers if isinstance(key, tuple) and key != own_reading(case)]
@@ -121,9 +123,14 @@ def main():
 
     print("PENALIZED 0.5: misfit of the features")
     print(spread("penalized", [own(case, n)["features"] for _, case, n in penalized]))
-    early = [own(case, n) for _, case, at, n in runs if at and case.is_penalized and not case.adjustment]
+    is_early = lambda case: case.is_penalized and not case.is_held and not case.adjustment
+    early = [own(case, n) for _, case, at, n in runs if at and is_early(case)]
     print(spread("penalized, earlier stages, layers at rest", [r["features"] for r in early if r["layers"] <= 0.05]))
     print(spread("not penalized", [own(case, n)["features"] for _, case, n in judged if not case.is_penalized]))
+
+    print("PENALIZED 0.5: misfit of class means, or of features if that is less")
+    print(spread("penalized, and held by decays before them", [own(case, n)["means"] for _, case, n in held]))
+    print(spread("not penalized", [own(case, n)["means"] for _, case, n in judged if not case.is_penalized]))
 
     print("CONTRADICTED 0.1: misfit of class means, or of features if that is less")
     print(spread("own loss", [own(case, n)["means"] for _, case, n in penalized]))

@@ -1,44 +1,22 @@
 //! Whether the theory applies to a network at all, as its arrays tell: a verdict on the question before any on answers.
 
+mod features;
 mod finding;
 mod order;
+mod thresholds;
 
 pub use self::finding::Finding;
-use self::order::{order, reordered};
+pub(super) use self::thresholds::STATIONARY;
+use self::{
+    features::{Read, about_features, contradiction},
+    order::{order, reordered},
+    thresholds::{BETTER, CONSTANT, CONTRADICTED, FREE, PENALIZED},
+};
 use super::{
     gradient::{ImpliedDecay, ImpliedDecays, NetworkGradient},
     nearest_center::NearestCenter,
 };
 use crate::{error::Error, loss::Loss};
-
-// The ranges of small networks are those that `cli/tests/trained_thresholds.py` prints; those of real networks are of
-// digits, letters and CIFAR-10, trained with Adam, SGD and AdamW.
-
-/// The misfit up to which layers are stationary. Small networks: 6e-8 to 3e-4 at the end of training, up to 0.03 long
-/// before; another loss or other weights 0.12 to 0.68, AdamW 0.58 to 0.63. Real ones: penalties 1e-4 to 1e-3, SGD's
-/// `weight_decay` 0.02; AdamW 0.3, batch norm 0.4, another loss from 0.15 on.
-pub(super) const STATIONARY: f64 = 0.05;
-/// The misfit up to which features have been penalized. Small networks: 1e-5 to 0.04 with a penalty, up to 0.37 where the
-/// layers have come to rest before the features; 0.99 without one. Real ones: 0.01 to 0.2, since features of single samples
-/// settle last, and 0.98.
-const PENALIZED: f64 = 0.5;
-/// The misfit of class means above which features that have collapsed contradict a loss. Small networks: up to 0.04 under
-/// their own loss; 0.37 to 0.75 of logit adjustment, read as any other loss under which the layers are at rest. Real ones:
-/// up to 0.06 under their own.
-const CONTRADICTED: f64 = 0.1;
-/// The scatter within classes, relative to that between them, up to which features have collapsed. Small networks: at most
-/// 9e-6 with a penalty of the features, 0.006 to 0.04 without one. Real ones with a penalty: 1e-4 to 6e-4, and 0.014 where
-/// training was stopped early.
-const COLLAPSED: f64 = 0.01;
-/// By what factor a constant in the outputs must bring the misfit of class means down, for a bias to be missing. Of networks
-/// whose bias was left out it is 8 (letters, stopped early) to 1e5.
-const BETTER: f64 = 4.0;
-/// A decay of the bias below this part of the layers' is that of a free bias: its gradient is rounding, of any direction.
-/// Small networks: 2e-8 to 3e-4 if it is free, 1 if it was penalized as the layers.
-const FREE: f64 = 0.05;
-/// Outputs that differ by less from sample to sample are the same: targets are of size 1, and logits of 0.01 are odds of
-/// 1 %. Small networks: 0.03 to 9, and 1e-12 under decays that leave nothing.
-const CONSTANT: f64 = 0.01;
 
 /// What the arrays of a network say about the question: which loss fits, and what speaks against comparing the network
 /// with an optimum.
@@ -131,7 +109,7 @@ impl Evidence<'_> {
     fn fitting(&self) -> Result<(Vec<usize>, Option<Finding>), Error> {
         let (mut at_rest, mut against) = (Vec::new(), None::<f64>);
         for model in (0..self.implied.len()).filter(|&model| layer_misfit(&self.implied[model].layers) <= STATIONARY) {
-            match self.contradiction(model)? {
+            match contradiction(self.network(model))? {
                 None => at_rest.push(model),
                 Some(misfit) => against = Some(against.map_or(misfit, |other| other.min(misfit))),
             }
@@ -150,23 +128,15 @@ impl Evidence<'_> {
         Ok((self.with_sum_explained(fitting), against))
     }
 
+    fn network(&self, model: usize) -> Read<'_> {
+        Read { gradient: &self.gradients[model], implied: &self.implied[model], rules: self.decisions.rules() }
+    }
+
     /// Whether there is no bias, or one that is at rest, free or penalized.
     fn is_bias_at_rest(&self, model: usize) -> bool {
         let gradient = &self.gradients[model];
         let is_free = gradient.bias_pull() <= STATIONARY;
         !gradient.model().has_bias() || is_free || self.implied[model].penalized_bias().is_some()
-    }
-
-    /// The misfit of class means, if features look penalized and have collapsed, so that no noise of single samples
-    /// explains it.
-    fn contradiction(&self, model: usize) -> Result<Option<f64>, Error> {
-        let Some(features) = self.implied[model].penalized_features() else { return Ok(None) };
-        let (gradient, rules) = (&self.gradients[model], self.decisions.rules());
-        if features.misfit <= CONTRADICTED || !(gradient.scatter_ratio(rules) <= COLLAPSED) {
-            return Ok(None);
-        }
-        let misfit = gradient.mean_features(rules)?.map_or(features.misfit, |means| means.misfit.min(features.misfit));
-        Ok((misfit > CONTRADICTED).then_some(misfit))
     }
 
     /// Squared loss with a bias makes the outputs of every sample sum up to what the targets do. Cross-entropy does not
@@ -204,10 +174,10 @@ impl Evidence<'_> {
         } else {
             None
         };
-        let is_penalized = implied.penalized_features().is_some();
-        let unpenalized = implied.features.filter(|_| !is_penalized);
-        let unpenalized = unpenalized.map(|implied| Finding::FeaturesNotPenalized { implied });
-        findings.extend(missing.or(unpenalized));
+        findings.extend(match missing {
+            Some(missing) => Some(missing),
+            None => about_features(self.network(model))?,
+        });
         findings.extend(implied.penalized_bias().map(|implied| Finding::BiasPenalized { implied }));
         Ok(findings)
     }

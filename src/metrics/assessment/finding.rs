@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::gradient::ImpliedDecay;
+use super::{super::gradient::ImpliedDecay, thresholds::CONTRADICTED};
 use crate::loss::Loss;
 
 /// Classes that a sentence names.
@@ -78,10 +78,27 @@ pub enum Finding {
     /// Layers like these are at rest at any size: with two classes, with equal counts, or with one direction left. The
     /// decays are those of a training that has ended, which the arrays cannot confirm.
     SizesUntested,
-    /// The layers are at rest and the features are not: they were not penalized, and there is no optimum of this kind.
+    /// The layers are at rest and the features are not, nor are class means anywhere near it: they were not penalized, or
+    /// what is before them could not follow. There is no optimum of this kind.
     FeaturesNotPenalized {
         /// What the balance with the layers implies.
         implied: ImpliedDecay,
+    },
+    /// Class means are at rest with a penalty, or near it, and features are not: single samples are still moving, or what
+    /// is before the features has a say as well, as its own decays or its activation.
+    FeaturesNotAtRest {
+        /// Of all samples.
+        implied: ImpliedDecay,
+        /// The misfit of class means.
+        means: f64,
+    },
+    /// Class means are at rest with a penalty where they are positive, and not where they are negative, and small: an
+    /// activation holds negative features back, as LeakyReLU, whose slope there is small, or GELU, which has a least value.
+    NegativeFeaturesHeld {
+        /// The misfit of class means.
+        means: f64,
+        /// The largest misfit of one over its positive entries.
+        positive: f64,
     },
     /// The layers are at rest and the bias is not, free or penalized: classes have other frequencies here than in training,
     /// by their samples or by class weights, or the bias was not trained.
@@ -200,8 +217,26 @@ impl fmt::Display for Finding {
             ),
             Self::FeaturesNotPenalized { implied: ImpliedDecay { decay, misfit } } => write!(
                 f,
-                "features were not penalized (misfit {misfit:.2}): there is no optimum of this kind; the balance with \
-                 the layers implies {decay:.3e}"
+                "features were not penalized, or could not follow (misfit {misfit:.2}): there is no optimum of this kind; \
+                 the balance with the layers implies {decay:.3e}"
+            ),
+            Self::FeaturesNotAtRest { implied: ImpliedDecay { misfit, .. }, means } if *means <= CONTRADICTED => {
+                write!(
+                    f,
+                    "class means are at rest with a penalty of the features (misfit {means:.2}), and single samples are not \
+                 (misfit {misfit:.2}): training has not ended, or what is before the features holds them back"
+                )
+            }
+            Self::FeaturesNotAtRest { implied: ImpliedDecay { misfit, .. }, means } => write!(
+                f,
+                "features were penalized, and not by that alone (misfit {misfit:.2}, of class means {means:.2}): the layers \
+                 before them have decays of their own, or training has not ended"
+            ),
+            Self::NegativeFeaturesHeld { means, positive } => write!(
+                f,
+                "class means are at rest with a penalty where they are positive (misfit {positive:.1e}), and not where \
+                 they are negative (misfit of all {means:.2}): the features come from an activation that holds negative \
+                 ones back (LeakyReLU, GELU), and are neither free nor nonnegative"
             ),
             Self::BiasNotAtRest { pull } => write!(
                 f,

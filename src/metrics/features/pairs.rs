@@ -22,8 +22,10 @@ const BLOCK: usize = 256;
 const CANCELED: f64 = 1.0 / 16.0;
 
 /// The square of the distance of two class means, relative to the largest from the center, up to which they can coincide.
-/// Of minority classes that have collapsed it is 1e-3 (letters), of other classes 0.1 and more.
+/// Of minority classes that have collapsed it is 3e-4 to 4e-3 (letters, digits), of other classes 0.02 and more.
 const COINCIDENT: f64 = 0.01;
+/// The same relative to the sum of the two variances: 0.2 to 2.8 of classes that have collapsed.
+const NOISE: f64 = 5.0;
 
 /// Class means, d × K, about a center, with what the pairs need to know of each.
 pub(super) struct Pairs<'a> {
@@ -120,7 +122,7 @@ impl<'a> Pairs<'a> {
         let starts: Vec<usize> = (0..classes).step_by(BLOCK).collect();
         let same = |k: usize, l: usize, product: f64| {
             let distance = self.square_of_distance(k, l, product);
-            distance <= self.errors[k] + self.errors[l] || distance <= most.min(5.0 * (variances[k] + variances[l]))
+            distance <= self.errors[k] + self.errors[l] || distance <= most.min(NOISE * (variances[k] + variances[l]))
         };
         let of_block = |block: usize| {
             let first = starts[block];

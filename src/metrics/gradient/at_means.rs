@@ -40,6 +40,33 @@ impl NetworkGradient {
         self.features_at(&means, &residuals)
     }
 
+    /// λ_H over the positive entries of class means alone, with the largest misfit of a class over these, and the part of
+    /// ‖H̄ D‖² that is negative. `None` if no entry is positive.
+    pub(in crate::metrics) fn positive_mean_features(
+        &self,
+        rules: &Rules,
+    ) -> Result<Option<(ImpliedDecay, f64)>, Error> {
+        let Some(means) = self.means(rules) else { return Ok(None) };
+        let residuals = self.residuals(&means, &Col::zeros(means.logits.nrows()));
+        let pull = multiplied(self.network.product.transpose(), residuals.as_ref())?;
+        let sum = |k: usize, of: &dyn Fn(f64, f64) -> f64| -> f64 {
+            let pairs = pull.col(k).iter().zip(means.features.col(k).iter());
+            pairs.map(|(pull, &feature)| of(-pull / self.samples(), feature)).sum()
+        };
+        let positive = |of: fn(f64, f64) -> f64| move |a: f64, h: f64| if h > 0.0 { of(a, h) } else { 0.0 };
+        let total = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
+            means.counts.iter().enumerate().map(|(k, &count)| count as f64 * sum(k, of)).sum()
+        };
+        let square = total(&positive(|_, h| h * h));
+        let decay = total(&positive(|a, h| a * h)) / square;
+        let misfit = |k: usize| {
+            let rest = sum(k, &|a, h| if h > 0.0 { (a - decay * h).powi(2) } else { 0.0 });
+            if rest > 0.0 { (rest / sum(k, &positive(|a, _| a * a))).sqrt() } else { 0.0 }
+        };
+        let misfit = (0..means.counts.len()).map(misfit).fold(0.0, f64::max);
+        Ok((square > 0.0).then(|| (ImpliedDecay { decay, misfit }, 1.0 - square / total(&|_, h| h * h))))
+    }
+
     /// What the arrays of a network without a bias would imply if its outputs had the constant that brings the sum of
     /// residuals to zero. For layers, exact for squared loss, and else where samples are near their class means; for
     /// features, of class means. `None` with a bias, or with scales of the logits.

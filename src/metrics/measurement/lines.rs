@@ -48,8 +48,15 @@ impl Measurement {
     /// point compared with, or its layers are at rest at any size.
     #[must_use]
     pub fn has_reached(&self) -> Option<bool> {
+        Some(self.has_least_objective()? && self.far_blocks().is_empty())
+    }
+
+    /// Whether the objective is within 0.01 of the least one, relative to it, wherever the blocks are; `None` as
+    /// [`Measurement::has_reached`].
+    #[must_use]
+    pub fn has_least_objective(&self) -> Option<bool> {
         let gap = self.target.as_ref()?.gap.filter(|gap| self.applies() && *gap >= -GAP_ROUNDING)?;
-        (!self.question.are_sizes_untested()).then(|| gap <= REACHED && self.far_blocks().is_empty())
+        (!self.question.are_sizes_untested()).then_some(gap <= REACHED)
     }
 
     /// Layers, features and the bias, as far as their verdict is [`Verdict::Far`], with their distances from the closest

@@ -13,9 +13,6 @@ use crate::shared::numbers::digits;
 const UNITS: &str = "(of the mean over samples of half the squared error, summed over outputs, or of the cross-entropy,
 plus decay/2 |W|^2 for each layer and decay/2 |H|^2 for the features of all samples together)";
 
-/// The relative gap up to which an objective is near its least value.
-const SMALL_GAP: f64 = 0.01;
-
 /// The decays that the arrays imply under every loss.
 pub(super) fn implied(measurement: &Measurement) -> String {
     let question = &measurement.question;
@@ -93,6 +90,11 @@ fn agreed(measurement: &Measurement) -> Option<String> {
     Some(format!("layers: you say {said}, which is {units} in these units; the arrays agree, {ours}"))
 }
 
+/// Whether something besides a penalty has a say in the features.
+fn holds_features(finding: &Finding) -> bool {
+    matches!(finding, Finding::FeaturesNotAtRest { .. } | Finding::NegativeFeaturesHeld { .. })
+}
+
 /// Has training got there?
 fn verdict(measurement: &Measurement) -> String {
     let (question, target) = (&measurement.question, measurement.target.as_ref());
@@ -103,6 +105,9 @@ fn verdict(measurement: &Measurement) -> String {
             }
             (None, _) if question.findings().any(|finding| matches!(finding, Finding::FeaturesNotPenalized { .. })) => {
                 "without a penalty of the features there is no optimum to compare with"
+            }
+            (None, _) if question.findings().any(holds_features) => {
+                "the features are not where a penalty alone would have them"
             }
             (None, _) => "the arrays do not say which optimum to compare with",
             _ if measurement.without_target.is_some() => "the optimum is not known",
@@ -120,7 +125,7 @@ fn verdict(measurement: &Measurement) -> String {
         Some(gap) if measurement.has_reached() == Some(true) => {
             format!("the network has reached its optimum: relative gap {gap:.1e}")
         }
-        Some(gap) if gap <= SMALL_GAP && !measurement.far_blocks().is_empty() => {
+        Some(gap) if measurement.has_least_objective() == Some(true) => {
             let far = measurement.far_blocks().into_iter().map(|(name, distance)| format!("{name} ({distance:.2})"));
             let far = far.collect::<Vec<_>>().join(", ");
             format!("the objective is near its least value, relative gap {gap:.1e}; still far from the optimum: {far}")
