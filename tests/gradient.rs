@@ -222,7 +222,7 @@ fn rules(network: &Parameters, labels: &[usize]) -> NearestCenter {
     rules
 }
 
-/// Labels in another order, outputs in another order, features that were never penalized, a point that is nowhere.
+/// Labels in another order, outputs in another order, features that have moved, a point that is nowhere.
 #[test]
 fn what_is_wrong_with_the_question_is_found() {
     let ufm = Ufm::new(ClassCounts::new([60, 60, 60, 60]).unwrap(), [Layer::new(6, 2e-3)], 2e-4).unwrap();
@@ -254,8 +254,8 @@ fn what_is_wrong_with_the_question_is_found() {
     let best = ridge(&moved, &right, 2e-3);
     let moved = Parameters::new(&ufm, vec![best.0], moved.features().to_owned(), Some(best.1)).unwrap();
     let assessment = assess(&moved, &right);
-    let found =
-        |finding: &Finding| matches!(finding, Finding::FeaturesNotPenalized { implied } if implied.misfit > 0.5);
+    // Noise about class means that were at rest with a penalty, and are not far from it.
+    let found = |finding: &Finding| matches!(finding, Finding::FeaturesNotAtRest { implied, means } if implied.misfit > 0.5 && *means < 0.5);
     assert_eq!(assessment.fits(), Some(0), "{:?}", assessment.implied);
     assert!(!assessment.applies() && assessment.findings.iter().any(found), "{assessment:?}");
 

@@ -88,7 +88,7 @@ fn a_network_is_compared_only_if_there_is_an_optimum() {
 fn penalized_features_that_are_held_by_more_are_not_called_unpenalized() {
     let sentences = [
         ("leaky", "class means are at rest with a penalty where they are positive (misfit "),
-        ("held", "features were penalized, and not by that alone (misfit 0.9"),
+        ("held", "features look penalized, and not by that alone (misfit 0.9"),
     ];
     for (case, sentence) in sentences {
         let network = Trained::new(case);

@@ -179,7 +179,7 @@ fn the_layers_of_a_product_are_counted() {
     assert!(table(flags).contains(", 1 linear layer, "));
     let product = table(&format!("{flags} --layers 2"));
     assert!(product.contains(", 2 linear layers, given as their product, "), "{product}");
-    assert!(product.contains("a product does not tell the decays of its layers"), "{product}");
+    assert!(product.contains("of a product the geometric mean of the decays of its layers"), "{product}");
 }
 
 /// One layer is not taken for two, and a product not for one layer.
@@ -211,6 +211,21 @@ fn a_wrong_number_of_layers_is_found_out() {
     assert!(finding.contains("or with a --layer-decay for each"), "{finding}");
     let told = json(&format!("{flags} {}", network.decays), &network.folder);
     assert_eq!((findings(&told), &told["applies"]), (Vec::new(), &Value::Bool(true)));
+    // 4e-3 and 6e-3 under MSELoss of four outputs, which is half of the theory's.
+    let mean = 2.0 * (4e-3 * 6e-3_f64).sqrt();
+    let implied = &told["implied"]["squared"];
+    assert!((number(&implied["product_decay"]) / mean - 1.0).abs() <= 1e-3, "{implied}");
+    assert!(number(&implied["product_misfit"]) <= 1e-3, "{implied}");
+    // Of the decays that are said their geometric mean is tested, and no more.
+    let said = |decays: String| json(&format!("{flags} {decays}"), &network.folder);
+    let swapped = said(network.decays.replace("0.004,0.006", "0.003,0.008"));
+    assert_eq!((findings(&swapped), &swapped["applies"]), (Vec::new(), &Value::Bool(true)));
+    let start = "the layers, in the geometric mean: you say ";
+    let other = said(network.decays.replace("0.004,0.006", "0.004,0.012"));
+    assert!(found(&other, start).starts_with(&format!("{start}0.006928; the arrays say 0.0048")), "{other}");
+    assert_eq!(other["applies"], false);
+    let scaled = said(network.decays.replace("--loss-convention mean", "--loss-convention half-mean"));
+    assert!(found(&scaled, start).contains(" under half-mean; the arrays say 0.0048"), "{scaled}");
 }
 
 /// Two layers and cross-entropy: no optimum is known.

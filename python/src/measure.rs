@@ -145,12 +145,18 @@ pub(crate) fn described<'py>(py: Python<'py>, model: &Ufm) -> PyResult<Bound<'py
 
 fn implied<'py>(py: Python<'py>, measured: &Measurement) -> PyResult<Bound<'py, PyDict>> {
     let (question, has_all) = (&measured.question, measured.layers.has_all());
+    let of = |loss| {
+        let (dict, product) = (decays(py, question.implied(loss), has_all)?, question.implied_product(loss));
+        dict.set_item("product_decay", product.map(|product| product.decay))?;
+        dict.set_item("product_misfit", product.map(|product| product.misfit))?;
+        Ok::<_, PyErr>(dict)
+    };
     Ok(dict!(py, {
         "loss": question.fits.map(Loss::name),
         "class_weights": question.class_weights.to_string(),
         "nonnegative_features": question.has_nonnegative_features(),
-        "squared": decays(py, question.implied(Loss::Squared), has_all)?,
-        "cross_entropy": decays(py, question.implied(Loss::CrossEntropy), has_all)?,
+        "squared": of(Loss::Squared)?,
+        "cross_entropy": of(Loss::CrossEntropy)?,
     }))
 }
 

@@ -154,6 +154,8 @@ def test_the_product_of_layers_is_compared_by_its_geometry():
     assert measured.applies and measured.gap is None and measured.has_reached is None
     assert measured.verdict.startswith("compared by its geometry alone")
     assert measured.implied["squared"]["layer_decay"] == [] and measured.implied["loss"] is None
+    # Of the layers the geometric mean of their decays is known, to the root of the gap of the descent.
+    assert measured.implied["squared"]["product_decay"] == pytest.approx(1e-2, rel=1e-5)
     judged = {row.name: row.verdict for row in measured.verdicts}
     assert judged["NC2 classifier"] == judged["NC3 product"] == judged["NC4 disagreement"] == "reached"
     assert "relative gap" not in judged

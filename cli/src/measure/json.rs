@@ -140,7 +140,10 @@ fn described(model: &Ufm) -> Value {
 
 fn implied(measurement: &Measurement) -> Value {
     let question = &measurement.question;
-    let of = |loss: Loss| decays(question.implied(loss), measurement.layers.has_all());
+    let of = |loss: Loss| {
+        let product = question.implied_product(loss);
+        decays(question.implied(loss), product, measurement.layers.has_all())
+    };
     json!({
         "loss": question.fits.map(|loss| loss.to_string()),
         "class_weights": question.class_weights.to_string(),
@@ -150,14 +153,16 @@ fn implied(measurement: &Measurement) -> Value {
     })
 }
 
-/// A product of layers implies nothing about each of them.
-fn decays(implied: &ImpliedDecays, has_all_layers: bool) -> Value {
+/// A product of layers implies the geometric mean of their decays, and nothing about each of them.
+fn decays(implied: &ImpliedDecays, product: Option<ImpliedDecay>, has_all_layers: bool) -> Value {
     let decay = |implied: &Option<ImpliedDecay>| implied.map(|implied| implied.decay);
     let misfit = |implied: &Option<ImpliedDecay>| implied.map(|implied| implied.misfit);
     let layers: &[Option<ImpliedDecay>] = if has_all_layers { &implied.layers } else { &[] };
     json!({
         "layer_decay": layers.iter().map(decay).collect::<Vec<_>>(),
         "layer_misfit": layers.iter().map(misfit).collect::<Vec<_>>(),
+        "product_decay": decay(&product),
+        "product_misfit": misfit(&product),
         "feature_decay": decay(&implied.features),
         "feature_misfit": misfit(&implied.features),
         "bias_decay": decay(&implied.bias),

@@ -229,7 +229,7 @@ impl fmt::Display for Finding {
             }
             Self::FeaturesNotAtRest { implied: ImpliedDecay { misfit, .. }, means } => write!(
                 f,
-                "features were penalized, and not by that alone (misfit {misfit:.2}, of class means {means:.2}): the layers \
+                "features look penalized, and not by that alone (misfit {misfit:.2}, of class means {means:.2}): the layers \
                  before them have decays of their own, or training has not ended"
             ),
             Self::NegativeFeaturesHeld { means, positive } => write!(

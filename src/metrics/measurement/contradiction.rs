@@ -54,6 +54,15 @@ pub enum Contradiction {
         /// The convention that is said, and another one under which the number that is said is that of the arrays.
         conventions: Option<(LossConvention, LossConvention)>,
     },
+    /// The geometric mean of the decays of layers, of which the product alone is known, is another one.
+    ProductDecay {
+        /// In the units of the training.
+        said: f64,
+        /// In the units of the training, or of the other convention.
+        implied: f64,
+        /// As for a layer.
+        conventions: Option<(LossConvention, LossConvention)>,
+    },
     /// The decay of the features is another one.
     FeatureDecay {
         /// In the units of the training; 0 if they are said not to be penalized.
@@ -82,12 +91,14 @@ impl Contradiction {
         (said != implied).then_some(Self::Loss { said, implied })
     }
 
-    /// The decays that are said, those of `model`, and those that the arrays imply.
+    /// The decays that are said, those of `model`, and those that the arrays imply; of layers whose product alone is known
+    /// `product`, their geometric mean.
     pub(super) fn of_decays(
         training: &Training,
         layers: &LastLayers,
         model: &Ufm,
         implied: &ImpliedDecays,
+        product: Option<ImpliedDecay>,
     ) -> Vec<Self> {
         let Some((decays, features)) = training.decays() else { return Vec::new() };
         let said = Some(training.loss_convention()).filter(|_| model.loss() == Loss::Squared);
@@ -97,6 +108,7 @@ impl Contradiction {
         if layers.has_all() {
             all.extend(of_layers(decays, model, implied, said.zip(meant)));
         }
+        all.extend(product.and_then(|own| of_product(decays, model, own, said)));
         let explained = said.zip(meant).map_or(1.0, |(said, meant)| ratio(said, meant, model));
         if let Some(own) = implied.penalized_features() {
             let is_explained = !all.is_empty();
@@ -161,6 +173,29 @@ fn of_layers(
     own.filter(|(_, layer, own)| !is_same(layer.decay, *own)).map(of).collect()
 }
 
+/// Of layers whose decays have `own` in the geometric mean.
+fn of_product(
+    decays: &[f64],
+    model: &Ufm,
+    own: ImpliedDecay,
+    convention: Option<LossConvention>,
+) -> Option<Contradiction> {
+    let mean =
+        |values: &mut dyn Iterator<Item = f64>, number: usize| (values.map(f64::ln).sum::<f64>() / number as f64).exp();
+    let decay = mean(&mut model.layers().iter().map(|layer| layer.decay), model.depth());
+    if is_same(decay, own) {
+        return None;
+    }
+    let said = mean(&mut decays.iter().copied(), decays.len());
+    let other = |said: LossConvention| {
+        let explains = |other: &LossConvention| is_same(decay * ratio(said, *other, model), own);
+        LossConvention::ALL.iter().copied().find(explains)
+    };
+    let conventions = convention.and_then(|said| Some((said, other(said)?)));
+    let implied = conventions.map_or(said * own.decay / decay, |(_, meant)| own.decay * meant.scale(model.outputs()));
+    Some(Contradiction::ProductDecay { said, implied, conventions })
+}
+
 /// Another convention, under which the decays of all layers are those of the arrays.
 fn meant(said: LossConvention, model: &Ufm, implied: &ImpliedDecays) -> Option<LossConvention> {
     let explains = |other: &LossConvention| {
@@ -201,6 +236,14 @@ impl fmt::Display for Contradiction {
                     Some((own, meant)) => {
                         write!(f, ": you say {said} under {own}; the arrays say {implied} under {meant}")
                     }
+                }
+            }
+            Self::ProductDecay { said, implied, conventions } => {
+                let (said, implied) = (short(*said), short(*implied));
+                write!(f, "the layers, in the geometric mean: you say {said}")?;
+                match conventions {
+                    None => write!(f, "; the arrays say {implied}"),
+                    Some((own, meant)) => write!(f, " under {own}; the arrays say {implied} under {meant}"),
                 }
             }
             Self::FeatureDecay { said, implied, conventions: Some((own, meant)), .. } => {

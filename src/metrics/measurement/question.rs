@@ -3,7 +3,7 @@
 use super::{
     super::{
         assessment::{Assessment, Finding, STATIONARY, layer_misfit},
-        gradient::{ImpliedDecays, NetworkGradient},
+        gradient::{ImpliedDecay, ImpliedDecays, NetworkGradient},
     },
     contradiction::Contradiction,
     last_layers::LastLayers,
@@ -53,6 +53,8 @@ pub struct Question {
     pub contradictions: Vec<Contradiction>,
     /// Whether all layers are there, and not their product alone.
     has_all_layers: bool,
+    /// In the order of the gradients, if their product alone is there.
+    products: Vec<Option<ImpliedDecay>>,
 }
 
 /// What several passes have gathered for the question.
@@ -89,21 +91,32 @@ impl Question {
         };
         let class_weights = if weights == ClassWeights::None { training.class_weights().clone() } else { weights };
         let loss = said.as_ref().map(Ufm::loss).or(training.loss());
-        if let Some(of_depth) = depth_denied(layers, loss, &gradients, &assessment)? {
+        let has_all_layers = layers.has_all();
+        let product = |gradient: &NetworkGradient| {
+            if has_all_layers { Ok(None) } else { gradient.product_decay(layers.depth()) }
+        };
+        let products = gradients.iter().map(product).collect::<Result<Vec<_>, Error>>()?;
+        if let Some(of_depth) = depth_denied(layers, loss, &products, &assessment) {
             contradictions.push(of_depth);
         } else {
-            contradictions.extend(contradict(training, layers, said.as_ref(), fits, &assessment));
-            product_moving(layers, &gradients, &mut assessment)?;
+            contradictions.extend(contradict(training, layers, said.as_ref(), fits, &assessment, &products));
+            product_moving(layers, &products, &mut assessment);
         }
         name_product(layers, &gradients, &mut assessment)?;
-        let has_all_layers = layers.has_all();
-        Ok(Self { model, source, gradients, assessment, fits, class_weights, contradictions, has_all_layers })
+        Ok(Self { model, source, gradients, assessment, fits, class_weights, contradictions, has_all_layers, products })
     }
 
     /// The decays that the arrays imply under a loss.
     #[must_use]
     pub fn implied(&self, loss: Loss) -> &ImpliedDecays {
         &self.assessment.implied[place(loss)]
+    }
+
+    /// The geometric mean of the decays of layers whose product alone is there, under a loss: what the product implies;
+    /// `None` with all layers.
+    #[must_use]
+    pub fn implied_product(&self, loss: Loss) -> Option<ImpliedDecay> {
+        self.products[place(loss)]
     }
 
     /// The gradient under the loss of the model; `None` without one.
@@ -161,42 +174,33 @@ pub(super) fn place(loss: Loss) -> usize {
 fn depth_denied(
     layers: &LastLayers,
     loss: Option<Loss>,
-    gradients: &[NetworkGradient],
+    products: &[Option<ImpliedDecay>],
     assessment: &Assessment,
-) -> Result<Option<Contradiction>, Error> {
+) -> Option<Contradiction> {
     if layers.has_all() {
-        return Ok(None);
+        return None;
     }
-    for (&of, (gradient, implied)) in Loss::ALL.iter().zip(gradients.iter().zip(&assessment.implied)) {
+    let mut all = Loss::ALL.iter().zip(products.iter().zip(&assessment.implied));
+    all.find_map(|(&of, (product, implied))| {
         let one = layer_misfit(&implied.layers);
-        let product = gradient.product_decay(layers.depth())?.map_or(1.0, |product| product.misfit);
-        if loss.is_none_or(|loss| loss == of) && one <= STATIONARY && product > STATIONARY {
-            return Ok(Some(Contradiction::Depth { said: layers.depth(), one, product }));
-        }
-    }
-    Ok(None)
+        let product = product.map_or(1.0, |product| product.misfit);
+        let is_denied = loss.is_none_or(|loss| loss == of) && one <= STATIONARY && product > STATIONARY;
+        is_denied.then(|| Contradiction::Depth { said: layers.depth(), one, product })
+    })
 }
 
 /// Whether a product is at rest under no loss: that its one matrix is not at rest as a layer says nothing.
-fn product_moving(
-    layers: &LastLayers,
-    gradients: &[NetworkGradient],
-    assessment: &mut Assessment,
-) -> Result<(), Error> {
+fn product_moving(layers: &LastLayers, products: &[Option<ImpliedDecay>], assessment: &mut Assessment) {
     if layers.has_all() {
-        return Ok(());
+        return;
     }
-    let mut misfit = 1.0_f64;
-    for gradient in gradients {
-        let product = gradient.product_decay(layers.depth())?.filter(|product| product.decay > 0.0);
-        misfit = misfit.min(product.map_or(1.0, |product| product.misfit));
-    }
+    let positive = products.iter().flatten().filter(|product| product.decay > 0.0);
+    let misfit = positive.map(|product| product.misfit).fold(1.0, f64::min);
     assessment.findings.retain(|finding| !matches!(finding, Finding::NotStationary { .. }));
     let is_explained = assessment.findings.iter().any(Finding::is_about_outputs);
     if misfit > STATIONARY && !is_explained {
         assessment.findings.push(Finding::NotStationary { misfit });
     }
-    Ok(())
 }
 
 /// Says so if one layer that is not at rest is the product of layers that are.
@@ -228,10 +232,14 @@ fn contradict(
     given: Option<&Ufm>,
     fits: Option<Loss>,
     assessment: &Assessment,
+    products: &[Option<ImpliedDecay>],
 ) -> Vec<Contradiction> {
     if let Some(of_loss) = Contradiction::of_loss(given.map(Ufm::loss).or(training.loss()), fits) {
         return vec![of_loss];
     }
     let Some(model) = given.filter(|_| fits.is_some() || !layers.has_all()) else { return Vec::new() };
-    Contradiction::of_decays(training, layers, model, &assessment.implied[place(model.loss())])
+    let place = place(model.loss());
+    // Of layers that are not at rest it says nothing.
+    let product = products[place].filter(|product| product.decay > 0.0 && product.misfit <= STATIONARY);
+    Contradiction::of_decays(training, layers, model, &assessment.implied[place], product)
 }

@@ -26,10 +26,16 @@ pub(super) fn implied(measurement: &Measurement) -> String {
     let has_all_layers = measurement.layers.has_all();
     let depth = if has_all_layers { question.assessment.implied[0].layers.len() } else { 0 };
     let head = |l: usize| if depth == 1 { "layer".to_owned() } else { format!("layer {}", l + 1) };
-    let layers = (0..depth).map(|l| format!("{:>13}{:>9}", head(l), "misfit")).collect::<Vec<_>>().concat();
+    let mut layers = (0..depth).map(|l| format!("{:>13}{:>9}", head(l), "misfit")).collect::<Vec<_>>().concat();
+    if !has_all_layers {
+        layers = format!("{:>13}{:>9}", "product", "misfit");
+    }
     lines.push(format!("{name:<26}{layers}{:>13}{:>9}", "features", "misfit"));
     for (loss, decays) in Loss::ALL.iter().zip(&question.assessment.implied) {
-        let layers: String = decays.layers[..depth].iter().copied().map(cells).collect();
+        let mut layers: String = decays.layers[..depth].iter().copied().map(cells).collect();
+        if !has_all_layers {
+            layers = cells(question.implied_product(*loss));
+        }
         let fits = if question.fits == Some(*loss) { "  fits" } else { "" };
         lines.push(format!("{:<26}{layers}{}{fits}", loss.to_string(), cells(decays.features)));
     }
@@ -38,7 +44,10 @@ pub(super) fn implied(measurement: &Measurement) -> String {
     }
     lines.push(UNITS.into());
     if !has_all_layers {
-        lines.push("(a product does not tell the decays of its layers: --weights W1.npy W2.npy ... does)".into());
+        lines.push(
+            "(of a product the geometric mean of the decays of its layers: --weights W1.npy W2.npy ... tells each)"
+                .into(),
+        );
     }
     lines.join("\n") + "\n\n"
 }
