@@ -319,6 +319,20 @@ def more(layers, bias, features, labels):
     }
 
 
+def of_class_means(layers, bias, features, labels):
+    """The misfit of the features at class means, squared loss and one layer, and the largest of a class where positive."""
+    counts = np.bincount(labels)
+    means = np.stack([features[:, labels == k].mean(1) for k in range(len(counts))], axis=1)
+    pull = layers[0].T @ (np.eye(len(counts)) - layers[0] @ means - bias[:, None]) / len(labels)
+    roots = np.sqrt(counts)
+    misfit = lambda a, h: float(np.linalg.norm(a - np.sum(a * h) / np.sum(h * h) * h) / np.linalg.norm(a))
+    positive = means > 0
+    kept = np.where(positive, means, 0), np.where(positive, pull, 0)
+    decay = np.sum(counts * kept[0] * kept[1]) / np.sum(counts * kept[0] ** 2)
+    largest = max(np.linalg.norm(kept[1] - decay * kept[0], axis=0) / np.linalg.norm(kept[1], axis=0))
+    return {"all": misfit(pull * roots, means * roots), "positive": float(largest)}
+
+
 def expected(case, stored):
     arrays = plain(stored)
     assert np.array_equal(np.bincount(arrays[-1]), case.counts)
@@ -334,6 +348,8 @@ def expected(case, stored):
         "rounding": rounding,
         "more": more(*arrays),
     }
+    if case.is_held:
+        result["class_means"] = of_class_means(*arrays)
     if case.relu:
         optimum = orthogonal_optimum(case)
         found = objective(case, *arrays)

@@ -28,12 +28,11 @@ fn footnote(measurement: &Measurement) -> String {
         footnote +=
             "NC2 and NC3 are those of Liu: against the optimum, class means weighted by sqrt(n_k) and not centered.\n";
     }
-    footnote +=
-        "Equinorm, angles and simplex are NC2 of Papyan and Zhu: class means have equal weight, and are centered at";
+    footnote += "Equinorm, angles and simplex are NC2 of Papyan and Zhu: class means of equal weight, centered at\n";
     footnote += if measurement.counts.groups().len() == 1 {
-        " the mean of all features.\n"
+        "the mean of all features.\n"
     } else {
-        "\nthe mean of all features, or (unweighted) at their own mean.\n"
+        "the mean of all features, or (unweighted) at their own mean.\n"
     };
     footnote += "`neural-collapse measure --explain` has the formula of every line, --json all digits.";
     if has_verdicts && measurement.has_single_samples() {
