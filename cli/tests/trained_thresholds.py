@@ -118,7 +118,7 @@ def main():
     print(spread("another loss or weights, with positive decays", wrong))
     print(spread("AdamW", [own(case, n)["layers"] for _, case, n in ended if case.adamw]))
     for stage in STAGES:
-        moving = [own(case, n)["layers"] for _, case, at, n in runs if at == stage and not case.adjustment]
+        moving = [own(case, n)["layers"] for _, case, at, n in runs if at == stage and not case.adjustment and not case.is_held]
         print(spread(f"own loss, {stage} steps of L-BFGS", moving))
 
     print("PENALIZED 0.5: misfit of the features")
@@ -139,7 +139,7 @@ def main():
     print(spread("logit adjustment, layers at rest", [r["means"] for r in adjusted if r["layers"] <= 0.05]))
 
     print("COLLAPSED 0.01: scatter within classes relative to that between them")
-    print(spread("penalized", [n["scatter"] for _, case, n in ended if case.is_penalized]))
+    print(spread("penalized", [n["scatter"] for _, case, n in ended if case.is_penalized and not case.is_held]))
     print(spread("not penalized", [n["scatter"] for _, case, n in ended if not case.is_penalized]))
 
     print("FREE 0.05: decay of the bias relative to that of the layers, where its misfit is at most 0.05")

@@ -146,9 +146,9 @@ class Metrics(_Result):
     And "self_duality", "unweighted_self_duality": the square of the distance |W/|W| - M/|M||, of classifiers W and
     class means M about either mean."""
     gram_matrices: Optional[dict[str, np.ndarray]]
-    """K x K inner products of "classifiers", of "centered_classifiers" (about their mean), of "class_means" as they are,
-    of "centered_class_means" (about the mean of all features) and of "unweighted_centered_class_means" (about the mean
-    of the class means); None above 100 classes."""
+    """K x K inner products of "classifiers", of "centered_classifiers" (about their mean), of "class_means" as they
+    are, of "centered_class_means" (about the mean of all features) and of "unweighted_centered_class_means" (about the
+    mean of the class means); None above 100 classes."""
     singular_values: dict[str, dict[str, Any]]
     """For "product", "features" (class means weighted by the roots of the counts) and each layer: "measured",
     "effective_rank" (exp of the entropy of the shares s_i/sum s), and "predicted" if there is an optimum."""

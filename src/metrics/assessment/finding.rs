@@ -176,20 +176,12 @@ impl fmt::Display for Finding {
                 "the weights are not at rest as one layer (misfit {as_one:.2}), and they are as the product of {depth} \
                  layers (misfit {misfit:.1e})"
             ),
-            Self::MeansCoincide { classes } => {
-                let listed = |group: &Vec<usize>| {
-                    let named: Vec<String> = group.iter().take(MOST_NAMED).map(usize::to_string).collect();
-                    let more = group.len().saturating_sub(MOST_NAMED);
-                    named.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
-                };
-                let groups: Vec<String> = classes.iter().take(MOST_NAMED).map(listed).collect();
-                write!(
-                    f,
-                    "classes have collapsed into one mean, compared with how their samples vary: {} (counted from 0); \
-                     between them NC1 and CDNV divide noise by noise",
-                    groups.join("; ")
-                )
-            }
+            Self::MeansCoincide { classes } => write!(
+                f,
+                "classes have collapsed into one mean, compared with how their samples vary: {} (counted from 0); \
+                 between them NC1 and CDNV divide noise by noise",
+                groups(classes)
+            ),
             Self::FeaturesContradict { misfit } => write!(
                 f,
                 "the layers are at rest, and class means are not (misfit {misfit:.2}), though the features have collapsed: \
@@ -220,18 +212,7 @@ impl fmt::Display for Finding {
                 "features were not penalized, or could not follow (misfit {misfit:.2}): there is no optimum of this kind; \
                  the balance with the layers implies {decay:.3e}"
             ),
-            Self::FeaturesNotAtRest { implied: ImpliedDecay { misfit, .. }, means } if *means <= CONTRADICTED => {
-                write!(
-                    f,
-                    "class means are at rest with a penalty of the features (misfit {means:.2}), and single samples are not \
-                 (misfit {misfit:.2}): training has not ended, or what is before the features holds them back"
-                )
-            }
-            Self::FeaturesNotAtRest { implied: ImpliedDecay { misfit, .. }, means } => write!(
-                f,
-                "features look penalized, and not by that alone (misfit {misfit:.2}, of class means {means:.2}): the layers \
-                 before them have decays of their own, or training has not ended"
-            ),
+            Self::FeaturesNotAtRest { implied, means } => not_at_rest(f, implied.misfit, *means),
             Self::NegativeFeaturesHeld { means, positive } => write!(
                 f,
                 "class means are at rest with a penalty where they are positive (misfit {positive:.1e}), and not where \
@@ -248,4 +229,30 @@ impl fmt::Display for Finding {
             }
         }
     }
+}
+
+/// Of features that look penalized.
+fn not_at_rest(f: &mut fmt::Formatter<'_>, misfit: f64, means: f64) -> fmt::Result {
+    if means <= CONTRADICTED {
+        return write!(
+            f,
+            "class means are at rest with a penalty of the features (misfit {means:.2}), and single samples are not \
+             (misfit {misfit:.2}): training has not ended, or what is before the features holds them back"
+        );
+    }
+    write!(
+        f,
+        "features look penalized, and not by that alone (misfit {misfit:.2}, of class means {means:.2}): the layers \
+         before them have decays of their own, or training has not ended"
+    )
+}
+
+/// The classes of each group.
+fn groups(classes: &[Vec<usize>]) -> String {
+    let listed = |group: &Vec<usize>| {
+        let named: Vec<String> = group.iter().take(MOST_NAMED).map(usize::to_string).collect();
+        let more = group.len().saturating_sub(MOST_NAMED);
+        named.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+    };
+    classes.iter().take(MOST_NAMED).map(listed).collect::<Vec<_>>().join("; ")
 }
