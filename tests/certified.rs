@@ -292,6 +292,35 @@ fn small_decays_of_a_bias_keep_the_gap_at_rounding() {
     assert!(alone.rank() == 0 && alone.gap().abs() <= 8.0 * f64::EPSILON, "{:e}", alone.gap());
 }
 
+/// Logits that are adjusted so far that no path leads from zero to the minimizer, and weights six orders apart beside a bias
+/// that hardly decays.
+#[test]
+fn models_far_from_zero_are_certified() {
+    let far = |counts: &[u64], decay: f64, tau: f64, cdt: f64| {
+        let classes = ClassCounts::new(counts).unwrap();
+        let ufm = Ufm::new(classes, [Layer::new(20, decay)], decay).unwrap().with_loss(Loss::CrossEntropy).unwrap();
+        ufm.with_logit_adjustment(tau).unwrap().with_cdt(cdt).unwrap()
+    };
+    let weighted = |ufm: Ufm, weights: &[f64]| ufm.with_class_weights(ClassWeights::Given(weights.to_vec())).unwrap();
+    let fourteen = [57061, 57061, 48155, 48155, 48155, 9861, 2528, 2528, 916, 916, 916, 4, 4, 1];
+    let six = [615.4, 615.4, 0.1818, 0.1818, 0.1818, 2.447];
+    let twelve = [31.42, 31.42, 899.7, 808.5, 0.009_537, 3.956, 3.956, 3.956, 2.181, 2.181, 2.181, 1.376];
+    let heavy = [1.0, 1000.0, 1.0, 1000.0, 0.01, 0.01];
+    let models = [
+        far(&fourteen, 1.0873e-6, -3.11, 0.21).without_bias(),
+        weighted(far(&[30621, 30621, 4963, 4963, 4963, 1], 1.95e-4, -3.36, -0.14).without_bias(), &six),
+        weighted(far(&[3680, 3680, 2631, 209, 164, 71, 71, 71, 48, 48, 48, 1], 3.654e-3, 3.06, 0.0), &twelve)
+            .with_bias_decay(2.46e-6)
+            .unwrap(),
+        weighted(far(&[1720, 280, 170, 166, 17, 1], 8.3e-4, 0.0, 0.0), &heavy).with_bias_decay(1e-9).unwrap(),
+        far(&[500, 100, 100, 20, 20, 20], 1.6e-3, 0.0, 0.0).with_ldam(100.0).unwrap(),
+    ];
+    for (i, ufm) in models.into_iter().enumerate() {
+        let minimizer = ufm.certified_minimizer().unwrap();
+        assert!(minimizer.gap().abs() <= GAP, "{i}: {:e}", minimizer.gap());
+    }
+}
+
 #[test]
 fn one_class_is_fitted_for_nothing() {
     let ufm = model(&[7], 0.1).with_loss(Loss::CrossEntropy).unwrap();

@@ -103,7 +103,7 @@ impl fmt::Display for Error {
                 f,
                 "model: the search for its certified minimizer ended at an objective of {objective:e} with a lower bound of \
                  {lower_bound:e}: decays, class weights or adjustments of logits are too large, too small or too far apart \
-                 for double precision"
+                 for it"
             ),
             Self::WidthBelowRank { width, rank, lower_bound } => write!(
                 f,

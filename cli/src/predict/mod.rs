@@ -38,7 +38,7 @@ The same with cross-entropy and weights that bring the small classes back:
 
 --json gives:
   loss                 squared or cross-entropy
-  objective            the least objective
+  objective            the least objective; of features that may not be negative, with orthogonal class means
   lower_bound          a number that no point is below: for the closed form the objective itself
   gap                  (objective - lower_bound)/objective: for the closed form 0, it is exact
   directions           singular values; target and shrinkage for the closed form alone

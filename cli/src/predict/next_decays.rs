@@ -2,7 +2,7 @@
 
 use neural_collapse::{
     Error, Loss,
-    theory::{Certified, CertifiedGroup, Goal},
+    theory::{Certified, CertifiedGroup, Goal, Limit},
 };
 
 use super::certified::name;
@@ -50,8 +50,9 @@ pub(super) fn next_decays(
     let contrasts = ufm.contrasts()?;
     // A class that is alone with its count has no sibling to coincide with, but can lose its direction.
     if minimizer.rank() == contrasts.full_rank() && minimizer.rank() > 1 && groups.len() <= MOST_GROUPS {
-        let lost = ufm.certified_largest_scale(Goal::AllDirections)?.value();
-        if let Some(scale) = lost.filter(|scale| *scale < first * (1.0 - BISECTED)) {
+        // At another decay there may be no minimizer to be found: the line is left out then.
+        let lost = ufm.certified_largest_scale(Goal::AllDirections).ok();
+        if let Some(scale) = lost.and_then(Limit::value).filter(|scale| *scale < first * (1.0 - BISECTED)) {
             lines.push(format!("first direction lost {}", decay(scale, "just above")));
         }
     }

@@ -52,7 +52,7 @@ pub(crate) struct LossFlags {
     /// Decay MU of the bias, MU/2 |b|^2, scaled like the decays of layers; 0 is a free bias, as without the flag
     #[arg(long, help_heading = HEADING, value_name = "MU", allow_hyphen_values = true, conflicts_with = "no_bias")]
     bias_decay: Option<f64>,
-    /// Features that may not be negative, as after a ReLU: for `descend`; `measure` sees it in the arrays
+    /// Features that may not be negative, as after a ReLU; `measure` sees it in the arrays
     #[arg(long, help_heading = HEADING)]
     nonnegative_features: bool,
 }

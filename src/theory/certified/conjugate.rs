@@ -5,7 +5,7 @@ use faer::Mat;
 use super::{
     fit::Fit,
     frame::{Coordinates, Frame, Pairs, Parts},
-    problem::{Bias, Idle, Outputs, Problem, Variables},
+    problem::{Idle, Outputs, Problem, Variables},
     spikes::{Spikes, smooth},
 };
 use crate::linalg::{
@@ -66,9 +66,6 @@ impl<'a> Preconditioner<'a> {
             fit.iter().zip(penalty).map(|(fit, penalty)| 1.0 / (fit + penalty + floor)).collect()
         };
         let beyond: Vec<f64> = left.row_iter().map(|row| row.iter().sum::<f64>() / columns).collect();
-        // Damping bends the fit in every direction. With the idle one taken out all the same, one random model in 30,000 was
-        // lost; a decayed bias must not move along it.
-        let is_bent = fit.damping > 0.0 && frame.problem.bias == Bias::Free;
         let mut pairs = inverse(&frame.parts, &y, floor);
         frame.mask_pairs(&mut pairs);
         let spikes = spikes.and_then(|spikes| Spikes::new(frame.svd, &pairs, spikes));
@@ -78,7 +75,8 @@ impl<'a> Preconditioner<'a> {
             beyond: penalized(&beyond, &frame.beyond),
             contrasts: penalized(&diagonal.contrasts, &frame.contrasts),
             bias: diagonal.bias.iter().map(|fit| 1.0 / (fit + floor)).collect(),
-            idle: if is_bent { None } else { frame.problem.idle_bias() },
+            // Damping bends the fit in every direction: light classes may have to move by pushing heavy ones.
+            idle: if fit.damping > 0.0 { None } else { frame.problem.idle_bias() },
             spikes,
         }
     }
@@ -176,7 +174,12 @@ pub(super) fn solve(
         let better = Preconditioner::with_spikes(frame, fit);
         descent.go(better.as_ref().unwrap_or(preconditioner), tolerance, most);
     }
-    descent.solution
+    let mut solution = descent.solution;
+    // Without damping no loss changes along it, and a decay is least without it.
+    if let Some(idle) = frame.problem.idle_bias().filter(|_| fit.damping > 0.0) {
+        idle.take_from(&mut solution.bias);
+    }
+    solution
 }
 
 /// Conjugate gradients, with their memory.

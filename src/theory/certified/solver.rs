@@ -38,6 +38,9 @@ const FLAT: f64 = 0.01;
 /// Every μ is this share of the one before, and this one if no step was needed to get to the middle of the path.
 const SHRINK: f64 = 0.1;
 const SHRINK_FAST: f64 = 0.01;
+/// The way from larger decays: each is this share of the one before, and the first at most so many steps away.
+const STEP: f64 = 0.3;
+const MOST_DECAYS: i32 = 40;
 /// No path goes on beyond this share: dropped singular values would be below the rounding of those that stay.
 const END: f64 = 1e-13;
 
@@ -85,9 +88,21 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
     let kinks = contrasts(problem, &mut point);
     bias::start(problem, &mut point);
     bias::settle(problem, &mut point, ROUGH);
+    let mut best = search(problem, &kinks, &point);
+    if !is_rounded(&best) {
+        let other = from_larger_decays(problem);
+        if left(&other) < left(&best) {
+            best = other;
+        }
+    }
+    best.map(|found| from_its_bias(problem, found))
+}
+
+/// The best end of paths from a point.
+fn search(problem: &Problem, kinks: &[Kink], point: &Variables) -> Result<Polished, Error> {
     let mut best = Err(Error::SvdDidNotConverge);
     for (start, is_exact) in STARTS {
-        let found = follow(problem, &kinks, point.clone(), start, is_exact);
+        let found = follow(problem, kinks, point.clone(), start, is_exact);
         let (before, after) = (left(&best), left(&found));
         if after < before || best.is_err() {
             best = found;
@@ -98,7 +113,32 @@ pub(super) fn solve(problem: &mut Problem) -> Result<Polished, Error> {
             break;
         }
     }
-    best.map(|found| from_its_bias(problem, found))
+    best
+}
+
+/// The minimizer by those at larger decays, from the ones at which it is zero: where logits are adjusted far, no path leads
+/// there from the start.
+fn from_larger_decays(problem: &Problem) -> Result<Polished, Error> {
+    let at = |step: i32| Problem { lambda: problem.lambda * STEP.powi(-step), ..problem.clone() };
+    let end = |step: i32| zero(&mut at(step)).ok().flatten().map(|zero| (step, zero.point));
+    let mut found = Err(Error::SvdDidNotConverge);
+    let Some((zero, mut point)) = (1..=MOST_DECAYS).find_map(end) else { return found };
+    for step in (0..zero).rev() {
+        let mut larger = at(step);
+        let kinks = contrasts(&mut larger, &mut point);
+        bias::settle(&larger, &mut point, ROUGH);
+        found = search(&larger, &kinks, &point);
+        match &found {
+            Ok(found) if step > 0 => point.clone_from(&found.point),
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    found
+}
+
+fn is_rounded(found: &Result<Polished, Error>) -> bool {
+    found.as_ref().is_ok_and(|found| found.certificate.gap().abs() <= ROUNDED)
 }
 
 /// The same minimizer, polished again with its own bias in the base of squared errors: where that was far, small errors
