@@ -185,7 +185,7 @@ fn nonnegative_features_have_a_closed_form_or_an_interval() {
                 assert_eq!((number(&object["gap"]), &object["unique"]), (0.0, &Value::Bool(true)), "{model}");
             }
             assert_eq!(table.contains("minimum      "), object["unique"] == true, "{table}");
-            assert_eq!(table.contains("`neural-collapse descend`"), object["unique"].is_null(), "{table}");
+            assert_eq!(table.contains("`neural-collapse descend --collapsed`"), object["unique"].is_null(), "{table}");
             if loss == "squared" {
                 continue;
             }
