@@ -67,7 +67,11 @@ pub(super) fn as_table(minimizer: &NonnegativeMinimizer) -> Result<String, Error
     lines.push(String::new());
     lines.extend(objective(minimizer));
     lines.extend([
-        format!("class means  orthogonal: a ray for each of {} classes", minimizer.active()),
+        match minimizer.active() {
+            0 => "class means  zero".into(),
+            1 => "class means  on one ray, those of one class".into(),
+            classes => format!("class means  orthogonal: a ray for each of {classes} classes"),
+        },
         String::new(),
         format!("p own, p sibling        {p} of a sample's own class, and of another class of its group"),
         "classifier, class mean  their norms".into(),
