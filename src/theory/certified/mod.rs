@@ -7,7 +7,7 @@
 //! - [`smooth`], [`path`]: smoothed problems whose minimizers lead to the one sought;
 //! - [`frame`], [`conjugate`], [`spikes`]: Newton's equation, in singular vectors, by conjugate gradients;
 //! - [`polish`]: Newton's method at the rank found;
-//! - [`solver`]: zero, if that is enough; otherwise the path, and when to leave it;
+//! - [`solver`]: zero, if that is enough; otherwise the path, from larger decays if need be; [`leave`]: its end;
 //! - [`bias`]: the bias by itself, where all else stays;
 //! - [`certificate`], [`balance`]: the lower bound, and duals that prove one;
 //! - [`groups`], [`samples`]: problems from classes, and from targets that are a matrix;
@@ -24,6 +24,7 @@ mod fit;
 mod frame;
 mod geometry;
 pub(super) mod groups;
+mod leave;
 mod limits;
 mod matrices;
 mod path;

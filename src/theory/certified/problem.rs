@@ -96,8 +96,9 @@ pub(super) struct Outputs {
     pub(super) own: Vec<f64>,
 }
 
-/// The same number added to all δ b: a direction n of the bias that only a decay bends, which leaves it at nᵀ M b = 0, M
-/// being the numbers of classes. A small one would be lost in the rounding of all the rest.
+/// The same number added to all δ b: a direction n of the bias that no cross-entropy sees. A decay alone bends it, and is
+/// least at nᵀ M b = 0, M being the numbers of classes of the rows. That is known, and is kept: beside all else a small
+/// decay would be lost in rounding.
 pub(super) struct Idle {
     /// n.
     direction: Vec<f64>,
