@@ -128,7 +128,11 @@ fn a_class_vanishes_at_the_published_count() {
         let ufm = model(&counts, threshold * factor, Loss::CrossEntropy).without_bias();
         let minimizer = ufm.nonnegative_minimizer().unwrap();
         assert_eq!(minimizer.groups().iter().map(|group| group.is_vanished).collect::<Vec<_>>(), vanished);
+        // A residual of K entries, a norm and a division.
+        let scale = minimizer.groups()[2].vanishing_scale.unwrap();
+        assert!((scale * factor - 1.0).abs() <= 16.0 * f64::EPSILON, "{scale}");
     }
+    assert_eq!(model(&counts, 1e-3, Loss::Squared).nonnegative_minimizer().unwrap().groups()[0].vanishing_scale, None);
 }
 
 /// Models whose minimizer is closed.

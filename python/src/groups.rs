@@ -225,7 +225,7 @@ fn nonnegative(minimizer: &NonnegativeMinimizer) -> Vec<Group> {
         nearest_class: None,
         nearest_angle: None,
         coincidence_scale: None,
-        vanishing_scale: None,
+        vanishing_scale: group.vanishing_scale,
     };
     minimizer.groups().iter().map(of).collect()
 }

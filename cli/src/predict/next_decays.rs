@@ -1,7 +1,7 @@
 //! At which decays something else happens than at the ones given.
 
 use neural_collapse::{
-    Error, Loss,
+    Error, Loss, Ufm,
     theory::{Certified, CertifiedGroup, Goal, Limit},
 };
 
@@ -14,20 +14,20 @@ const MOST_GROUPS: usize = 12;
 /// Closer than this to the collapse of a group, a direction is lost with it: bisections end 2e-6 apart.
 const BISECTED: f64 = 1e-5;
 
+/// `from a decay of the layer of 0.02, 4 times this one`: that at which √(λ_W λ_H) is `scale` times what it is.
+pub(super) fn from_decay(ufm: &Ufm, scale: f64, side: &str) -> String {
+    let factor = scale * scale;
+    let decay = short(ufm.layers()[0].decay * factor);
+    format!("{side} a decay of the layer of {decay}, {} times this one", short(factor))
+}
+
 /// Which group collapses next, which comes apart first, when a direction is lost and from where on nothing is left.
 pub(super) fn next_decays(
     minimizer: &Certified,
     is_collapsed: impl Fn(&CertifiedGroup) -> bool,
 ) -> Result<Vec<String>, Error> {
     let (ufm, groups) = (minimizer.ufm(), minimizer.groups());
-    let decay = |scale: f64, side: &str| {
-        let factor = scale * scale;
-        format!(
-            "{side} a decay of the layer of {}, {} times this one",
-            short(ufm.layers()[0].decay * factor),
-            short(factor)
-        )
-    };
+    let decay = |scale: f64, side: &str| from_decay(ufm, scale, side);
     let (mut lines, mut first) = (Vec::new(), f64::INFINITY);
     if ufm.loss() == Loss::CrossEntropy && ufm.margins().is_some() {
         let words = "with margins no formula says at which decay: predict again at another --layer-decay";

@@ -7,7 +7,8 @@ use neural_collapse::{
 use serde_json::{Value, json};
 
 use super::{
-    certified::logits,
+    certified::{logits, name_of},
+    next_decays::from_decay,
     report::{GroupReport, Report, model_lines},
     table::both_ends,
 };
@@ -55,7 +56,7 @@ fn group_report(group: &NonnegativeGroup, bias: Option<f64>) -> GroupReport {
         bias,
         nearest: None,
         coincidence_scale: None,
-        vanishing_scale: None,
+        vanishing_scale: group.vanishing_scale,
     }
 }
 
@@ -66,12 +67,14 @@ pub(super) fn as_table(minimizer: &NonnegativeMinimizer) -> Result<String, Error
     lines.push("features are not negative".into());
     lines.push(String::new());
     lines.extend(objective(minimizer));
+    lines.push(match minimizer.active() {
+        0 => "class means  zero".into(),
+        1 => "class means  on one ray, those of one class".into(),
+        classes => format!("class means  orthogonal: a ray for each of {classes} classes"),
+    });
+    lines.push(String::new());
+    lines.extend(decays(minimizer));
     lines.extend([
-        match minimizer.active() {
-            0 => "class means  zero".into(),
-            1 => "class means  on one ray, those of one class".into(),
-            classes => format!("class means  orthogonal: a ray for each of {classes} classes"),
-        },
         String::new(),
         format!("p own, p sibling        {p} of a sample's own class, and of another class of its group"),
         "classifier, class mean  their norms".into(),
@@ -80,6 +83,31 @@ pub(super) fn as_table(minimizer: &NonnegativeMinimizer) -> Result<String, Error
     ]);
     lines.extend(both_ends(groups.len(), "    ", |r| Ok(row(&groups[r])))?);
     Ok(lines.into_iter().map(|line| line + "\n").collect())
+}
+
+/// What is zero, what the next decay makes zero, and from which one on all is.
+fn decays(minimizer: &NonnegativeMinimizer) -> Vec<String> {
+    let groups = minimizer.groups();
+    let name = |group: &NonnegativeGroup| {
+        let is_alone = groups.iter().filter(|other| other.count == group.count).count() == 1;
+        name_of(group.classes.len(), group.count, (!is_alone).then_some(group.weight))
+    };
+    let zero: Vec<String> = groups.iter().filter(|group| group.is_vanished).map(name).collect();
+    let zero = if zero.is_empty() { "none: no class is zero".into() } else { zero.join("; ") };
+    let mut lines = vec![format!("zero                 {zero}")];
+    let mut scaled: Vec<(f64, &NonnegativeGroup)> =
+        groups.iter().filter_map(|group| Some((group.vanishing_scale?, group))).collect();
+    scaled.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let decay = |scale| from_decay(minimizer.ufm(), scale, "from");
+    if let Some((scale, group)) = scaled.iter().find(|(_, group)| !group.is_vanished) {
+        lines.push(format!("next to vanish       {}: {}", name(group), decay(*scale)));
+    }
+    if let Some((scale, _)) = scaled.last() {
+        lines.push(format!("all is zero          {}", decay(*scale)));
+    } else if minimizer.active() > 0 {
+        lines.push("next to vanish       with a bias no formula says: predict again at another --layer-decay".into());
+    }
+    lines
 }
 
 /// The objective and what is proved of it.

@@ -119,6 +119,11 @@ impl<'a> Column<'a> {
         self.gradient(&self.fit(x)).iter().map(|entry| -entry).collect()
     }
 
+    /// The norm of the residual where x is zero: it stays there from this λ on.
+    pub(super) fn pull(&self) -> f64 {
+        self.norm(&self.residual(&vec![0.0; self.len()]))
+    }
+
     /// F(x).
     pub(super) fn value(&self, x: &[f64]) -> f64 {
         self.grouped.weights[self.s] * self.fit(x).value + self.grouped.lambda * self.norm(x)

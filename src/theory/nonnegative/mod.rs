@@ -52,6 +52,8 @@ pub struct NonnegativeGroup {
     pub mean_norm: f64,
     /// The norm of each classifier, a row of W.
     pub classifier_norm: f64,
+    /// The factor of √(λ_W λ_H) from which on the class means are zero; `None` with a bias, which moves as others vanish.
+    pub vanishing_scale: Option<f64>,
 }
 
 impl NonnegativeGroup {
@@ -169,6 +171,7 @@ impl NonnegativeMinimizer {
                 logit_norm: norm / root,
                 mean_norm: (norm * ratio).sqrt() / root,
                 classifier_norm: 0.0,
+                vanishing_scale: (!ufm.has_bias()).then(|| column.pull() / grouped.lambda),
             });
         }
         for r in 0..groups.len() {
