@@ -1,4 +1,5 @@
-//! Certified minimizers of cross-entropy with a free bias: small ones many times, large ones once, with their gaps.
+//! Certified minimizers of cross-entropy with a free bias: small ones many times, large ones and soft labels once, with
+//! their gaps.
 //!
 //! `benches/peers/cross_entropy.py` compares this with CVXPY. Lines `gap NAME NUMBER` and `bound NAME NUMBER` are
 //! printed for every model, and a line `seconds NAME NUMBER` for those that are timed once.
@@ -9,7 +10,7 @@ use std::{
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use neural_collapse::{ClassCounts, Layer, Loss, Ufm, theory::Certified};
+use neural_collapse::{ClassCounts, Layer, Loss, Targets, Ufm, faer::Mat, theory::Certified};
 
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -32,6 +33,15 @@ fn ratios(number: usize, largest: f64, smallest: f64) -> Vec<u64> {
 /// Three groups of 1280, 128 and 13 samples a class.
 fn three_groups(classes: usize) -> Vec<u64> {
     [1280, 128, 13].into_iter().flat_map(|count| vec![count; classes / 3]).collect()
+}
+
+/// Soft labels of so many outputs, all distinct, one sample each.
+fn soft(outputs: usize, samples: usize) -> Ufm {
+    let raw = |k: usize, i: usize| (2.0 * (1.7 * ((k + 1) * (i + 1)) as f64).sin()).exp();
+    let sum = |i: usize| (0..outputs).map(|k| raw(k, i)).sum::<f64>();
+    let targets = Targets::matrix(Mat::from_fn(outputs, samples, |k, i| raw(k, i) / sum(i))).expect("finite targets");
+    let ufm = Ufm::new(targets, [Layer::new(outputs, 2e-5)], 2e-6).expect("a valid model");
+    ufm.with_loss(Loss::CrossEntropy).expect("columns are probabilities")
 }
 
 fn report(name: &str, minimizer: &Certified) {
@@ -70,6 +80,8 @@ fn large(_: &mut Criterion) {
         ("K=300 R=300", model(ratios(300, 128_000.0, 13.0), 0.01)),
         ("ImageNet-LT q=0.1", model(ratios(1000, 1280.0, 5.0), 0.1)),
         ("ImageNet-LT q=0.01", model(ratios(1000, 1280.0, 5.0), 0.01)),
+        ("soft labels 100x2000", soft(100, 2000)),
+        ("soft labels 300x3000", soft(300, 3000)),
     ];
     for (name, ufm) in models.into_iter().filter(|(name, _)| is_wanted(name)) {
         let start = Instant::now();
