@@ -178,13 +178,13 @@ fn fate(minimizer: &Certified, group: &CertifiedGroup) -> String {
 
 /// `20 classes of 50 samples`, with the weight if the count does not say which.
 pub(super) fn name(minimizer: &Certified, group: &CertifiedGroup) -> String {
-    let is_alone = minimizer.groups().iter().filter(|other| other.count == group.count).count() == 1;
-    name_of(group.multiplicity(), group.count, (!is_alone).then_some(group.weight))
+    name_of(minimizer.groups().iter().map(|other| other.count), group.multiplicity(), group.count, group.weight)
 }
 
-/// The same of so many classes of this count, with the weight if it is given.
-pub(super) fn name_of(classes: usize, count: u64, weight: Option<f64>) -> String {
-    let weight = weight.map_or_else(String::new, |weight| format!(" and weight {}", short(weight)));
+/// The same of a group of so many classes, beside groups of these counts, its own among them.
+pub(super) fn name_of(counts: impl Iterator<Item = u64>, classes: usize, count: u64, weight: f64) -> String {
+    let is_alone = counts.filter(|other| *other == count).count() == 1;
+    let weight = if is_alone { String::new() } else { format!(" and weight {}", short(weight)) };
     let samples = if count == 1 { "sample" } else { "samples" };
     format!("{} of {count} {samples}{weight}", plural(classes, "class", "classes"))
 }

@@ -89,8 +89,7 @@ pub(super) fn as_table(minimizer: &NonnegativeMinimizer) -> Result<String, Error
 fn decays(minimizer: &NonnegativeMinimizer) -> Vec<String> {
     let groups = minimizer.groups();
     let name = |group: &NonnegativeGroup| {
-        let is_alone = groups.iter().filter(|other| other.count == group.count).count() == 1;
-        name_of(group.classes.len(), group.count, (!is_alone).then_some(group.weight))
+        name_of(groups.iter().map(|other| other.count), group.classes.len(), group.count, group.weight)
     };
     let zero: Vec<String> = groups.iter().filter(|group| group.is_vanished).map(name).collect();
     let zero = if zero.is_empty() { "none: no class is zero".into() } else { zero.join("; ") };

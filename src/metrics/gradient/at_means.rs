@@ -49,22 +49,23 @@ impl NetworkGradient {
         let Some(means) = self.means(rules) else { return Ok(None) };
         let residuals = self.residuals(&means, &Col::zeros(means.logits.nrows()));
         let pull = multiplied(self.network.product.transpose(), residuals.as_ref())?;
-        let sum = |k: usize, of: &dyn Fn(f64, f64) -> f64| -> f64 {
+        // Both sides of the equation, where features are positive.
+        let pairs = |k: usize| {
             let pairs = pull.col(k).iter().zip(means.features.col(k).iter());
-            pairs.map(|(pull, &feature)| of(-pull / self.samples(), feature)).sum()
+            pairs.map(|(pull, &feature)| (-pull / self.samples(), feature)).filter(|(_, feature)| *feature > 0.0)
         };
-        let positive = |of: fn(f64, f64) -> f64| move |a: f64, h: f64| if h > 0.0 { of(a, h) } else { 0.0 };
-        let total = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
-            means.counts.iter().enumerate().map(|(k, &count)| count as f64 * sum(k, of)).sum()
+        let weighted = |of: &dyn Fn(usize) -> f64| -> f64 {
+            means.counts.iter().enumerate().map(|(k, &count)| count as f64 * of(k)).sum()
         };
-        let square = total(&positive(|_, h| h * h));
-        let decay = total(&positive(|a, h| a * h)) / square;
+        let square = weighted(&|k| pairs(k).map(|(_, h)| h * h).sum());
+        let decay = weighted(&|k| pairs(k).map(|(a, h)| a * h).sum()) / square;
         let misfit = |k: usize| {
-            let rest = sum(k, &|a, h| if h > 0.0 { (a - decay * h).powi(2) } else { 0.0 });
-            if rest > 0.0 { (rest / sum(k, &positive(|a, _| a * a))).sqrt() } else { 0.0 }
+            let rest: f64 = pairs(k).map(|(a, h)| (a - decay * h).powi(2)).sum();
+            if rest > 0.0 { (rest / pairs(k).map(|(a, _)| a * a).sum::<f64>()).sqrt() } else { 0.0 }
         };
         let misfit = (0..means.counts.len()).map(misfit).fold(0.0, f64::max);
-        Ok((square > 0.0).then(|| (ImpliedDecay { decay, misfit }, 1.0 - square / total(&|_, h| h * h))))
+        let all = weighted(&|k| means.features.col(k).squared_norm_l2());
+        Ok((square > 0.0).then_some((ImpliedDecay { decay, misfit }, 1.0 - square / all)))
     }
 
     /// What the arrays of a network without a bias would imply if its outputs had the constant that brings the sum of

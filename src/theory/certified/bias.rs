@@ -81,7 +81,7 @@ fn step(problem: &Problem, point: &Variables, fit: &Fit) -> Vec<f64> {
     let mut gradient = row_sums(problem, &fit.errors.others, &fit.errors.own);
     let mut ground = vec![0.0; problem.row_count()];
     if let Bias::Decayed(decay) = problem.bias {
-        let biases = problem.bias(point);
+        let biases = problem.biases(point);
         let rows = problem.rows.iter().zip(&problem.scales).zip(&biases);
         for ((g, ground), ((m, scale), bias)) in gradient.iter_mut().zip(&mut ground).zip(rows) {
             *g += decay * m * bias / scale;

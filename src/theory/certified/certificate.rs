@@ -87,7 +87,7 @@ fn dual_of_sample(problem: &Problem, fit: &Fit, s: usize, t: f64) -> f64 {
 /// ‖Δ(P' - Y) w‖²/(2 λ_b): zero for a bias that is absent, or free and balanced.
 fn dual_of_bias(problem: &Problem, point: &Variables, gradient: &Variables, t: f64) -> f64 {
     let Bias::Decayed(decay) = problem.bias else { return 0.0 };
-    let bias = problem.bias(point);
+    let bias = problem.biases(point);
     let rows = gradient.bias.iter().zip(&bias).zip(&problem.rows);
     rows.map(|((gradient, bias), m)| {
         let residual = t * (gradient / m - decay * bias);

@@ -28,7 +28,7 @@ impl Problem {
             };
             value += self.weights[s] * loss;
         }
-        let bias = self.bias(point);
+        let bias = self.biases(point);
         let mut decayed = vec![0.0; bias.len()];
         self.add_bias_decay(&bias, &mut decayed);
         value += 0.5 * decayed.iter().zip(&bias).map(|(one, other)| one * other).sum::<f64>();
@@ -98,7 +98,7 @@ impl Problem {
         }
         let mut gradient = self.zero();
         self.back(&mut outputs, &mut gradient);
-        self.add_bias_decay(&self.bias(point), &mut gradient.bias);
+        self.add_bias_decay(&self.biases(point), &mut gradient.bias);
         gradient
     }
 

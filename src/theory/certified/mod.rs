@@ -181,7 +181,7 @@ impl Certified {
         if rank > width {
             return Err(Error::WidthBelowRank { width, rank, lower_bound: certificate.lower_bound });
         }
-        let bias = problem.bias(&point);
+        let bias = problem.biases(&point);
         // Back from counts over N: B grows by √N.
         let scale = faer::Scale((ufm.samples() as f64).sqrt());
         let mut minimizer = Self {

@@ -222,7 +222,7 @@ impl Problem {
     }
 
     /// b itself.
-    pub(super) fn bias(&self, point: &Variables) -> Vec<f64> {
+    pub(super) fn biases(&self, point: &Variables) -> Vec<f64> {
         self.base_bias.iter().zip(&point.bias).map(|(base, bias)| base + bias).collect()
     }
 
