@@ -40,6 +40,7 @@ const FLAT: f64 = 0.01;
 const SHRINK: f64 = 0.1;
 const SHRINK_FAST: f64 = 0.01;
 /// The way from larger decays: each is this share of the one before, and the first at most so many steps away.
+/// A share of 0.1 finds the same models of the tests, and 10,000 random ones as well.
 const STEP: f64 = 0.3;
 const MOST_DECAYS: i32 = 40;
 /// No path goes on beyond this share: dropped singular values would be below the rounding of those that stay.
